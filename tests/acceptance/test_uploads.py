@@ -1,0 +1,279 @@
+"""The upload life cycle as a client sees it (api.md section 6)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.appliance import JPEG, Appliance
+
+MIB = 1024**2
+
+
+def test_a_small_file_comes_back_byte_for_byte(appliance: Appliance) -> None:
+    content = JPEG + os.urandom(MIB - len(JPEG))
+    slot = appliance.request(len(content), "ph oto.jpg", metadata={"album": "summer"}).json
+    assert set(slot) == {"fileId", "uploadUrl", "key", "cdnUrl", "expiresAt", "headers"}
+    assert slot["headers"] == {"Content-Type": "image/jpeg", "Content-Length": str(MIB)}
+    assert appliance.fetch("GET", slot["cdnUrl"]).status == 404, "readable before it is verified"
+    assert appliance.put(slot, content).status == 200
+    assert appliance.fetch("GET", slot["cdnUrl"]).status == 404, "readable before it is verified"
+    file = appliance.complete(slot, metadata={"by": "ann"}).json
+    assert file["status"] == "UPLOADED"
+    assert file["metadata"] == {"album": "summer", "by": "ann"}
+    assert file["fileName"] == "ph oto.jpg"
+    assert file["url"] == slot["cdnUrl"]
+    read = appliance.read(file["url"])
+    assert read.body == content
+    assert read.headers["Content-Type"] == "image/jpeg"
+    assert read.headers["Content-Disposition"].startswith('inline; filename="ph oto.jpg"')
+
+
+def test_completing_again_answers_the_same_file(appliance: Appliance) -> None:
+    slot = appliance.request(len(JPEG)).json
+    appliance.put(slot, JPEG)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: appliance.complete(slot), range(8)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [(JPEG[:-1], "image/jpeg"), (JPEG + b"x", "image/jpeg"), (JPEG, "text/html"), (JPEG, "")],
+    ids=["shorter", "longer", "other type", "no type"],
+)
+def test_the_store_refuses_another_length_or_type(appliance: Appliance, content: bytes, content_type: str) -> None:
+    slot = appliance.request(len(JPEG)).json
+    assert appliance.put(slot, content, content_type).status == 403
+
+
+def test_the_store_refuses_a_changed_key_or_signature(appliance: Appliance) -> None:
+    slot = appliance.request(len(JPEG)).json
+    other = appliance.request(len(JPEG)).json
+    moved = slot["uploadUrl"].replace(slot["fileId"], other["fileId"])
+    assert appliance.put({"uploadUrl": moved}, JPEG).status == 403
+    turned = slot["uploadUrl"][:-1] + ("0" if slot["uploadUrl"][-1] != "0" else "1")
+    assert appliance.put({"uploadUrl": turned}, JPEG).status == 403
+    unsigned = slot["uploadUrl"].partition("?")[0]
+    assert appliance.put({"uploadUrl": unsigned}, JPEG).status == 403
+
+
+def test_completing_without_the_object_fails_for_good(appliance: Appliance) -> None:
+    slot = appliance.request(len(JPEG)).json
+    first = appliance.complete(slot)
+    assert (first.status, first.code) == (422, "UPLOAD_NOT_VERIFIED")
+    assert "suggestion" in first.json["error"]
+    assert appliance.put(slot, JPEG).status == 200, "the URL is still valid, which is why this must change nothing"
+    assert appliance.complete(slot).body == first.body
+    assert appliance.fetch("GET", slot["cdnUrl"]).status == 404
+    assert appliance.call("GET", f"/files/{slot['key']}").json["status"] == "FAILED"
+
+
+def test_a_put_after_complete_changes_nothing(appliance: Appliance) -> None:
+    slot = appliance.request(len(JPEG)).json
+    appliance.put(slot, JPEG)
+    file = appliance.complete(slot).json
+    evil = b"E" * len(JPEG)
+    assert appliance.put(slot, evil).status == 200
+    assert appliance.complete(slot).json == file
+    assert appliance.read(file["url"]).body == JPEG
+
+
+def test_a_put_after_delete_brings_nothing_back(appliance: Appliance) -> None:
+    slot = appliance.request(len(JPEG)).json
+    appliance.put(slot, JPEG)
+    file = appliance.complete(slot).json
+    assert appliance.call("DELETE", f"/files/{file['key']}").json == {"deleted": True}
+    assert appliance.put(slot, JPEG).status == 200
+    again = appliance.complete(slot)
+    assert (again.status, again.code) == (404, "UPLOAD_NOT_FOUND")
+    assert appliance.fetch("GET", file["url"]).status == 404
+
+
+def test_deleting_an_upload_under_way_cancels_it(appliance: Appliance) -> None:
+    slot = appliance.request(len(JPEG)).json
+    appliance.put(slot, JPEG)
+    assert appliance.call("DELETE", f"/files/{slot['key']}").json == {"deleted": True}
+    assert appliance.complete(slot).code == "UPLOAD_NOT_FOUND"
+    assert appliance.fetch("GET", slot["cdnUrl"]).status == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("../../etc/passwd", "etc-passwd"),
+        ("a b&c=+%.png", "a-b-c.png"),
+        ("日本語.pdf", "file.pdf"),
+        ("😀" * 255, "file"),
+        ("CON", "CON"),
+        ("...", "file"),
+        ("a\\b:c*?\"<>|.txt", "a-b-c.txt"),
+        ("'; DROP TABLE file; --", "DROP-TABLE-file"),
+        ("x" * 255, "x" * 199),
+        ("\u202egnp.exe", "gnp.exe"),
+    ],
+)
+def test_odd_names_are_kept_and_their_keys_are_safe(appliance: Appliance, name: str, safe: str) -> None:
+    file = appliance.upload(JPEG, name)
+    assert file["fileName"] == name
+    assert file["key"].rpartition("/")[2] == safe
+    assert appliance.read(file["url"]).body == JPEG
+    assert appliance.call("GET", f"/files/{file['key']}").json == file
+    assert appliance.call("GET", f"/files/{file['key'].replace('/', '%2F')}").json == file
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "a\nb", "nul\0", None, 7])
+def test_impossible_names_are_refused_by_name(appliance: Appliance, name: object) -> None:
+    answer = appliance.request(name=name)  # type: ignore[arg-type]
+    assert (answer.status, answer.code) == (400, "VALIDATION_ERROR")
+    assert list(answer.json["error"]["details"]) == ["fileName"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fileSize", 0),
+        ("fileSize", -1),
+        ("fileSize", "5"),
+        ("fileSize", 1.5),
+        ("fileSize", True),
+        ("contentType", "jpeg"),
+        ("contentType", "image/jpeg\r\nx: y"),
+        ("contentType", ""),
+        ("routeSlug", ""),
+        ("metadata", []),
+        ("metadata", {"a": {"b": {"c": {"d": {"e": {}}}}}}),
+        ("metadata", {"a": "x" * 9000}),
+    ],
+)
+def test_bad_fields_are_named(appliance: Appliance, field: str, value: object) -> None:
+    answer = appliance.request(**{"size": 5, field: value})
+    assert (answer.status, answer.code) == (400, "VALIDATION_ERROR")
+    assert list(answer.json["error"]["details"]) == [field]
+
+
+def test_the_media_type_keeps_its_parameters(appliance: Appliance) -> None:
+    file = appliance.upload(b"webm", "v.webm", "video/webm;codecs=vp8")
+    assert file["contentType"] == "video/webm;codecs=vp8"
+
+
+def test_what_a_browser_would_execute_is_an_attachment(appliance: Appliance) -> None:
+    for content_type in ("text/html", "image/svg+xml", "application/xml", "text/javascript", "application/x-unheard-of"):
+        file = appliance.upload(b"<script>", "x", content_type)
+        assert appliance.read(file["url"]).headers["Content-Disposition"].startswith("attachment;")
+
+
+def test_unknown_file_route(appliance: Appliance) -> None:
+    answer = appliance.request(routeSlug="nowhere")
+    assert (answer.status, answer.code) == (404, "NOT_FOUND")
+
+
+def test_too_large_for_the_tier(appliance: Appliance) -> None:
+    answer = appliance.request(513 * MIB)
+    assert (answer.status, answer.code) == (413, "FILE_TOO_LARGE")
+    assert answer.json["error"]["message"] == f"File size {513 * MIB} bytes exceeds the {512 * MIB} byte limit"
+
+
+class Multipart:
+    """A multipart upload and its content."""
+
+    def __init__(self, appliance: Appliance, size: int) -> None:
+        self.appliance = appliance
+        self.content = os.urandom(size)
+        answer = appliance.call(
+            "POST", "/upload/multipart/init", {"fileName": "big.bin", "fileSize": size, "contentType": "video/mp4", "routeSlug": "default"}
+        )
+        assert answer.status == 200, answer.body
+        self.init = answer.json
+        self.ids = {"fileId": self.init["fileId"], "uploadId": self.init["uploadId"]}
+
+    def part(self, number: int) -> bytes:
+        size = self.init["partSize"]
+        return self.content[(number - 1) * size : number * size]
+
+    def put(self, number: int, url: str | None = None) -> str:
+        url = url or self.init["parts"][number - 1]["uploadUrl"]
+        answer = self.appliance.fetch("PUT", url, self.part(number))
+        assert answer.status == 200, answer.body
+        return answer.headers["ETag"]
+
+    def call(self, verb: str, **more: object):
+        return self.appliance.call("POST", f"/upload/multipart/{verb}", {**self.ids, **more})
+
+
+def test_a_large_file_comes_back_byte_for_byte(appliance: Appliance) -> None:
+    upload = Multipart(appliance, 200 * MIB)
+    assert upload.init["partSize"] == 5 * MIB
+    assert [part["partNumber"] for part in upload.init["parts"]] == list(range(1, 41))
+    parts = [{"partNumber": n, "etag": upload.put(n)} for n in range(1, 41)]
+    file = upload.call("complete", parts=parts, metadata={"a": 1}).json
+    assert (file["status"], file["fileSize"], file["contentType"]) == ("UPLOADED", 200 * MIB, "video/mp4")
+    read = appliance.read(file["url"])
+    assert hashlib.sha256(read.body).digest() == hashlib.sha256(upload.content).digest()
+    assert upload.call("complete", parts=parts).json == file
+    aborted = upload.call("abort")
+    assert (aborted.status, aborted.code) == (409, "CONFLICT")
+    assert appliance.read(file["url"]).status == 200
+    assert appliance.fetch("PUT", upload.init["parts"][0]["uploadUrl"], upload.part(1)).status >= 400, "completing ends the URLs"
+    resumed = upload.call("parts")
+    assert (resumed.status, resumed.code) == (409, "CONFLICT")
+
+
+def test_resuming_lists_what_arrived_and_signs_the_rest(appliance: Appliance) -> None:
+    upload = Multipart(appliance, 17 * MIB)
+    etag = upload.put(2)
+    state = upload.call("parts").json
+    assert state["uploaded"] == [{"partNumber": 2, "size": 5 * MIB, "etag": etag.strip('"')}]
+    assert [part["partNumber"] for part in state["parts"]] == [1, 3, 4]
+    for part in state["parts"]:
+        upload.put(part["partNumber"], part["uploadUrl"])
+    assert [p["partNumber"] for p in upload.call("parts", partNumbers=[2, 4]).json["parts"]] == [2, 4]
+    assert upload.call("parts", partNumbers=[5]).code == "INVALID_PARTS"
+    file = upload.call("complete").json
+    assert appliance.read(file["url"]).body == upload.content
+
+
+def test_wrong_parts_are_refused_and_lose_nothing(appliance: Appliance) -> None:
+    upload = Multipart(appliance, 11 * MIB)
+    etags = {n: upload.put(n) for n in (1, 2)}
+    assert upload.call("complete").code == "INVALID_PARTS", "part 3 is missing"
+    etags[3] = upload.put(3)
+    good = [{"partNumber": n, "etag": etags[n]} for n in (1, 2, 3)]
+    for bad in (good[:2], [*good, good[0]], [good[0], good[1], {"partNumber": 3, "etag": "0" * 32}], [*good, {"partNumber": 4, "etag": "a"}]):
+        answer = upload.call("complete", parts=bad)
+        assert (answer.status, answer.code) == (422, "INVALID_PARTS"), bad
+    file = upload.call("complete", parts=[{**part, "etag": part["etag"].strip('"')} for part in reversed(good)]).json
+    assert appliance.read(file["url"]).body == upload.content
+
+
+def test_a_part_of_another_length_is_refused_by_the_store(appliance: Appliance) -> None:
+    upload = Multipart(appliance, 11 * MIB)
+    assert appliance.fetch("PUT", upload.init["parts"][2]["uploadUrl"], b"x").status == 403
+
+
+def test_aborting_removes_the_parts(appliance: Appliance) -> None:
+    upload = Multipart(appliance, 11 * MIB)
+    upload.put(1)
+    assert upload.call("abort").json == {"aborted": True}
+    assert upload.call("abort").json == {"aborted": True}
+    assert upload.call("complete").code == "UPLOAD_NOT_FOUND"
+    assert upload.call("parts").code == "UPLOAD_NOT_FOUND"
+    assert appliance.fetch("PUT", upload.init["parts"][1]["uploadUrl"], upload.part(2)).status >= 400
+    assert appliance.fetch("GET", f"{appliance.base}/f/{upload.init['key']}").status == 404
+
+
+def test_multipart_is_for_large_files(appliance: Appliance) -> None:
+    body = {"fileName": "s", "fileSize": 10 * MIB, "contentType": "image/png", "routeSlug": "default"}
+    answer = appliance.call("POST", "/upload/multipart/init", body)
+    assert (answer.status, answer.code) == (400, "FILE_TOO_SMALL_FOR_MULTIPART")
+
+
+def test_the_other_kinds_complete_does_not_fit(appliance: Appliance) -> None:
+    upload = Multipart(appliance, 11 * MIB)
+    assert appliance.complete(upload.ids).code == "UPLOAD_NOT_FOUND"
+    slot = appliance.request(5).json
+    assert appliance.call("POST", "/upload/multipart/complete", {"fileId": slot["fileId"], "uploadId": "x"}).code == "UPLOAD_NOT_FOUND"

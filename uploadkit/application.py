@@ -1,0 +1,45 @@
+"""`create_app`: the one place where the web application is put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+from flask import Flask
+from flask_openapi3 import Info, OpenAPI
+from pydantic import ValidationError
+
+from uploadkit import __version__, web
+from uploadkit.context import Context
+from uploadkit.web import schemas
+from uploadkit.web.api import api
+from uploadkit.web.health import pages
+from uploadkit.web.links import links
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(ctx: Context) -> Flask:
+    """Return the WSGI application that serves `ctx`."""
+    app = OpenAPI(
+        "uploadkit",
+        info=Info(title="UploadKit", version=__version__),
+        doc_ui=False,
+        validation_error_callback=_refuse,
+        template_folder=str(_ROOT / "templates"),
+        static_folder=str(_ROOT / "static"),
+    )
+    app.request_class = web.JsonRequest
+    # Keys in paths may hold anything, also two slashes in a row.
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = ctx.config.server.max_body_bytes
+    app.extensions["uploadkit"] = ctx
+    web.install(app)
+    app.register_api(api)
+    app.register_blueprint(links)
+    app.register_blueprint(pages)
+    return app
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    raise schemas.to_validation_failed(error)

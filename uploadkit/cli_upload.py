@@ -1,0 +1,154 @@
+"""The command `upload FILE…`: a client over HTTP, with progress bars on a terminal and URLs on standard output.
+
+Reads the API key from the environment only: an option would show it to every user of the machine. Knows nothing of the server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from uploadkit.client import (
+    MULTIPART_OVER_BYTES,
+    Client,
+    ProgressCallback,
+    UploadedFile,
+    UploadKitClientError,
+    default_resume_store,
+)
+
+KEY_VARIABLE, URL_VARIABLE = "UPLOADKIT_API_KEY", "UPLOADKIT_URL"
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+@click.command("upload")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--route", default="default", show_default=True, metavar="SLUG", help="File route to upload to.")
+@click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the files; may be repeated.")
+@click.option(
+    "--url",
+    "base_url",
+    default="http://127.0.0.1:8080",
+    envvar=URL_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="Address of the appliance.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each file as one line of JSON instead of its URL.")
+@click.pass_context
+def upload(context: click.Context, files: tuple[str, ...], route: str, pairs: tuple[str, ...], base_url: str, as_json: bool) -> None:
+    """Upload FILEs and print their URLs, one a line.
+
+    The API key is read from the environment variable UPLOADKIT_API_KEY. Files over 10 MiB go up in parts; after Ctrl-C, a crash or a
+    lost connection the same command goes on where it stopped.
+    """
+    metadata = dict(_parse_pair(pair) for pair in pairs)
+    client = _client(context, base_url)
+    resume_store = _usable_resume_store()
+    failed = False
+    for name in files:
+        try:
+            file = _upload_one(client, name, route, metadata, resume_store)
+        except UploadKitClientError as error:
+            failed = True
+            click.echo(_error_line(name, error), err=True)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not turn the way out into a traceback
+            click.echo(_interrupted_line(name, resume_store), err=True)
+            context.exit(EXIT_INTERRUPTED)
+        else:
+            click.echo(json.dumps(dict(file.raw)) if as_json else printable(file.url))
+    context.exit(EXIT_FAILED if failed else 0)
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line and safe for a terminal: control characters and undecodable bytes are escaped."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _parse_pair(pair: str) -> tuple[str, str]:
+    key, separator, value = pair.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"{printable(pair)!r} is not KEY=VALUE", param_hint="--metadata")
+    try:
+        pair.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"'{printable(pair)}' is not valid UTF-8", param_hint="--metadata") from None
+    return key, value
+
+
+def _client(context: click.Context, base_url: str) -> Client:
+    api_key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not api_key:
+        click.echo(f"{KEY_VARIABLE} is not set: export the API key that 'init' or 'keys create' printed", err=True)
+        context.exit(EXIT_USAGE)
+    if not api_key.startswith(("uk_live_", "uk_test_")):
+        click.echo(f"{KEY_VARIABLE} does not hold an UploadKit API key: it begins with uk_live_ or uk_test_", err=True)
+        context.exit(EXIT_USAGE)
+    try:
+        return Client(base_url, api_key)
+    except ValueError as error:
+        wrong = KEY_VARIABLE if "api_key" in str(error) else f"--url or {URL_VARIABLE}"
+        click.echo(f"{wrong}: {error}", err=True)
+        context.exit(EXIT_USAGE)
+
+
+def _usable_resume_store() -> Path | None:
+    """Return the directory of unfinished uploads; None, with a note, where none can be kept (a read-only home)."""
+    try:
+        directory = default_resume_store()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            return directory
+        reason = f"{directory} is not writable"
+    except (OSError, RuntimeError) as error:
+        reason = str(error)
+    click.echo(f"Note: interrupted uploads can't be resumed: {printable(reason)}", err=True)
+    return None
+
+
+def _upload_one(client: Client, name: str, route: str, metadata: dict[str, str], resume_store: Path | None) -> UploadedFile:
+    if name == "-":
+        raise UploadKitClientError(
+            "standard input can't be uploaded, because an upload declares its size first",
+            "Write the data to a file; a file with this name is './-'",
+            code="INVALID_FILE",
+        )
+    with _progress_bar(name) as show:
+        return client.upload(name, route=route, metadata=metadata, on_progress=show, resume_store=resume_store)
+
+
+@contextmanager
+def _progress_bar(name: str) -> Iterator[ProgressCallback | None]:
+    """Show a bar on standard error while the body runs, and leave nothing behind; none where that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    # Not markup: a file may be called "[bold]".
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(printable(os.path.basename(name))[:40], total=None)
+        yield lambda sent_bytes, total_bytes: progress.update(task, completed=sent_bytes, total=total_bytes)
+
+
+def _error_line(name: str, error: UploadKitClientError) -> str:
+    line = f"{printable(name)}: {printable(error.message)} [{printable(error.code)}]"
+    return f"{line}. {printable(error.suggestion)}" if error.suggestion else line
+
+
+def _interrupted_line(name: str, resume_store: Path | None) -> str:
+    try:
+        resumable = resume_store is not None and os.path.getsize(name) > MULTIPART_OVER_BYTES
+    except OSError:
+        resumable = False
+    how = "run the same command again to go on where it stopped" if resumable else "run the same command again to start it over"
+    return f"{printable(name)}: interrupted; {how}"

@@ -1,0 +1,47 @@
+"""The only reader of time. Everything else asks here, so that a test can say what time it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+_read_seconds: Callable[[], float] = time.time
+
+
+def now_ms() -> int:
+    """Return the present time in milliseconds since the Unix epoch (UTC)."""
+    return int(_read_seconds() * 1000)
+
+
+def to_datetime(at_ms: int) -> datetime:
+    """Return `at_ms` (milliseconds since the epoch) as an aware UTC datetime."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def to_iso(at_ms: int) -> str:
+    """Return `at_ms` (milliseconds since the epoch) as ISO 8601 UTC with milliseconds and `Z` (api.md section 6)."""
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
+
+
+def month_of(at_ms: int) -> str:
+    """Return the usage period, such as `2026-04`, that `at_ms` (milliseconds since the epoch) lies in."""
+    return time.strftime("%Y-%m", time.gmtime(at_ms // 1000))
+
+
+@contextmanager
+def travelled_to(at_ms: int) -> Iterator[Callable[[int], None]]:
+    """Hold the clock at `at_ms` for a test; the yielded function moves it on by so many milliseconds."""
+    global _read_seconds
+    before, held = _read_seconds, [at_ms]
+    _read_seconds = lambda: held[0] / 1000  # noqa: E731
+
+    def advance(by_ms: int) -> None:
+        held[0] += by_ms
+
+    try:
+        yield advance
+    finally:
+        _read_seconds = before

@@ -1,0 +1,64 @@
+"""File names, types and metadata: what may stand in keys, headers and rows. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from uploadkit.errors import ValidationFailed
+
+MAX_METADATA_BYTES = 8 * 1024
+MAX_SAFE_NAME_BYTES = 200
+_EXTENSION = re.compile(r"[A-Za-z0-9]{1,20}")
+_SHOWN_INLINE = re.compile(r"(image/(?!svg\b)[\w.+-]+|video/[\w.+-]+|audio/[\w.+-]+|application/pdf|text/plain)")
+
+
+def safe_name(file_name: str) -> str:
+    """Return the part of `file_name` that is safe in an object key: ASCII letters, digits, `.`, `_` and `-`; no leading dot,
+    never empty, at most 200 bytes with the extension kept (api.md section 6). The original name lives on in the database.
+    """
+    plain = unicodedata.normalize("NFKD", file_name).encode("ascii", "ignore").decode()
+    stem, dot, extension = plain.rpartition(".")
+    if not dot or not _EXTENSION.fullmatch(extension):
+        stem, extension = plain, ""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")
+    stem = stem[: MAX_SAFE_NAME_BYTES - len(extension) - 1] or "file"
+    return f"{stem}.{extension}" if extension else stem
+
+
+def essence(content_type: str) -> str:
+    """Return a media type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def same_type(one: str, other: str) -> bool:
+    """Say whether two Content-Type values are equal but for white space and case."""
+    return " ".join(one.split()).lower() == " ".join(other.split()).lower()
+
+
+def disposition(file_name: str, content_type: str, *, download: bool = False) -> str:
+    """Return a Content-Disposition that carries the original name (RFC 6266, RFC 8187).
+
+    Only what a browser shows without executing it is `inline`: HTML, SVG, XML, JavaScript and anything unknown is an `attachment`.
+    """
+    kind = "inline" if not download and _SHOWN_INLINE.fullmatch(essence(content_type)) else "attachment"
+    decomposed = "".join(c for c in unicodedata.normalize("NFKD", file_name) if not unicodedata.combining(c))
+    fallback = re.sub(r"[^A-Za-z0-9 !#$&+.^_`{}~()\[\],;=@-]", "_", decomposed)
+    return f"{kind}; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='!#$&+-.^_`|~')}"
+
+
+def merged_metadata(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `changes` laid over `present`. Raises ValidationFailed when the result is over 8 KiB as JSON (api.md section 6)."""
+    merged = {**present, **changes}
+    size = len(json.dumps(merged, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_METADATA_BYTES:
+        raise ValidationFailed(
+            f"metadata has {size} bytes as JSON, {MAX_METADATA_BYTES} are allowed",
+            "Keep large things in a file and only their key in metadata",
+            details={"metadata": [f"must have at most {MAX_METADATA_BYTES} bytes as JSON"]},
+        )
+    return merged

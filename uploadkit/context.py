@@ -1,0 +1,25 @@
+"""What every service function is handed: the configuration and the object store. Holds things; does nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from uploadkit.config import Config
+from uploadkit.storage.s3 import ObjectStore
+
+
+@dataclass
+class Context:
+    """The appliance as the services see it.
+
+    The two functions come from the scheduler: `wake_sweeper` makes housekeeping look at once rather than at its next turn,
+    `scheduler_running` says whether it runs. `stopping` is set when long work should end between steps.
+    """
+
+    config: Config
+    store: ObjectStore
+    wake_sweeper: Callable[[], None] = lambda: None
+    scheduler_running: Callable[[], bool] = lambda: False
+    stopping: threading.Event = field(default_factory=threading.Event)

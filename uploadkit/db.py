@@ -1,0 +1,172 @@
+"""The SQLite file: opening it, its lock, write transactions, and migrations with a backup before.
+
+One connection per thread, kept for good: opening one per request was the largest single cost that we measured
+(operations.md, "Facts measured"). Refuses to run twice on one data directory, and to open a newer database.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+import uuid_utils
+
+from uploadkit.config import Config
+from uploadkit.errors import ConfigError
+from uploadkit.models import database
+
+MIGRATIONS_DIR = Path(__file__).parent / "migrations"
+_OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+_write_lock = threading.Lock()
+
+
+def new_id() -> str:
+    """Return a time-sortable id: UUID version 7 (RFC 9562 section 5.7)."""
+    return str(uuid_utils.uuid7())
+
+
+@contextmanager
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory (made with mode 0700) for this process. Raises ConfigError when another process holds it.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+    """
+    prepare_data_dir(data_dir)
+    with (data_dir / "lock").open("a+") as file:
+        _flock(file, data_dir)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _flock(file: IO[str], data_dir: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        raise ConfigError(
+            f"data.dir: {data_dir} is in use by process {holder}; stop that one first, or set UPLOADKIT_DATA__DIR to another directory"
+        ) from None
+
+
+def prepare_data_dir(data_dir: Path) -> None:
+    """Make the data directory, readable by its owner only. Raises ConfigError when that can't be done."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"data.dir: {data_dir} can't be used: {error.strerror}") from None
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise ConfigError(f"data.dir: {data_dir} is not writable by this user")
+
+
+def open_database(config: Config, *, upgrade: bool) -> None:
+    """Open the database of `config` for this process.
+
+    With `upgrade` (the caller holds the data directory's lock) it is made or brought up to date; without, it must be there and
+    be up to date. Raises ConfigError.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old; this program needs 3.37 or newer")
+    path = config.database_path
+    if upgrade:
+        migrate(path)
+    else:
+        _refuse_other_versions(path)
+    database.init(
+        str(path),
+        pragmas={
+            "journal_mode": "wal",
+            "synchronous": config.database.synchronous,
+            "foreign_keys": 1,
+            "busy_timeout": 5000,
+            "cache_size": -8000,
+            "journal_size_limit": 64 * 1024**2,
+        },
+    )
+
+
+@contextmanager
+def write() -> Iterator[None]:
+    """Run one write transaction (BEGIN IMMEDIATE); an exception rolls it back.
+
+    Threads of this process queue on a lock rather than on SQLite's busy handler, which sleeps and is unfair. Never call the network inside.
+    """
+    if database.in_transaction():
+        raise RuntimeError("write transactions don't nest")
+    with _write_lock, database.atomic("IMMEDIATE"):
+        yield
+
+
+def schema_version(path: Path) -> int:
+    """Return the number of the last migration that ran on the database at `path`; 0 for a new one."""
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrations() -> list[tuple[int, Path]]:
+    """Return the numbered migrations, oldest first."""
+    return sorted((int(path.name.split("_")[0]), path) for path in MIGRATIONS_DIR.glob("[0-9]*_*.sql"))
+
+
+def migrate(path: Path) -> None:
+    """Bring the database at `path` up to date, each migration in a transaction of its own, after a backup beside it.
+
+    Raises ConfigError when the database was made by a newer program.
+    """
+    is_new = not path.exists()
+    if is_new:
+        path.touch(mode=0o600)
+    _refuse_newer(path)
+    present = schema_version(path)
+    todo = [(number, file) for number, file in migrations() if number > present]
+    if todo and present:
+        back_up(path, path.with_name(f"{path.name}.before-{todo[-1][0]:04d}"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        for number, file in todo:
+            _run_migration(connection, number, file.read_text(encoding="utf-8"))
+
+
+def _run_migration(connection: sqlite3.Connection, number: int, script: str) -> None:
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def back_up(path: Path, target: Path) -> None:
+    """Copy the database at `path` to `target` (mode 0600) in a consistent state, also while it is in use."""
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
+        source.backup(copy)
+    partial.replace(target)
+
+
+def _refuse_newer(path: Path) -> None:
+    newest = migrations()[-1][0]
+    if schema_version(path) > newest:
+        raise ConfigError(
+            f"database.path: {path} was made by a newer program (schema {schema_version(path)}, this one knows {newest}); "
+            "start the newer program, or put back the backup beside it"
+        )
+
+
+def _refuse_other_versions(path: Path) -> None:
+    if not path.exists():
+        raise ConfigError(f"database.path: {path} is not there yet; run 'python app.py init' or 'python app.py serve' first")
+    _refuse_newer(path)
+    if schema_version(path) < migrations()[-1][0]:
+        raise ConfigError(f"database.path: {path} has an older schema; 'python app.py serve' brings it up to date at its next start")

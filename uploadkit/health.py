@@ -1,0 +1,54 @@
+"""What `/readyz` asks: does everything that an upload needs work right now?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+from peewee import PeeweeException
+
+from uploadkit.context import Context
+from uploadkit.errors import StorageUnavailable
+from uploadkit.models import database
+
+_LEAST_FREE_BYTES = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def check(ctx: Context) -> list[Check]:
+    """Look at database, storage, scheduler and disk."""
+    return [_database(), _storage(ctx), _scheduler(ctx), _disk(ctx)]
+
+
+def _database() -> Check:
+    try:
+        database.execute_sql("SELECT 1 FROM project LIMIT 1").fetchone()
+    except PeeweeException as error:
+        return Check("database", False, f"SQLite answers {type(error).__name__}")
+    return Check("database", True, "answers")
+
+
+def _storage(ctx: Context) -> Check:
+    try:
+        ctx.store.probe()
+    except StorageUnavailable as error:
+        return Check("storage", False, error.message)
+    return Check("storage", True, f"bucket {ctx.store.address.bucket} answers")
+
+
+def _scheduler(ctx: Context) -> Check:
+    running = ctx.scheduler_running()
+    return Check("scheduler", running, "runs" if running else "does not run; restart the appliance")
+
+
+def _disk(ctx: Context) -> Check:
+    free = psutil.disk_usage(str(ctx.config.data_dir)).free
+    return Check("disk", free >= _LEAST_FREE_BYTES, f"{free // 1024**2} MiB free at the data directory")

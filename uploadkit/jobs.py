@@ -1,0 +1,58 @@
+"""The table of periodic jobs, run by APScheduler. No logic here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from uploadkit import housekeeping
+from uploadkit.context import Context
+
+log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The scheduler of one appliance."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            # The defaults silently drop a job that is a second late.
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        table: list[tuple[str, Callable[[Context], object], int]] = [
+            ("sweep", housekeeping.sweep_due, ctx.config.housekeeping.interval_seconds),
+        ]
+        for name, function, every_seconds in table:
+            self._scheduler.add_job(_logged(name, function, ctx), "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC))
+        self._stopping = ctx.stopping
+        ctx.wake_sweeper = lambda: self.run_now("sweep")
+        ctx.scheduler_running = lambda: bool(self._scheduler.running)
+
+    def start(self) -> None:
+        """Start running jobs; each runs once right away."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Let the running job step end, then stop."""
+        self._stopping.set()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def run_now(self, name: str) -> None:
+        """Have a job run at once instead of at its next turn."""
+        if self._scheduler.running:
+            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+
+
+def _logged(name: str, function: Callable[[Context], object], ctx: Context) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            function(ctx)
+        except Exception:
+            log.exception("job %s failed; it runs again at its next turn", name)
+
+    return run

@@ -1,0 +1,47 @@
+"""Log lines: text for people, JSON for machines. What a line holds is decided where it is logged; no secret ever is."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import orjson
+
+from uploadkit import clock
+
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def set_up(log_format: str) -> None:
+    """Send everything from INFO upwards to standard error, one line each, in `log_format` ("text" or "json")."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for chatty in ("apscheduler", "botocore", "boto3", "urllib3", "waitress.queue"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+
+
+class TextFormatter(logging.Formatter):
+    """`time level logger message name=value …`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; a traceback follows it where there is one."""
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        line = f"{clock.to_iso(int(record.created * 1000))} {record.levelname} {record.name} {record.getMessage()} {fields}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, with the traceback inside it where there is one."""
+        line = {"time": clock.to_iso(int(record.created * 1000)), "level": record.levelname, "logger": record.name}
+        line |= {"message": record.getMessage(), **_fields(record)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()

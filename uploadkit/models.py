@@ -1,0 +1,179 @@
+"""The tables as Python sees them. No verbs here: what may happen to a row stands in the service modules.
+
+The schema itself is made by `migrations/*.sql`; a test keeps the two equal. Times are milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from peewee import BigIntegerField, BooleanField, CompositeKey, ForeignKeyField, IntegerField, JSONField, Model, SqliteDatabase, TextField
+
+database = SqliteDatabase(None, lock_type="IMMEDIATE")
+
+
+class Table(Model):
+    """Common ground of all tables."""
+
+    class Meta:
+        database = database
+
+
+class Project(Table):
+    """The unit of isolation: keys, file routes, files and quota belong to one project."""
+
+    id = TextField(primary_key=True)
+    name = TextField()
+    slug = TextField(unique=True)
+    tier = TextField()
+    limit_overrides = JSONField(default=dict)
+    retention_days = IntegerField(null=True)
+    storage_used_bytes = BigIntegerField(default=0)
+    storage_reserved_bytes = BigIntegerField(default=0)
+    uploads_reserved = IntegerField(default=0)
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+    deleted_at = BigIntegerField(null=True)
+
+
+class ApiKey(Table):
+    """A credential: only its SHA-256 and its masked form are kept."""
+
+    id = TextField(primary_key=True)
+    project = ForeignKeyField(Project)
+    name = TextField()
+    key_hash = TextField(unique=True)
+    masked_key = TextField()
+    environment = TextField()
+    access = TextField()
+    created_at = BigIntegerField()
+    last_used_at = BigIntegerField(null=True)
+    revoked_at = BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "api_key"
+
+
+class FileRoute(Table):
+    """Rules that uploads of one kind must follow."""
+
+    id = TextField(primary_key=True)
+    project = ForeignKeyField(Project)
+    slug = TextField()
+    max_file_size_bytes = BigIntegerField(null=True)
+    max_file_count = IntegerField(default=1)
+    allowed_types = JSONField(default=lambda: ["*/*"])
+    visibility = TextField(default="public")
+    webhook_url = TextField(null=True)
+    webhook_events = JSONField(default=lambda: ["onUploadComplete"])
+    verify_content = BooleanField(default=True)
+    anonymous_uploads = BooleanField(default=False)
+    allowed_origins = JSONField(default=list)
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+
+    class Meta:
+        table_name = "file_route"
+
+
+class File(Table):
+    """One upload and, once verified, one file. States: UPLOADING → UPLOADED → DELETED, or UPLOADING → FAILED (→ DELETED)."""
+
+    id = TextField(primary_key=True)
+    project = ForeignKeyField(Project)
+    environment = TextField()
+    route_slug = TextField()
+    api_key = ForeignKeyField(ApiKey, null=True)
+    key = TextField(unique=True)
+    file_name = TextField()
+    size_bytes = BigIntegerField()
+    content_type = TextField()
+    visibility = TextField()
+    metadata = JSONField(default=dict)
+    status = TextField()
+    failure = TextField(null=True)
+    failure_message = TextField(null=True)
+    etag = TextField(null=True)
+    part_size_bytes = BigIntegerField(null=True)
+    upload_id = TextField(null=True)
+    reserved_bytes = BigIntegerField(default=0)
+    expires_at = BigIntegerField()
+    deadline_at = BigIntegerField()
+    sweep_at = BigIntegerField(null=True)
+    sweep_attempts = IntegerField(default=0)
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+    uploaded_at = BigIntegerField(null=True)
+    deleted_at = BigIntegerField(null=True)
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the bytes come in parts to the final key, rather than in one PUT to `pending/`."""
+        return self.part_size_bytes is not None
+
+    @property
+    def pending_key(self) -> str:
+        """Where a single PUT is signed for; only a verified copy of it ever gets the final key (api.md section 6)."""
+        return f"pending/{self.id}"
+
+
+class Usage(Table):
+    """What one project did in one month, live and test apart."""
+
+    project = ForeignKeyField(Project)
+    environment = TextField()
+    period = TextField()
+    uploads = IntegerField(default=0)
+    bytes_uploaded = BigIntegerField(default=0)
+    bytes_deleted = BigIntegerField(default=0)
+
+    class Meta:
+        primary_key = CompositeKey("project", "environment", "period")
+
+
+class WebhookDelivery(Table):
+    """One event on its way to one URL: the outbox."""
+
+    id = TextField(primary_key=True)
+    event_id = TextField()
+    event = TextField()
+    project = ForeignKeyField(Project)
+    environment = TextField()
+    file = ForeignKeyField(File, null=True)
+    url = TextField()
+    payload = TextField()
+    status = TextField(default="pending")
+    attempts = IntegerField(default=0)
+    next_attempt_at = BigIntegerField(null=True)
+    leased_until = BigIntegerField(null=True)
+    last_status_code = IntegerField(null=True)
+    last_error = TextField(null=True)
+    created_at = BigIntegerField()
+    delivered_at = BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "webhook_delivery"
+
+
+class WebhookAttempt(Table):
+    """One try at a delivery, with what was sent and what came back."""
+
+    id = TextField(primary_key=True)
+    delivery = ForeignKeyField(WebhookDelivery)
+    started_at = BigIntegerField()
+    duration_ms = IntegerField()
+    request_headers = JSONField(default=dict)
+    status_code = IntegerField(null=True)
+    response_excerpt = TextField(null=True)
+    error = TextField(null=True)
+
+    class Meta:
+        table_name = "webhook_attempt"
+
+
+class Setting(Table):
+    """Facts about this appliance that outlive a restart and are no configuration."""
+
+    name = TextField(primary_key=True)
+    value = TextField()
+
+
+TABLES: tuple[type[Table], ...] = (Project, ApiKey, FileRoute, File, Usage, WebhookDelivery, WebhookAttempt, Setting)

@@ -1,0 +1,99 @@
+"""Storage and upload quota: the only writer of the project counters and of the usage table.
+
+A request *reserves* bytes and one upload; completing *settles* both into use; what comes to nothing is *released*
+(api.md sections 6 and 8). Every function runs inside the caller's write transaction. Test files never count.
+"""
+
+from __future__ import annotations
+
+from uploadkit import clock
+from uploadkit.config import TierConfig
+from uploadkit.errors import TierLimitExceeded
+from uploadkit.models import File, Project, database
+
+_RESERVE = """
+UPDATE project SET storage_reserved_bytes = storage_reserved_bytes + :size, uploads_reserved = uploads_reserved + 1
+ WHERE id = :project
+   AND (:max_storage IS NULL OR storage_used_bytes + storage_reserved_bytes + :size <= :max_storage)
+   AND (:max_uploads IS NULL OR uploads_reserved < :max_uploads - coalesce(
+     (SELECT uploads FROM usage WHERE project_id = :project AND environment = 'live' AND period = :period), 0))
+"""
+_COUNT = """
+INSERT INTO usage (project_id, environment, period, uploads, bytes_uploaded, bytes_deleted) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET uploads = uploads + excluded.uploads, bytes_uploaded = bytes_uploaded + excluded.bytes_uploaded,
+  bytes_deleted = bytes_deleted + excluded.bytes_deleted
+"""
+
+
+def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConfig) -> int:
+    """Set `size_bytes` and one upload aside, if they fit `limits`; return the bytes reserved (0 in the test environment).
+
+    Raises TierLimitExceeded, which names the limit.
+    """
+    if environment == "test":
+        return 0
+    period = clock.month_of(clock.now_ms())
+    cursor = database.execute_sql(
+        _RESERVE,
+        {
+            "project": project_id,
+            "size": size_bytes,
+            "max_storage": limits.max_storage,
+            "max_uploads": limits.max_uploads_per_month,
+            "period": period,
+        },
+    )
+    if cursor.rowcount == 1:
+        return size_bytes
+    raise _limit_exceeded(project_id, size_bytes, limits, period)
+
+
+def settle(file: File) -> None:
+    """Turn the reservation of an upload that was just completed into use, and count the upload in its month."""
+    now = clock.now_ms()
+    if file.environment == "live":
+        database.execute_sql(
+            "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ?, storage_used_bytes = storage_used_bytes + ?,"
+            " uploads_reserved = uploads_reserved - 1 WHERE id = ?",
+            (file.reserved_bytes, file.size_bytes, file.project_id),
+        )
+    database.execute_sql(_COUNT, (file.project_id, file.environment, clock.month_of(now), 1, file.size_bytes, 0))
+
+
+def release_upload(file: File) -> None:
+    """Give back the upload (not its bytes) of a row that has just left UPLOADING without success."""
+    if file.environment == "live":
+        database.execute_sql("UPDATE project SET uploads_reserved = uploads_reserved - 1 WHERE id = ?", (file.project_id,))
+
+
+def release_bytes(file: File) -> None:
+    """Give back the bytes that a failed row still holds; its `reserved_bytes` become 0."""
+    if file.reserved_bytes:
+        database.execute_sql(
+            "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ? WHERE id = ?", (file.reserved_bytes, file.project_id)
+        )
+        File.update(reserved_bytes=0).where(File.id == file.id).execute()
+
+
+def forget(file: File) -> None:
+    """Free the storage of a file that has just been deleted."""
+    if file.environment == "live":
+        database.execute_sql(
+            "UPDATE project SET storage_used_bytes = storage_used_bytes - ? WHERE id = ?", (file.size_bytes, file.project_id)
+        )
+    database.execute_sql(_COUNT, (file.project_id, file.environment, clock.month_of(clock.now_ms()), 0, 0, file.size_bytes))
+
+
+def _limit_exceeded(project_id: str, size_bytes: int, limits: TierConfig, period: str) -> TierLimitExceeded:
+    project = Project.get_by_id(project_id)
+    held = project.storage_used_bytes + project.storage_reserved_bytes
+    if limits.max_storage is not None and held + size_bytes > limits.max_storage:
+        return TierLimitExceeded(
+            f"{size_bytes} bytes do not fit: {project.storage_used_bytes} bytes are stored and {project.storage_reserved_bytes} reserved "
+            f"of the {limits.max_storage} byte storage limit of tier '{project.tier}'",
+            "Delete files, wait for unfinished uploads to end, or move the project to a larger tier",
+        )
+    return TierLimitExceeded(
+        f"The {limits.max_uploads_per_month} uploads that tier '{project.tier}' allows in {period} are used or under way",
+        "Wait for the next month (UTC), or move the project to a larger tier",
+    )

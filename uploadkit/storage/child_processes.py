@@ -1,0 +1,143 @@
+"""Child processes that never outlive the appliance: spawned so that they die with it, written down so that a later start finds them.
+
+It ends only what it started: a process is ours when pid, start time and program all agree with the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from uploadkit.storage.engines import Command
+
+STOP_SECONDS = 10
+# Run between fork and the real program, in a fresh interpreter: `preexec_fn` may deadlock in a process with threads.
+# 1 is PR_SET_PDEATHSIG, 9 is SIGKILL (weed may hang on SIGTERM, and loses nothing acknowledged by SIGKILL).
+_DIE_WITH_PARENT = (
+    "import ctypes, os, sys\n"
+    "ctypes.CDLL(None).prctl(1, 9)\n"
+    "if os.getppid() != int(sys.argv[1]): sys.exit(1)\n"
+    "os.execv(sys.argv[2], sys.argv[2:])\n"
+)
+
+
+@dataclass(frozen=True)
+class _Record:
+    pid: int
+    started_at: float
+    program: str
+
+
+def spawn(command: Command, log: Path, *, stdin: bytes = b"") -> subprocess.Popen[bytes]:
+    """Start a child that writes to `log` (appended, 0600), in a process group of its own, so that Ctrl-C doesn't reach it.
+
+    On Linux it dies when the calling *thread* ends: call from one that lasts. `stdin` must be short.
+    """
+    argv = list(command.argv)
+    if sys.platform == "linux":
+        argv = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *argv]
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        child = subprocess.Popen(
+            argv,
+            env=command.environment,
+            cwd=command.directory,
+            stdin=subprocess.PIPE,
+            stdout=descriptor,
+            stderr=descriptor,
+            umask=0o077,
+            process_group=0,
+        )
+    finally:
+        os.close(descriptor)
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(stdin)
+        child.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.close()
+    return child
+
+
+def stop(child: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
+    """End `child`: SIGTERM, up to `seconds`, then SIGKILL. Returns when it is gone; may be repeated."""
+    child.terminate()
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def record(path: Path, children: Sequence[tuple[subprocess.Popen[bytes], Command]]) -> None:
+    """Write down which processes are ours, for `end_orphans` after a crash."""
+    records = []
+    for child, command in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            records.append(asdict(_Record(child.pid, psutil.Process(child.pid).create_time(), command.argv[0])))
+    write_private(path, json.dumps(records))
+
+
+def end_orphans(path: Path) -> int:
+    """End the processes that an appliance that was killed left behind, and remove the record. Returns how many there were."""
+    ended = 0
+    for entry in _read_records(path):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(entry.pid)
+            # A pid is soon given to somebody else; the time and the program tell them apart. One second: the clock may be stepped.
+            if abs(process.create_time() - entry.started_at) < 1 and process.cmdline()[:1] == [entry.program]:
+                _end(process)
+                ended += 1
+    path.unlink(missing_ok=True)
+    return ended
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` by `text`, mode 0600, all or nothing, also in a power failure."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _read_records(path: Path) -> list[_Record]:
+    try:
+        return [_Record(int(entry["pid"]), float(entry["started_at"]), str(entry["program"])) for entry in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError, KeyError):
+        # Absent, or cut short: on Linux the children died with their parent anyway.
+        return []
+
+
+def _end(process: psutil.Process) -> None:
+    process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    while _is_alive(process):
+        if time.monotonic() > deadline:
+            process.kill()
+        time.sleep(0.05)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        # A zombie holds no port and no file; its parent, whoever that is, will collect it.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

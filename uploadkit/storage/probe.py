@@ -1,0 +1,77 @@
+"""The question asked of every store before it is trusted: does it take a write that nobody signed?
+
+Nothing is signed here and nothing secret is sent: an access key *id* is all that a forger has (each presigned URL shows one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import urllib3
+
+_NO_SIGNATURE = hashlib.sha256(b"not a signature").hexdigest()
+_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+_CHUNKED_BODY = b"6\r\nforged\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """One forged write: its name for people, query string parameters, headers and body."""
+
+    name: str
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"forged"
+
+
+def forgeries(access_key_id: str, region: str) -> Iterator[Forgery]:
+    """Yield the writes that a sound store refuses, CVE-2026-41145 and CVE-2026-40344 among them. Source: storage.md section 1."""
+    at = time.gmtime()
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", at)
+    credential = f"{access_key_id}/{time.strftime('%Y%m%d', at)}/{region}/s3/aws4_request"
+    presigned = {
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": credential,
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": "60",
+        "X-Amz-SignedHeaders": "host",
+        "X-Amz-Signature": _NO_SIGNATURE,
+    }
+    signed = "host;x-amz-content-sha256;x-amz-date"
+    authorization = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={_NO_SIGNATURE}"
+    header = {"Authorization": authorization, "X-Amz-Date": stamp, "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"}
+    trailer = {
+        "X-Amz-Date": stamp,
+        "X-Amz-Content-Sha256": _TRAILER,
+        "X-Amz-Decoded-Content-Length": "6",
+        "X-Amz-Trailer": "x-amz-checksum-crc32",
+        "Content-Encoding": "aws-chunked",
+    }
+    snowball = {"X-Amz-Meta-Snowball-Auto-Extract": "true"}
+    yield Forgery("an unsigned write")
+    yield Forgery("a wrong signature in the header", headers=header)
+    yield Forgery("a wrong signature in the query", query=presigned)
+    yield Forgery("an unsigned-trailer write with a wrong signature in the query", presigned, trailer, _CHUNKED_BODY)
+    yield Forgery("an unsigned-trailer write with a wrong signature in the header", {}, header | trailer, _CHUNKED_BODY)
+    yield Forgery("an unsigned-trailer archive with a wrong signature", {}, header | trailer | snowball, _CHUNKED_BODY)
+
+
+def accepted_forgery(endpoint: str, bucket: str, access_key_id: str, region: str, *, timeout_seconds: float = 10) -> str | None:
+    """Send every forgery to `endpoint`; return the name of the first that was not refused, else None.
+
+    Only 401 and 403 count as a refusal: 404 for a missing bucket already means that the caller was believed.
+    The bucket need not exist. Raises urllib3.exceptions.HTTPError when the store can't be reached.
+    """
+    key = f"pending/forged-{uuid.uuid4().hex}"
+    with urllib3.PoolManager(retries=False, timeout=timeout_seconds) as pool:
+        for forgery in forgeries(access_key_id, region):
+            url = f"{endpoint}/{bucket}/{key}" + (f"?{urlencode(forgery.query)}" if forgery.query else "")
+            answer = pool.request("PUT", url, body=forgery.body, headers=forgery.headers, redirect=False)
+            if answer.status not in (401, 403):
+                return forgery.name
+    return None

@@ -1,0 +1,168 @@
+"""The web application: what every request goes through, and the one place where failures become answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from flask import Flask, Request, Response, current_app, g, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from uploadkit.context import Context
+from uploadkit.errors import (
+    HeadersTooLarge,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    UploadKitError,
+    ValidationFailed,
+)
+from uploadkit.web import auth, documented
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("uploadkit.access")
+
+API_PREFIX = "/api/v1/"
+CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
+}
+PREFLIGHT_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization, x-api-key, Idempotency-Key, x-uploadkit-version",
+    "Access-Control-Max-Age": "86400",
+}
+PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_BY_STATUS: dict[int, type[UploadKitError]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+    431: HeadersTooLarge,
+}
+
+
+class JsonRequest(Request):
+    """A request whose body is a JSON object or refused, whoever asks for it."""
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """Return the body as a dict. Raises UnsupportedMediaType, ValidationFailed."""
+        if self.mimetype != "application/json":
+            raise UnsupportedMediaType(f"The Content-Type {self.mimetype or '(none)'!r} is not application/json")
+        try:
+            body = orjson.loads(self.get_data(cache=cache))
+        except orjson.JSONDecodeError as error:
+            raise ValidationFailed(f"The body is not valid JSON: {error}", details={"body": ["is not valid JSON"]}) from None
+        if not isinstance(body, dict):
+            raise ValidationFailed("The body must be a JSON object", details={"body": ["must be an object"]})
+        return body
+
+
+def context() -> Context:
+    """Return the appliance that this request goes to."""
+    ctx: Context = current_app.extensions["uploadkit"]
+    return ctx
+
+
+def json_answer(body: Any, status: int = 200) -> Response:
+    """Return `body` as a JSON answer."""
+    return Response(orjson.dumps(body), status, mimetype="application/json")
+
+
+def install(app: Flask) -> None:
+    """Give `app` its request id, headers, access log and error handler."""
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.register_error_handler(UploadKitError, _answer_failure)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def _begin() -> Response | None:
+    g.request_id = uuid.uuid4().hex
+    g.began = time.perf_counter()
+    if request.method == "OPTIONS" and request.path.startswith(API_PREFIX):
+        return Response(status=204, headers=PREFLIGHT_HEADERS)
+    return None
+
+
+def _end(answer: Response) -> Response:
+    answer.headers["X-Request-Id"] = g.request_id
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    if request.path.startswith(API_PREFIX):
+        answer.headers.update(CORS_HEADERS)
+        answer.headers.setdefault("Cache-Control", "no-store")
+    if answer.mimetype == "text/html":
+        answer.headers["Content-Security-Policy"] = PAGE_POLICY
+    _log_access(answer)
+    return answer
+
+
+def _log_access(answer: Response) -> None:
+    """One line per request. The query string stays out: it may hold signatures."""
+    caller = g.get("caller")
+    access_log.info(
+        "request",
+        extra={
+            "request_id": g.request_id,
+            "client": auth.client_address(request, context().config.server),
+            "method": request.method,
+            "path": quote(request.path, safe="/-_.~@+=,:"),
+            "status": answer.status_code,
+            "duration_ms": round((time.perf_counter() - g.began) * 1000, 1),
+            "project": caller.project_id if caller else None,
+            "key": caller.key_id if caller else None,
+        },
+    )
+
+
+def _answer_failure(failure: UploadKitError) -> Response | tuple[str, int]:
+    if _wants_page():
+        return render_template("error.html", failure=failure), failure.status
+    answer = json_answer(documented.error(failure), failure.status)
+    if failure.retry_after_seconds is not None:
+        answer.headers["Retry-After"] = str(failure.retry_after_seconds)
+    return answer
+
+
+def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, int]:
+    if isinstance(exception.response, Response):
+        return exception.response
+    status = exception.code or 500
+    kind = _BY_STATUS.get(status)
+    if kind is NotFound:
+        failure: UploadKitError = NotFound(f"There is nothing at {request.path}", "The API begins at /api/v1; the README lists its calls")
+    elif kind is MethodNotAllowed:
+        failure = MethodNotAllowed(f"{request.method} is not possible at {request.path}")
+    elif kind is PayloadTooLarge:
+        failure = PayloadTooLarge(f"The request body is over {context().config.server.max_body_bytes} bytes")
+    elif kind is not None:
+        failure = kind(exception.description or exception.name)
+    elif status < 500:
+        failure = ValidationFailed(exception.description or exception.name)
+    else:
+        return _answer_unexpected(exception)
+    answer = _answer_failure(failure)
+    if status == 405 and isinstance(answer, Response):
+        answer.headers["Allow"] = ", ".join(sorted(getattr(exception, "valid_methods", None) or ()))
+    return answer
+
+
+def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
+    log.error("request %s failed", g.request_id, exc_info=exception)
+    return _answer_failure(
+        InternalServerError("Something went wrong inside the appliance", f"The log tells more; look for request {g.request_id}")
+    )
+
+
+def _wants_page() -> bool:
+    if request.path.startswith("/api/"):
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json") == "text/html"

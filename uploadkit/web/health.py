@@ -1,0 +1,35 @@
+"""`/healthz`, `/readyz` and the front page: how the appliance is."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, render_template
+
+from uploadkit import __version__, health
+from uploadkit.web import context, json_answer
+
+pages = Blueprint("health", __name__)
+
+
+@pages.get("/healthz")
+def healthz() -> Response:
+    """Answer as long as the process is up."""
+    return json_answer({"status": "ok", "version": __version__})
+
+
+@pages.get("/readyz")
+def readyz() -> Response:
+    """Answer 200 when everything an upload needs works, else 503 with the reasons."""
+    checks = health.check(context())
+    ready = all(check.ok for check in checks)
+    body = {
+        "status": "ready" if ready else "not ready",
+        "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in checks},
+    }
+    return json_answer(body, 200 if ready else 503)
+
+
+@pages.get("/")
+def front() -> str:
+    """Say to a person with a browser what this is and how to upload the first file."""
+    ctx = context()
+    return render_template("front.html", base_url=ctx.config.server.base_url, checks=health.check(ctx), version=__version__)
