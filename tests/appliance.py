@@ -60,13 +60,12 @@ class Appliance:
 
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
+        home.mkdir(exist_ok=True)
         self.data_dir = home / "data"
         self.log_path = home / "serve.log"
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("UPLOADKIT_", "AWS_", "PYTEST_"))
-        } | {
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("UPLOADKIT_", "AWS_", "PYTEST_"))} | {
             "UPLOADKIT_DATA__DIR": str(self.data_dir),
             "UPLOADKIT_SERVER__PORT": str(self.port),
             "UPLOADKIT_STORAGE__BUNDLED__PORT": "0",
@@ -84,7 +83,12 @@ class Appliance:
     def start(self) -> Appliance:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "app.py"), "serve"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
+                [sys.executable, str(ROOT / "app.py"), "serve"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
             )
         wait_until(self._is_up, what="the appliance to answer; its log:\n" + self.log())
         if not self.key:

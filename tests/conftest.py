@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.appliance import Appliance, running
+from uploadkit import config, first_run, keys
+from uploadkit.config import BundledConfig
+from uploadkit.context import Context
+from uploadkit.db import lock_data_dir
+from uploadkit.models import Project, database
+from uploadkit.storage.bundled import BundledStore
+from uploadkit.storage.s3 import ObjectStore, StoreAddress
+
+
+@dataclass
+class House:
+    """What tests of the services need at hand."""
+
+    ctx: Context
+    project: Project
+    caller: keys.Caller
 
 
 @pytest.fixture(scope="session")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """One appliance for all tests that leave it as they found it. Rates and key limits are out of the way."""
-    with running(tmp_path_factory.mktemp("appliance"), TIERS__PRO__MAX_KEYS="1000", TIERS__PRO__REQUESTS_PER_MINUTE="") as running_appliance:
+    with running(
+        tmp_path_factory.mktemp("appliance"), TIERS__PRO__MAX_KEYS="1000", TIERS__PRO__REQUESTS_PER_MINUTE=""
+    ) as running_appliance:
         yield running_appliance
 
 
@@ -27,3 +47,29 @@ def outsider_key(appliance: Appliance) -> str:
     """A key of another project."""
     appliance.run("projects", "create", "Other")
     return appliance.new_key("--project", "other")
+
+
+@pytest.fixture(scope="session")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundledStore]:
+    """A real store for tests that call the services themselves."""
+    settings = BundledConfig(engine="seaweedfs", port=0, max_disk_bytes="2GB")
+    store = BundledStore(settings, tmp_path_factory.mktemp("bundled"), listen_host="127.0.0.1", public_host="127.0.0.1")
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def house(tmp_path: Path, bundled: BundledStore) -> Iterator[House]:
+    """Services, a fresh database and a real store: everything but HTTP."""
+    settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(tmp_path / "data")})
+    with lock_data_dir(settings.data_dir):
+        start = first_run.prepare(settings)
+        address = StoreAddress(
+            bundled.endpoint, bundled.public_endpoint, bundled.region, "house", "path", bundled.access_key_id, bundled.secret_access_key
+        )
+        store = ObjectStore(address, bundled.problem)
+        store.create_bucket()
+        assert start.api_key
+        yield House(Context(settings, store), start.project, keys.find_caller(start.api_key))
+        database.close()

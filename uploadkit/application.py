@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from flask import Flask
-from flask_openapi3 import Info, OpenAPI
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 
 from uploadkit import __version__, web

@@ -20,6 +20,7 @@ import queue
 import random
 import stat
 import threading
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -724,8 +725,9 @@ def _file_path(key: str) -> str:
 
 
 def _sendable_name(path: str) -> str:
-    """Return the last part of a path as text: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(os.path.basename(os.path.abspath(path))).decode("utf-8", "replace")
+    """Return the last part of a path as the API takes it: what is not UTF-8, and control characters, become U+FFFD."""
+    text = os.fsencode(os.path.basename(os.path.abspath(path))).decode("utf-8", "replace")
+    return "".join("\ufffd" if unicodedata.category(character) == "Cc" else character for character in text)
 
 
 def _guess_content_type(name: str) -> str:

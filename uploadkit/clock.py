@@ -36,11 +36,14 @@ def travelled_to(at_ms: int) -> Iterator[Callable[[int], None]]:
     """Hold the clock at `at_ms` for a test; the yielded function moves it on by so many milliseconds."""
     global _read_seconds
     before, held = _read_seconds, [at_ms]
-    _read_seconds = lambda: held[0] / 1000  # noqa: E731
+
+    def held_seconds() -> float:
+        return held[0] / 1000
 
     def advance(by_ms: int) -> None:
         held[0] += by_ms
 
+    _read_seconds = held_seconds
     try:
         yield advance
     finally:

@@ -74,6 +74,8 @@ class Section(BaseModel):
 
 
 class ServerConfig(Section):
+    """The HTTP server and what it believes about the network in front of it."""
+
     host: str = "127.0.0.1"
     port: Port = 8080
     public_url: OptionalUrl = None
@@ -88,7 +90,8 @@ class ServerConfig(Section):
         """The address that people and programs reach the appliance under, without a trailing slash."""
         if self.public_url:
             return self.public_url
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        listens_everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+        host = listens_everywhere.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"http://{host}:{self.port}"
 
     @property
@@ -100,15 +103,21 @@ class ServerConfig(Section):
 
 
 class DataConfig(Section):
+    """Where everything is kept."""
+
     dir: Path = Path("data")
 
 
 class DatabaseConfig(Section):
+    """The SQLite file."""
+
     path: Path = Path("uploadkit.db")
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
 
 class BundledConfig(Section):
+    """The store that the appliance starts itself (storage.md section 1)."""
+
     engine: Literal["auto", "minio", "seaweedfs"] = "auto"
     port: Port = 9000
     minio_binary: OptionalText = None
@@ -118,6 +127,8 @@ class BundledConfig(Section):
 
 
 class ByosConfig(Section):
+    """A bucket of one's own (storage.md section 2)."""
+
     endpoint: OptionalUrl = None
     region: OptionalText = None
     access_key_id: OptionalText = None
@@ -129,6 +140,8 @@ class ByosConfig(Section):
 
 
 class StorageConfig(Section):
+    """Where the bytes of files go."""
+
     mode: Literal["bundled", "byos"] = "bundled"
     # SigV4 allows seven days; a leaked URL should die sooner.
     presign_expires_seconds: Annotated[int, Field(ge=1, le=86400)] = 3600
@@ -138,11 +151,15 @@ class StorageConfig(Section):
 
 
 class LimitsConfig(Section):
+    """Limits of the whole appliance."""
+
     max_projects: Annotated[int, Field(ge=0)] = 0
     default_tier: str = "pro"
 
 
 class TierConfig(Section):
+    """The limits of one tier; None is unlimited (api.md section 8)."""
+
     requests_per_minute: Limit = None
     max_keys: Limit = None
     max_file_size: SizeLimit = None
@@ -151,13 +168,17 @@ class TierConfig(Section):
 
 
 class HousekeepingConfig(Section):
+    """What happens by itself, and when."""
+
     interval_seconds: Annotated[int, Field(ge=1)] = 60
     abandoned_upload_seconds: Annotated[int, Field(ge=1)] = 900
 
 
 def _default_tiers() -> dict[str, TierConfig]:
     return {
-        "free": TierConfig(requests_per_minute=60, max_keys=2, max_file_size=4 * 1024**2, max_storage=5 * 1024**3, max_uploads_per_month=1_000),
+        "free": TierConfig(
+            requests_per_minute=60, max_keys=2, max_file_size=4 * 1024**2, max_storage=5 * 1024**3, max_uploads_per_month=1_000
+        ),
         "pro": TierConfig(
             requests_per_minute=300, max_keys=10, max_file_size=512 * 1024**2, max_storage=100 * 1024**3, max_uploads_per_month=50_000
         ),
@@ -308,17 +329,14 @@ def _one_line(error: ValidationError, path: Path | None, sources: Mapping[str, s
 
 
 def _nearest(location: list[str]) -> str | None:
-    known = {key.rsplit(".", 1)[0]: [] for key in known_keys()} | {"": []}
-    for key in known_keys():
-        section, _, name = key.rpartition(".")
-        known.setdefault(section, []).append(name)
-    section, name = ".".join(location[:-1]), location[-1]
-    if section.startswith("tiers."):
+    section, name = location[:-1], location[-1]
+    if section[:1] == ["tiers"]:
         candidates = list(TierConfig.model_fields)
     else:
-        candidates = list(known.get(section, [])) + [k.split(".")[-1] for k in known if k.rpartition(".")[0] == section and k]
+        paths = [key.split(".") for key in [*known_keys(), "tiers.pro"]]
+        candidates = [path[len(section)] for path in paths if path[: len(section)] == section and len(path) > len(section)]
     close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.5)
-    return ".".join(filter(None, [section, close[0]])) if close else None
+    return ".".join([*section, close[0]]) if close else None
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
@@ -355,7 +373,7 @@ def _checked(config: Config) -> Config:
 def _check_byos(byos: ByosConfig) -> None:
     for key in ("bucket", "access_key_id", "secret_access_key"):
         if getattr(byos, key) is None:
-            raise ConfigError(f"storage.byos.{key}: must be set when storage.mode is \"byos\"")
+            raise ConfigError(f'storage.byos.{key}: must be set when storage.mode is "byos"')
     if byos.region is None:
         raise ConfigError(
             'storage.byos.region: must be set: the bucket\'s region on AWS, "auto" on Cloudflare R2, any name such as "us-east-1" on MinIO'

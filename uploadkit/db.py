@@ -10,10 +10,10 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import uuid_utils
 
@@ -104,6 +104,12 @@ def write() -> Iterator[None]:
         raise RuntimeError("write transactions don't nest")
     with _write_lock, database.atomic("IMMEDIATE"):
         yield
+
+
+def execute(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
+    """Run one hand-written statement of the few that are hot or atomic beyond what a model can say; return its cursor."""
+    cursor: sqlite3.Cursor = database.execute_sql(sql, parameters)  # type: ignore[no-untyped-call]
+    return cursor
 
 
 def schema_version(path: Path) -> int:

@@ -35,6 +35,8 @@ class UploadKitError(Exception):
 
 
 class Unauthorized(UploadKitError):
+    """The key is missing, malformed, unknown or revoked."""
+
     code, status = "UNAUTHORIZED", 401
     default_suggestion = (
         "Send a live API key in the x-api-key header; 'python app.py keys create' makes one, 'keys list' shows which are revoked"
@@ -42,10 +44,14 @@ class Unauthorized(UploadKitError):
 
 
 class Forbidden(UploadKitError):
+    """The key is valid, but its access or environment does not allow this."""
+
     code, status = "FORBIDDEN", 403
 
 
 class HttpsRequired(UploadKitError):
+    """Plain HTTP while server.require_https applies."""
+
     code, status = "HTTPS_REQUIRED", 403
     default_suggestion = (
         "Call the https:// address. Behind a TLS proxy, add its address to server.trusted_proxies; on a LAN without TLS, "
@@ -54,85 +60,123 @@ class HttpsRequired(UploadKitError):
 
 
 class ValidationFailed(UploadKitError):
+    """Body or query failed validation; `details` names the fields."""
+
     code, status = "VALIDATION_ERROR", 400
 
 
 class UnsupportedMediaType(UploadKitError):
+    """A JSON endpoint was called with another Content-Type."""
+
     code, status = "UNSUPPORTED_MEDIA_TYPE", 415
     default_suggestion = "Send the body as JSON with the header Content-Type: application/json"
 
 
 class PayloadTooLarge(UploadKitError):
+    """The request body is over server.max_body_bytes."""
+
     code, status = "PAYLOAD_TOO_LARGE", 413
     default_suggestion = "Send less, or raise server.max_body_bytes. The bytes of a file go to uploadUrl, not to this API"
 
 
 class HeadersTooLarge(UploadKitError):
+    """The request's headers are larger than the server reads."""
+
     code, status = "HEADERS_TOO_LARGE", 431
     default_suggestion = "Send fewer or shorter request headers"
 
 
 class MethodNotAllowed(UploadKitError):
+    """The path exists, but not with this method."""
+
     code, status = "METHOD_NOT_ALLOWED", 405
 
 
 class FileTooLarge(UploadKitError):
+    """Over the file route's or the tier's largest file, or over what one PUT can carry."""
+
     code, status = "FILE_TOO_LARGE", 413
 
 
 class FileTypeNotAllowed(UploadKitError):
+    """The content type matches none of the file route's allowedTypes."""
+
     code, status = "FILE_TYPE_NOT_ALLOWED", 415
 
 
 class FileTooSmallForMultipart(UploadKitError):
+    """Multipart was asked for 10 MiB or less."""
+
     code, status = "FILE_TOO_SMALL_FOR_MULTIPART", 400
     default_suggestion = "Use POST /api/v1/upload/request for files of 10 MiB or less"
 
 
 class UploadNotFound(UploadKitError):
+    """The upload is unknown to this key, was aborted, or its file was deleted."""
+
     code, status = "UPLOAD_NOT_FOUND", 404
     default_suggestion = "Start again with POST /api/v1/upload/request"
 
 
 class UploadNotVerified(UploadKitError):
+    """What is in storage is not what was declared, or nothing is there."""
+
     code, status = "UPLOAD_NOT_VERIFIED", 422
 
 
 class UploadExpired(UploadKitError):
+    """The upload's deadline passed and it was swept."""
+
     code, status = "UPLOAD_EXPIRED", 410
     default_suggestion = "Start again with POST /api/v1/upload/request; nothing of this upload was kept"
 
 
 class InvalidParts(UploadKitError):
+    """Parts are missing, listed twice, or have another ETag."""
+
     code, status = "INVALID_PARTS", 422
     default_suggestion = "POST /api/v1/upload/multipart/parts lists what has arrived and gives fresh URLs for the rest"
 
 
 class NotFound(UploadKitError):
+    """Not there for this key."""
+
     code, status = "NOT_FOUND", 404
 
 
 class DuplicateSlug(UploadKitError):
+    """The file route's slug is taken in this project."""
+
     code, status = "DUPLICATE_SLUG", 409
 
 
 class Conflict(UploadKitError):
+    """The present state does not allow this."""
+
     code, status = "CONFLICT", 409
 
 
 class IdempotencyConflict(UploadKitError):
+    """The same Idempotency-Key came with another body, or its first request still runs."""
+
     code, status = "IDEMPOTENCY_CONFLICT", 409
 
 
 class TierLimitExceeded(UploadKitError):
+    """The tier's limit on storage, monthly uploads or keys is reached."""
+
     code, status = "TIER_LIMIT_EXCEEDED", 403
 
 
 class RateLimited(UploadKitError):
+    """Over the key's requests per minute."""
+
     code, status = "RATE_LIMITED", 429
 
 
 class StorageUnavailable(UploadKitError):
+    """The object store is down, full or refusing."""
+
     code, status = "STORAGE_UNAVAILABLE", 503
     default_suggestion = "Try again after Retry-After seconds; GET /readyz says what is wrong"
 
@@ -141,6 +185,8 @@ class StorageUnavailable(UploadKitError):
 
 
 class InternalServerError(UploadKitError):
+    """Anything unexpected; no internals in the message."""
+
     code, status = "INTERNAL_SERVER_ERROR", 500
 
 

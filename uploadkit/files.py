@@ -79,7 +79,9 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
             raise ValueError
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise ValidationFailed(
-            "The cursor is not one that this API gave out", "Pass nextCursor of the page before, unchanged", details={"cursor": ["is not valid"]}
+            "The cursor is not one that this API gave out",
+            "Pass nextCursor of the page before, unchanged",
+            details={"cursor": ["is not valid"]},
         ) from None
     return at, file_id
 

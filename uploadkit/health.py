@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import psutil
 from peewee import PeeweeException
 
+from uploadkit import db
 from uploadkit.context import Context
 from uploadkit.errors import StorageUnavailable
-from uploadkit.models import database
 
 _LEAST_FREE_BYTES = 64 * 1024**2
 
@@ -30,7 +30,7 @@ def check(ctx: Context) -> list[Check]:
 
 def _database() -> Check:
     try:
-        database.execute_sql("SELECT 1 FROM project LIMIT 1").fetchone()
+        db.execute("SELECT 1 FROM project LIMIT 1").fetchone()
     except PeeweeException as error:
         return Check("database", False, f"SQLite answers {type(error).__name__}")
     return Check("database", True, "answers")

@@ -27,7 +27,9 @@ class Jobs:
             ("sweep", housekeeping.sweep_due, ctx.config.housekeeping.interval_seconds),
         ]
         for name, function, every_seconds in table:
-            self._scheduler.add_job(_logged(name, function, ctx), "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC))
+            self._scheduler.add_job(
+                _logged(name, function, ctx), "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC)
+            )
         self._stopping = ctx.stopping
         ctx.wake_sweeper = lambda: self.run_now("sweep")
         ctx.scheduler_running = lambda: bool(self._scheduler.running)

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from uploadkit import clock
 from uploadkit.config import TierConfig
-from uploadkit.db import new_id, write
+from uploadkit.db import execute, new_id, write
 from uploadkit.errors import Conflict, Forbidden, NotFound, TierLimitExceeded, Unauthorized, ValidationFailed
-from uploadkit.models import ApiKey, Project, database
+from uploadkit.models import ApiKey, Project
 
 Environment = Literal["live", "test"]
 Access = Literal["project", "account"]
@@ -61,7 +61,9 @@ def mask_key(plaintext: str) -> str:
     return f"{plaintext[: prefix_length + 3]}...{plaintext[-6:]}"
 
 
-def issue_key(project: Project, name: str, limits: TierConfig, *, environment: Environment = "live", access: Access = "project") -> IssuedKey:
+def issue_key(
+    project: Project, name: str, limits: TierConfig, *, environment: Environment = "live", access: Access = "project"
+) -> IssuedKey:
     """Make a key for `project`, unless its tier's number of active keys is reached.
 
     Raises ValidationFailed (name), Forbidden (a test key with account access), TierLimitExceeded.
@@ -99,7 +101,7 @@ def find_caller(plaintext: str) -> Caller:
     """
     if not _FORM.fullmatch(plaintext):
         raise Unauthorized("The API key is malformed: it looks like uk_live_… or uk_test_… with 32 characters after that")
-    row = database.execute_sql(_FIND, (hash_key(plaintext),)).fetchone()
+    row = execute(_FIND, (hash_key(plaintext),)).fetchone()
     if row is None:
         raise Unauthorized("The API key is unknown or revoked")
     key_id, project_id, environment, access, last_used_at, tier, overrides = row
@@ -145,4 +147,6 @@ def _keep_one_account_key(key: ApiKey) -> None:
         return
     others = ApiKey.select().where(ApiKey.access == "account", ApiKey.revoked_at.is_null(), ApiKey.id != key.id).count()
     if not others:
-        raise Conflict("This is the last key with account access", "Make another first: python app.py keys create --name NAME --access account")
+        raise Conflict(
+            "This is the last key with account access", "Make another first: python app.py keys create --name NAME --access account"
+        )

@@ -40,7 +40,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, with the traceback inside it where there is one."""
-        line = {"time": clock.to_iso(int(record.created * 1000)), "level": record.levelname, "logger": record.name}
+        line: dict[str, object] = {"time": clock.to_iso(int(record.created * 1000)), "level": record.levelname, "logger": record.name}
         line |= {"message": record.getMessage(), **_fields(record)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

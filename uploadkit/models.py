@@ -39,6 +39,7 @@ class ApiKey(Table):
 
     id = TextField(primary_key=True)
     project = ForeignKeyField(Project)
+    project_id: str
     name = TextField()
     key_hash = TextField(unique=True)
     masked_key = TextField()
@@ -57,6 +58,7 @@ class FileRoute(Table):
 
     id = TextField(primary_key=True)
     project = ForeignKeyField(Project)
+    project_id: str
     slug = TextField()
     max_file_size_bytes = BigIntegerField(null=True)
     max_file_count = IntegerField(default=1)
@@ -79,9 +81,11 @@ class File(Table):
 
     id = TextField(primary_key=True)
     project = ForeignKeyField(Project)
+    project_id: str
     environment = TextField()
     route_slug = TextField()
     api_key = ForeignKeyField(ApiKey, null=True)
+    api_key_id: str | None
     key = TextField(unique=True)
     file_name = TextField()
     size_bytes = BigIntegerField()
@@ -119,6 +123,7 @@ class Usage(Table):
     """What one project did in one month, live and test apart."""
 
     project = ForeignKeyField(Project)
+    project_id: str
     environment = TextField()
     period = TextField()
     uploads = IntegerField(default=0)
@@ -136,6 +141,7 @@ class WebhookDelivery(Table):
     event_id = TextField()
     event = TextField()
     project = ForeignKeyField(Project)
+    project_id: str
     environment = TextField()
     file = ForeignKeyField(File, null=True)
     url = TextField()

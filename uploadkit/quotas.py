@@ -6,10 +6,10 @@ A request *reserves* bytes and one upload; completing *settles* both into use; w
 
 from __future__ import annotations
 
-from uploadkit import clock
+from uploadkit import clock, db
 from uploadkit.config import TierConfig
 from uploadkit.errors import TierLimitExceeded
-from uploadkit.models import File, Project, database
+from uploadkit.models import File, Project
 
 _RESERVE = """
 UPDATE project SET storage_reserved_bytes = storage_reserved_bytes + :size, uploads_reserved = uploads_reserved + 1
@@ -33,7 +33,7 @@ def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConf
     if environment == "test":
         return 0
     period = clock.month_of(clock.now_ms())
-    cursor = database.execute_sql(
+    cursor = db.execute(
         _RESERVE,
         {
             "project": project_id,
@@ -52,24 +52,24 @@ def settle(file: File) -> None:
     """Turn the reservation of an upload that was just completed into use, and count the upload in its month."""
     now = clock.now_ms()
     if file.environment == "live":
-        database.execute_sql(
+        db.execute(
             "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ?, storage_used_bytes = storage_used_bytes + ?,"
             " uploads_reserved = uploads_reserved - 1 WHERE id = ?",
             (file.reserved_bytes, file.size_bytes, file.project_id),
         )
-    database.execute_sql(_COUNT, (file.project_id, file.environment, clock.month_of(now), 1, file.size_bytes, 0))
+    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(now), 1, file.size_bytes, 0))
 
 
 def release_upload(file: File) -> None:
     """Give back the upload (not its bytes) of a row that has just left UPLOADING without success."""
     if file.environment == "live":
-        database.execute_sql("UPDATE project SET uploads_reserved = uploads_reserved - 1 WHERE id = ?", (file.project_id,))
+        db.execute("UPDATE project SET uploads_reserved = uploads_reserved - 1 WHERE id = ?", (file.project_id,))
 
 
 def release_bytes(file: File) -> None:
     """Give back the bytes that a failed row still holds; its `reserved_bytes` become 0."""
     if file.reserved_bytes:
-        database.execute_sql(
+        db.execute(
             "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ? WHERE id = ?", (file.reserved_bytes, file.project_id)
         )
         File.update(reserved_bytes=0).where(File.id == file.id).execute()
@@ -78,10 +78,8 @@ def release_bytes(file: File) -> None:
 def forget(file: File) -> None:
     """Free the storage of a file that has just been deleted."""
     if file.environment == "live":
-        database.execute_sql(
-            "UPDATE project SET storage_used_bytes = storage_used_bytes - ? WHERE id = ?", (file.size_bytes, file.project_id)
-        )
-    database.execute_sql(_COUNT, (file.project_id, file.environment, clock.month_of(clock.now_ms()), 0, 0, file.size_bytes))
+        db.execute("UPDATE project SET storage_used_bytes = storage_used_bytes - ? WHERE id = ?", (file.size_bytes, file.project_id))
+    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(clock.now_ms()), 0, 0, file.size_bytes))
 
 
 def _limit_exceeded(project_id: str, size_bytes: int, limits: TierConfig, period: str) -> TierLimitExceeded:

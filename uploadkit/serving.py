@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import threading
@@ -30,6 +31,7 @@ from uploadkit.storage.s3 import ObjectStore, StoreAddress, byos_address
 log = logging.getLogger(__name__)
 
 _LONGEST_DRAIN_SECONDS = 30
+_QUIET_SECONDS = 0.25
 
 
 def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) -> None:
@@ -136,20 +138,26 @@ def _running_server(app: Flask, server: ServerConfig, listener: socket.socket) -
     try:
         yield
     finally:
-        wsgi.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(wsgi))
-        _wait_until(lambda: _is_idle(wsgi), _LONGEST_DRAIN_SECONDS)
+        wsgi.trigger.pull_trigger(lambda: _stop_accepting(wsgi))
+        _wait_until_quiet(wsgi)
         wsgi.trigger.pull_trigger(lambda: wasyncore.close_all(wsgi._map))
         wsgi.task_dispatcher.shutdown(timeout=1)
         thread.join(timeout=5)
 
 
-def _is_idle(wsgi: Any) -> bool:
-    dispatcher = wsgi.task_dispatcher
-    channels = list(wsgi.active_channels.values())
-    return not dispatcher.queue and not dispatcher.active_count and not any(c.requests or c.total_outbufs_len for c in channels)
+def _stop_accepting(wsgi: Any) -> None:
+    """Take in the connections that the kernel has already accepted for us, then close the door."""
+    while select.select([wsgi.socket], [], [], 0)[0]:
+        wsgi.handle_accept()
+    wasyncore.dispatcher.close(wsgi)
 
 
-def _wait_until(done: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not done() and time.monotonic() < until:
+def _wait_until_quiet(wsgi: Any) -> None:
+    """Wait until no request has been in flight for a moment: one that was sent just now may still be on its way to us."""
+    until = time.monotonic() + _LONGEST_DRAIN_SECONDS
+    last_busy = time.monotonic()
+    while (now := time.monotonic()) < min(until, last_busy + _QUIET_SECONDS):
+        dispatcher, channels = wsgi.task_dispatcher, list(wsgi.active_channels.values())
+        if dispatcher.queue or dispatcher.active_count or any(c.requests or c.total_outbufs_len for c in channels):
+            last_busy = now
         time.sleep(0.02)

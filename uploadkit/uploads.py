@@ -184,7 +184,7 @@ def complete_multipart(
         if file.status != "UPLOADING":
             raise _ended(file)
         merged_metadata(file.metadata, metadata)
-        listed = _parts_to_join(ctx, file, parts)
+        listed = _parts_to_join(ctx, file, upload_id, parts)
         if listed is not None:
             ctx.store.complete_multipart(file.key, upload_id, listed)
         # When the store knows no such upload, it may have put the parts together before a crash took the answer.
@@ -214,7 +214,7 @@ def abort(ctx: Context, file_id: str) -> None:
 def expire(ctx: Context, file: File) -> None:
     """End an upload whose deadline has passed, unless parts of it still arrive. Raises StorageUnavailable."""
     with claimed(file.id, wait_seconds=0):
-        if file.is_multipart and file.upload_id and (newest := _last_arrival(ctx, file)):
+        if file.upload_id and (newest := _last_arrival(ctx, file.key, file.upload_id)):
             again_at = newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000
             if again_at > clock.now_ms():
                 with write():
@@ -257,6 +257,7 @@ def part_size(size_bytes: int) -> int:
 
 def part_count(file: File) -> int:
     """Return how many parts a multipart upload has."""
+    assert file.part_size_bytes is not None
     return int(-(-file.size_bytes // file.part_size_bytes))
 
 
@@ -323,7 +324,7 @@ def _find_multipart(caller: Caller, file_id: str, upload_id: str) -> File:
 def _ended(file: File) -> UploadKitError:
     """What to tell somebody who wants to go on with an upload that is FAILED or DELETED."""
     if file.failure == "not_verified" and file.status == "FAILED":
-        return UploadNotVerified(file.failure_message, "Start again with POST /api/v1/upload/request")
+        return UploadNotVerified(file.failure_message or "", "Start again with POST /api/v1/upload/request")
     if file.failure == "expired" and file.status == "FAILED":
         return UploadExpired("This upload was not completed before its deadline")
     return UploadNotFound("This upload was aborted or its file deleted")
@@ -334,16 +335,12 @@ def _all_arrived() -> Conflict:
 
 
 def _sign_parts(ctx: Context, file: File, numbers: Sequence[int]) -> list[PartUrl]:
+    assert file.part_size_bytes is not None
+    assert file.upload_id is not None
     now, seconds, count = clock.now_ms(), ctx.config.storage.presign_expires_seconds, part_count(file)
-    last_size = file.size_bytes - (count - 1) * file.part_size_bytes
+    sizes = {count: file.size_bytes - (count - 1) * file.part_size_bytes}
     return [
-        PartUrl(
-            number,
-            ctx.store.presign_part(
-                file.key, file.upload_id, number, last_size if number == count else file.part_size_bytes, now, seconds
-            ),
-        )
-        for number in numbers
+        PartUrl(n, ctx.store.presign_part(file.key, file.upload_id, n, sizes.get(n, file.part_size_bytes), now, seconds)) for n in numbers
     ]
 
 
@@ -378,7 +375,7 @@ def _require_as_declared(ctx: Context, file: File, stored: StoredObject | None) 
     raise UploadNotVerified(message, "Start again with POST /api/v1/upload/request")
 
 
-def _parts_to_join(ctx: Context, file: File, given: Sequence[tuple[int, str]] | None) -> list[tuple[int, str]] | None:
+def _parts_to_join(ctx: Context, file: File, upload_id: str, given: Sequence[tuple[int, str]] | None) -> list[tuple[int, str]] | None:
     """Return all parts (number, ETag) of a complete upload; None when the store knows no such upload. Raises InvalidParts."""
     wanted = range(1, part_count(file) + 1)
     if given is not None:
@@ -386,7 +383,7 @@ def _parts_to_join(ctx: Context, file: File, given: Sequence[tuple[int, str]] | 
         if sorted(numbers) != list(wanted):
             raise InvalidParts(_parts_message(numbers, wanted))
     try:
-        arrived = ctx.store.list_parts(file.key, file.upload_id)
+        arrived = ctx.store.list_parts(file.key, upload_id)
     except AccessDenied:
         if given is None:
             raise
@@ -410,9 +407,9 @@ def _parts_message(numbers: Sequence[int], wanted: range) -> str:
     return f"Part {twice[0]} is listed twice" if twice else f"This upload has parts 1 to {len(wanted)}, no others"
 
 
-def _last_arrival(ctx: Context, file: File) -> int:
+def _last_arrival(ctx: Context, key: str, upload_id: str) -> int:
     try:
-        parts = ctx.store.list_parts(file.key, file.upload_id)
+        parts = ctx.store.list_parts(key, upload_id)
     except AccessDenied:
         return 0
     return max((part.arrived_at for part in parts or ()), default=0)

@@ -111,7 +111,7 @@ def test_deleting_an_upload_under_way_cancels_it(appliance: Appliance) -> None:
         ("😀" * 255, "file"),
         ("CON", "CON"),
         ("...", "file"),
-        ("a\\b:c*?\"<>|.txt", "a-b-c.txt"),
+        ('a\\b:c*?"<>|.txt', "a-b-c.txt"),
         ("'; DROP TABLE file; --", "DROP-TABLE-file"),
         ("x" * 255, "x" * 199),
         ("\u202egnp.exe", "gnp.exe"),
@@ -243,7 +243,12 @@ def test_wrong_parts_are_refused_and_lose_nothing(appliance: Appliance) -> None:
     assert upload.call("complete").code == "INVALID_PARTS", "part 3 is missing"
     etags[3] = upload.put(3)
     good = [{"partNumber": n, "etag": etags[n]} for n in (1, 2, 3)]
-    for bad in (good[:2], [*good, good[0]], [good[0], good[1], {"partNumber": 3, "etag": "0" * 32}], [*good, {"partNumber": 4, "etag": "a"}]):
+    for bad in (
+        good[:2],
+        [*good, good[0]],
+        [good[0], good[1], {"partNumber": 3, "etag": "0" * 32}],
+        [*good, {"partNumber": 4, "etag": "a"}],
+    ):
         answer = upload.call("complete", parts=bad)
         assert (answer.status, answer.code) == (422, "INVALID_PARTS"), bad
     file = upload.call("complete", parts=[{**part, "etag": part["etag"].strip('"')} for part in reversed(good)]).json

@@ -8,7 +8,6 @@ from unittest.mock import patch
 import botocore.auth
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
-
 from botocore.credentials import Credentials
 from botocore.utils import percent_encode, percent_encode_sequence
 from hypothesis import given

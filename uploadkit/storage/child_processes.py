@@ -137,7 +137,7 @@ def _end(process: psutil.Process) -> None:
 
 def _is_alive(process: psutil.Process) -> bool:
     try:
-        # A zombie holds no port and no file; its parent, whoever that is, will collect it.
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        # A zombie holds no port and no file once its last thread is gone; its parent, whoever that is, will collect it.
+        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False

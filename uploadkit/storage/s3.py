@@ -108,9 +108,7 @@ class ObjectStore:
     def __init__(self, address: StoreAddress, problem: Callable[[], str | None] = lambda: None) -> None:
         self.address = address
         self._problem = problem
-        self._signer = Signer(
-            address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key
-        )
+        self._signer = Signer(address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key)
         self._client = self._make_client(read_timeout_seconds=20, attempts=2)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
         self._patient_client = self._make_client(read_timeout_seconds=300, attempts=1)

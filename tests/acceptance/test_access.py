@@ -1,0 +1,122 @@
+"""Who may do what: every endpoint as owner, another project's key, a test key, a revoked key, and with no key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.appliance import JPEG, Answer, Appliance
+
+MIB = 1024**2
+NEW_FILE = {"fileName": "a.jpg", "fileSize": 14, "contentType": "image/jpeg", "routeSlug": "default"}
+
+
+class Owned:
+    """One of each thing that a live key of the first project owns."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self.file = appliance.upload(JPEG)
+        self.slot = appliance.request(len(JPEG)).json
+        appliance.put(self.slot, JPEG)
+        self.multipart = appliance.call("POST", "/upload/multipart/init", NEW_FILE | {"fileSize": 11 * MIB}).json
+        self.ids = {"fileId": self.multipart["fileId"], "uploadId": self.multipart["uploadId"]}
+
+
+# name → (call made of what the owner has, the owner's status, everybody else's status and code)
+Call = Callable[[Owned], tuple[str, str, Any]]
+ENDPOINTS: dict[str, tuple[Call, int, tuple[int, str] | None]] = {
+    "request": (lambda o: ("POST", "/upload/request", NEW_FILE), 200, None),
+    "complete": (lambda o: ("POST", "/upload/complete", {"fileId": o.slot["fileId"]}), 200, (404, "UPLOAD_NOT_FOUND")),
+    "multipart init": (lambda o: ("POST", "/upload/multipart/init", NEW_FILE | {"fileSize": 11 * MIB}), 200, None),
+    "multipart parts": (lambda o: ("POST", "/upload/multipart/parts", o.ids), 200, (404, "UPLOAD_NOT_FOUND")),
+    "multipart complete": (lambda o: ("POST", "/upload/multipart/complete", o.ids), 422, (404, "UPLOAD_NOT_FOUND")),
+    "multipart abort": (lambda o: ("POST", "/upload/multipart/abort", o.ids), 200, (404, "UPLOAD_NOT_FOUND")),
+    "get": (lambda o: ("GET", f"/files/{o.file['key']}", None), 200, (404, "NOT_FOUND")),
+    "get by id": (lambda o: ("GET", f"/files/by-id/{o.file['id']}", None), 200, (404, "NOT_FOUND")),
+    "update": (lambda o: ("PATCH", f"/files/{o.file['key']}", {"metadata": {}}), 200, (404, "NOT_FOUND")),
+    "delete": (lambda o: ("DELETE", f"/files/{o.file['key']}", None), 200, (404, "NOT_FOUND")),
+    "list": (lambda o: ("GET", "/files?limit=100", None), 200, None),
+}
+
+
+@pytest.fixture
+def revoked_key(appliance: Appliance) -> str:
+    key = appliance.new_key()
+    assert appliance.call("GET", "/files", key=key).status == 200
+    key_id = next(k["id"] for k in json.loads(appliance.run("keys", "list", "--json").stdout) if key.endswith(k["maskedKey"][-6:]))
+    assert appliance.run("keys", "revoke", key_id).returncode == 0
+    return key
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_each_endpoint_as_everybody(appliance: Appliance, outsider_key: str, test_key: str, name: str) -> None:
+    call, owners_status, others = ENDPOINTS[name]
+    owned = Owned(appliance)
+    method, path, body = call(owned)
+    for key in (outsider_key, test_key):
+        answer = appliance.call(method, path, body, key=key)
+        if others:
+            assert (answer.status, answer.code) == others
+            unknown = appliance.call(method, *_elsewhere(owned, path, body), key=key)
+            assert _shape(unknown) == _shape(answer), "a stranger must not learn that it exists"
+        else:
+            assert answer.status == owners_status
+            assert owned.file["id"].encode() not in answer.body
+    for key, why in (("", "needs an API key"), ("uk_live_" + "x" * 32, "unknown or revoked"), ("nonsense", "malformed")):
+        answer = appliance.call(method, path, body, key=key)
+        assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+        assert why in answer.json["error"]["message"]
+    assert appliance.call(method, path, body).status == owners_status
+
+
+def _elsewhere(owned: Owned, path: str, body: Any) -> tuple[str, Any]:
+    """The same call for something that nobody has."""
+    for there in (owned.file["id"], owned.slot["fileId"], owned.multipart["fileId"]):
+        nowhere = "0" * len(there)
+        path = path.replace(there, nowhere)
+        body = {k: nowhere if v == there else v for k, v in body.items()} if isinstance(body, dict) else body
+    return path, body
+
+
+def _shape(answer: Answer) -> tuple[int, str]:
+    message = answer.json["error"]["message"]
+    return answer.status, "".join(c for c in message if not (c.isdigit() or c in "abcdef-"))
+
+
+def test_a_revoked_key_stops_at_once(appliance: Appliance, revoked_key: str) -> None:
+    answer = appliance.call("GET", "/files", key=revoked_key)
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+
+
+def test_bearer_works_too_and_two_different_keys_do_not(appliance: Appliance, test_key: str) -> None:
+    bearer = {"Authorization": f"Bearer {appliance.key}"}
+    assert appliance.call("GET", "/files", key="", headers=bearer).status == 200
+    assert appliance.call("GET", "/files", headers=bearer).status == 200
+    assert appliance.call("GET", "/files", key=test_key, headers=bearer).status == 401
+    assert appliance.call("GET", f"/files?x-api-key={appliance.key}", key="").status == 401
+
+
+def test_the_sandbox_is_apart(appliance: Appliance, test_key: str) -> None:
+    file = appliance.upload(JPEG, key=test_key)
+    assert file["environment"] == "test"
+    assert file["key"].startswith("test/")
+    assert appliance.call("GET", f"/files/{file['key']}", key=test_key).status == 200
+    assert appliance.call("GET", f"/files/{file['key']}").status == 404
+    assert file["id"] not in {item["id"] for item in appliance.call("GET", "/files?limit=100").json["items"]}
+    assert appliance.read(file["url"]).body == JPEG
+
+
+def test_the_first_key_is_not_in_the_log(appliance: Appliance) -> None:
+    appliance.call("GET", "/files")
+    assert appliance.key not in appliance.log()
+    secret = json.loads((appliance.data_dir / "store-credentials.json").read_text())
+    assert not [value for name, value in secret.items() if "secret" in name and value in appliance.log()]
+
+
+def test_private_things_are_readable_by_their_owner_only(appliance: Appliance) -> None:
+    assert appliance.data_dir.stat().st_mode & 0o777 == 0o700
+    loose = [p for p in appliance.data_dir.iterdir() if p.is_file() and p.stat().st_mode & 0o077]
+    assert not loose

@@ -1,0 +1,117 @@
+"""Configuration: precedence, and one clear line for everything that is wrong (operations.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uploadkit import config
+from uploadkit.errors import ConfigError
+
+BYOS = {
+    "UPLOADKIT_STORAGE__MODE": "byos",
+    "UPLOADKIT_STORAGE__BYOS__REGION": "auto",
+    "UPLOADKIT_STORAGE__BYOS__BUCKET": "files",
+    "UPLOADKIT_STORAGE__BYOS__ACCESS_KEY_ID": "AKID",
+    "UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": "hush-hush",
+}
+
+
+def load(tmp_path: Path, toml: str = "", **environment: str) -> config.Config:
+    path = tmp_path / "config.toml"
+    path.write_text(toml)
+    return config.load(path, environment)
+
+
+def refusal(tmp_path: Path, toml: str = "", **environment: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, toml, **environment)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    found = load(tmp_path, "[server]\nport = 1\nthreads = 2", UPLOADKIT_SERVER__PORT="3")
+    assert (found.server.port, found.server.threads, found.server.host) == (3, 2, "127.0.0.1")
+
+
+def test_a_relative_data_dir_lies_beside_the_file(tmp_path: Path) -> None:
+    assert load(tmp_path).data_dir == tmp_path / "data"
+    assert load(tmp_path).database_path == tmp_path / "data" / "uploadkit.db"
+
+
+def test_a_tier_keeps_what_is_not_given(tmp_path: Path) -> None:
+    found = load(tmp_path, UPLOADKIT_TIERS__PRO__MAX_FILE_SIZE="5GB").tiers["pro"]
+    assert (found.max_file_size, found.max_keys) == (5 * 1024**3, 10)
+    assert load(tmp_path, '[tiers.pro]\nmax_storage = ""').tiers["pro"].max_storage is None
+    assert load(tmp_path, "[tiers.own]\nmax_keys = 3").tiers["own"].max_keys == 3
+
+
+def test_values_may_name_environment_variables(tmp_path: Path) -> None:
+    toml = '[storage.byos]\nbucket = "${R2_BUCKET_NAME}"\nendpoint = "https://${R2_ACCOUNT_ID}.r2.cloudflarestorage.com"'
+    found = load(tmp_path, toml, R2_BUCKET_NAME="b", R2_ACCOUNT_ID="acc").storage.byos
+    assert (found.bucket, found.endpoint) == ("b", "https://acc.r2.cloudflarestorage.com")
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "words"),
+    [
+        ("[server]\nprot = 1", {}, ["server.prot", "unknown", "server.port"]),
+        ("[servr]\nport = 1", {}, ["servr", "server"]),
+        ("[tiers.pro]\nmax_file_siz = 1", {}, ["tiers.pro.max_file_siz", "tiers.pro.max_file_size"]),
+        ("", {"UPLOADKIT_SERVER__PROT": "1"}, ["UPLOADKIT_SERVER__PROT", "server.port"]),
+        ("", {"UPLOADKIT_SERVER__PORT": "99999"}, ["UPLOADKIT_SERVER__PORT", "65535"]),
+        ("[server]\nport = 'x'", {}, ["config.toml: server.port", "integer"]),
+        ("[server", {}, ["not valid TOML"]),
+        ("[tiers.pro]\nmax_storage = '5 bananas'", {}, ["tiers.pro.max_storage", "4MB"]),
+        ("[storage.byos]\nbucket = '${NOT_SET}'", {}, ["storage.byos.bucket", "NOT_SET"]),
+        ("[limits]\ndefault_tier = 'gold'", {}, ["limits.default_tier", "gold"]),
+        ("[server]\npublic_url = 'uploads.example.com'", {}, ["server.public_url", "https://"]),
+        ("[server]\npublic_url = 'https://uploads.example.com'", {}, ["storage.bundled.public_endpoint", "https"]),
+        ("[server]\ntrusted_proxies = ['10.0.0.0/99']", {}, ["server.trusted_proxies"]),
+        ("[storage.bundled]\nport = 56000", {}, ["storage.bundled.port", "55000"]),
+        ("", {"UPLOADKIT_STORAGE__MODE": "byos"}, ["storage.byos.bucket"]),
+        ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": ""}, ["storage.byos.secret_access_key"]),
+        ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__BUCKET": "Not A Bucket"}, ["storage.byos.bucket"]),
+        ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__ENDPOINT": "nowhere"}, ["UPLOADKIT_STORAGE__BYOS__ENDPOINT"]),
+    ],
+)
+def test_each_mistake_is_one_line_that_names_the_key(tmp_path: Path, toml: str, environment: dict[str, str], words: list[str]) -> None:
+    line = refusal(tmp_path, toml, **environment)
+    for word in words:
+        assert word in line
+    assert "hush-hush" not in line
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        config.load(tmp_path / "gone.toml", {})
+
+
+def test_names_without_a_section_are_no_configuration(tmp_path: Path) -> None:
+    load(tmp_path, UPLOADKIT_API_KEY="uk_live_x", UPLOADKIT_URL="http://x")
+
+
+def test_secrets_stay_out_of_repr(tmp_path: Path) -> None:
+    found = load(tmp_path, **BYOS)
+    assert "hush-hush" not in repr(found) + str(found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "enforced"),
+    [
+        ({}, False),
+        ({"HOST": "0.0.0.0"}, False),
+        ({"HOST": "::1"}, False),
+        ({"PUBLIC_URL": "http://localhost:8080"}, False),
+        ({"PUBLIC_URL": "http://10.0.0.5:8080"}, True),
+        ({"PUBLIC_URL": "http://localhost.example.com"}, True),
+        ({"HOST": "10.0.0.5"}, True),
+        ({"PUBLIC_URL": "http://10.0.0.5", "REQUIRE_HTTPS": "off"}, False),
+        ({"REQUIRE_HTTPS": "on"}, True),
+    ],
+)
+def test_when_https_is_enforced(tmp_path: Path, settings: dict[str, str], enforced: bool) -> None:
+    found = load(tmp_path, **{f"UPLOADKIT_SERVER__{name}": value for name, value in settings.items()})
+    assert found.server.https_enforced is enforced

@@ -1,0 +1,106 @@
+"""The database file: migrations, backups, versions, locks."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from uploadkit import config, db
+from uploadkit.errors import ConfigError
+from uploadkit.models import TABLES
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "uploadkit.db"
+
+
+def test_the_models_are_what_the_migrations_make(path: Path) -> None:
+    db.migrate(path)
+    with closing(sqlite3.connect(path)) as connection:
+        made = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")}
+        assert made == {table._meta.table_name for table in TABLES}
+        for table in TABLES:
+            columns = connection.execute(f"PRAGMA table_info({table._meta.table_name})")
+            in_sql = {name: not not_null for _, name, _, not_null, _, _ in columns}
+            in_python = {field.column_name: field.null for field in table._meta.sorted_fields}
+            assert in_sql == in_python, table
+
+
+def test_migrations_are_numbered_without_gaps(path: Path) -> None:
+    assert [number for number, _ in db.migrations()] == list(range(1, len(db.migrations()) + 1))
+    db.migrate(path)
+    assert db.schema_version(path) == len(db.migrations())
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A migrations directory of which the last one can be written by the test."""
+    directory = tmp_path / "migrations"
+    directory.mkdir()
+    for _, file in db.migrations():
+        (directory / file.name).write_text(file.read_text())
+    last = directory / f"{len(db.migrations()) + 1:04d}_next.sql"
+    monkeypatch.setattr(db, "MIGRATIONS_DIR", directory)
+    return last
+
+
+def test_an_upgrade_backs_up_first(path: Path, one_more: Path) -> None:
+    db.migrate(path)
+    before = db.schema_version(path)
+    one_more.write_text("ALTER TABLE project ADD COLUMN colour TEXT;")
+    db.migrate(path)
+    assert db.schema_version(path) == before + 1
+    backup = path.with_name(f"{path.name}.before-{before + 1:04d}")
+    assert db.schema_version(backup) == before
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, one_more: Path) -> None:
+    db.migrate(path)
+    before = db.schema_version(path)
+    one_more.write_text("ALTER TABLE project ADD COLUMN colour TEXT; ALTER TABLE nowhere ADD COLUMN x TEXT;")
+    with pytest.raises(sqlite3.OperationalError):
+        db.migrate(path)
+    assert db.schema_version(path) == before
+    with closing(sqlite3.connect(path)) as connection:
+        assert "colour" not in {row[1] for row in connection.execute("PRAGMA table_info(project)")}
+
+
+def test_an_older_program_refuses_a_newer_database(path: Path) -> None:
+    db.migrate(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    with pytest.raises(ConfigError, match="newer program"):
+        db.migrate(path)
+
+
+def test_commands_want_a_database_that_is_there_and_up_to_date(tmp_path: Path, one_more: Path) -> None:
+    settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(tmp_path / "data")})
+    with pytest.raises(ConfigError, match="init"):
+        db.open_database(settings, upgrade=False)
+    assert not settings.database_path.exists()
+    db.prepare_data_dir(settings.data_dir)
+    db.migrate(settings.database_path)
+    one_more.write_text("SELECT 1;")
+    with pytest.raises(ConfigError, match="older schema"):
+        db.open_database(settings, upgrade=False)
+
+
+def test_the_data_directory_is_locked_and_private(tmp_path: Path) -> None:
+    with db.lock_data_dir(tmp_path / "data"):
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+        with pytest.raises(ConfigError, match="in use by process"), db.lock_data_dir(tmp_path / "data"):
+            pass
+    with db.lock_data_dir(tmp_path / "data"):
+        pass
+
+
+def test_a_data_directory_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"data\.dir"), db.lock_data_dir(tmp_path / "file" / "data"):
+        pass

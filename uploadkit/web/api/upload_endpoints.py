@@ -1,0 +1,51 @@
+"""`/upload/…`: the upload life cycle (api.md section 6)."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from uploadkit import uploads
+from uploadkit.web import context, documented, json_answer, schemas
+from uploadkit.web.api import api, url_of
+
+
+@api.post("/upload/request")
+def request_upload(body: schemas.UploadRequestBody) -> Response:
+    """Reserve quota for a file and get the URL to PUT it to."""
+    slot = uploads.request_upload(context(), g.caller, body.to_request())
+    return json_answer(documented.upload_requested(slot, url_of))
+
+
+@api.post("/upload/complete")
+def complete_upload(body: schemas.UploadCompleteBody) -> Response:
+    """Say that the PUT is done: the file is verified and becomes readable."""
+    file = uploads.complete_upload(context(), g.caller, body.file_id, body.metadata)
+    return json_answer(documented.file(file, url_of))
+
+
+@api.post("/upload/multipart/init")
+def start_multipart(body: schemas.UploadRequestBody) -> Response:
+    """Begin an upload in parts, for files over 10 MiB."""
+    slot = uploads.start_multipart(context(), g.caller, body.to_request())
+    return json_answer(documented.multipart_started(slot))
+
+
+@api.post("/upload/multipart/parts")
+def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
+    """Learn which parts have arrived and get fresh URLs for the rest."""
+    slot = uploads.resume_multipart(context(), g.caller, body.file_id, body.upload_id, body.part_numbers)
+    return json_answer(documented.multipart_resumed(slot))
+
+
+@api.post("/upload/multipart/complete")
+def complete_multipart(body: schemas.MultipartCompleteBody) -> Response:
+    """Put the parts together: the file is verified and becomes readable."""
+    file = uploads.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata)
+    return json_answer(documented.file(file, url_of))
+
+
+@api.post("/upload/multipart/abort")
+def abort_multipart(body: schemas.MultipartBody) -> Response:
+    """End an upload in parts and free its quota."""
+    uploads.abort_multipart(context(), g.caller, body.file_id, body.upload_id)
+    return json_answer({"aborted": True})
