@@ -1,26 +1,6 @@
-"""The documented API, `/api/v1`: each endpoint parses, calls one service function, and renders."""
+"""The documented API, `/api/v1`: each endpoint parses, calls one service function, and renders. One module per resource."""
 
-from __future__ import annotations
+from uploadkit.web.api import file_endpoints, upload_endpoints
+from uploadkit.web.api.blueprint import api
 
-from flask import request
-from flask_openapi3.blueprint import APIBlueprint
-
-from uploadkit import files
-from uploadkit.models import File
-from uploadkit.web import auth, context
-
-api = APIBlueprint("api", __name__, url_prefix="/api/v1")
-
-
-@api.before_request
-def _authenticate() -> None:
-    auth.authenticate(request, context().config.server)
-
-
-def url_of(file: File) -> str:
-    """Return the lasting URL of a file, for the answers that show one."""
-    return files.public_url(context(), file)
-
-
-# The endpoints put themselves on the blueprint.
-from uploadkit.web.api import file_endpoints, upload_endpoints  # noqa: E402, F401
+__all__ = ["api", "file_endpoints", "upload_endpoints"]

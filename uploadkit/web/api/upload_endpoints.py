@@ -6,7 +6,7 @@ from flask import Response, g
 
 from uploadkit import uploads
 from uploadkit.web import context, documented, json_answer, schemas
-from uploadkit.web.api import api, url_of
+from uploadkit.web.api.blueprint import api, url_of
 
 
 @api.post("/upload/request")
