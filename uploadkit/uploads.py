@@ -195,13 +195,19 @@ def complete_multipart(
 
 
 def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) -> None:
-    """End a multipart upload: its parts are gone and its quota is free. Repeating it is fine. Raises UploadNotFound, Conflict, StorageUnavailable."""
+    """End a multipart upload: its parts are gone and its quota is free. Repeating it is fine.
+
+    Raises UploadNotFound, Conflict, StorageUnavailable.
+    """
     _find_multipart(caller, file_id, upload_id)
     abort(ctx, file_id)
 
 
 def abort(ctx: Context, file_id: str) -> None:
-    """End an upload that is not complete. Raises Conflict when it is, StorageUnavailable when the store can't be cleared yet (a job goes on)."""
+    """End an upload that is not complete.
+
+    Raises Conflict when it is, StorageUnavailable when the store can't be cleared yet (a job goes on).
+    """
     with claimed(file_id):
         file = File.get_by_id(file_id)
         if file.status == "UPLOADED":

@@ -76,6 +76,10 @@ class Engine:
         """Return the ports used beside the S3 port."""
         return []
 
+    def ready_page(self, base: int) -> tuple[str, bytes] | None:
+        """Return a page, and what it shows once files can be read and written; None where the health check says as much."""
+        return None
+
     def reclaim(self, base: int) -> tuple[Command, bytes] | None:
         """Return the command (and its standard input) that gives deleted files' space back; None where none is needed."""
         return None
@@ -131,6 +135,10 @@ class SeaweedFS(Engine):
             "WEED_JWT_FILER_SIGNING_READ_KEY": credentials.filer_read_signing_key,
         }
         return Command(argv, environment, self.directory)
+
+    def ready_page(self, base: int) -> tuple[str, bytes] | None:
+        """Return the master's page, which lists the volume server. That may join up to 5 s late; until then S3 answers 500."""
+        return f"http://{LOOPBACK}:{base + 4}/", f"{LOOPBACK}:{base + 6}".encode()
 
     def reclaim(self, base: int) -> tuple[Command, bytes] | None:
         """Return a vacuum of all volumes; by itself weed vacuums after many minutes, and only where much is gone."""

@@ -87,7 +87,7 @@ class RunningEngine:
     def wait_until_ready(self, deadline: float) -> bool:
         """Return True as soon as the store answers; False when a child ends, on `stopping`, or at `deadline` (monotonic seconds)."""
         while self._dead() is None:
-            if self._answers() and self._relay_answers():
+            if self._answers() and self._shows_ready() and self._relay_answers():
                 self._last_answer = time.monotonic()
                 self._measure()
                 self.trouble = None
@@ -138,6 +138,13 @@ class RunningEngine:
         except urllib3.exceptions.HTTPError:
             return False
 
+    def _shows_ready(self) -> bool:
+        page = self.engine.ready_page(self.base)
+        try:
+            return page is None or page[1] in self._http.request("GET", page[0]).data
+        except urllib3.exceptions.HTTPError:
+            return False
+
     def _relay_answers(self) -> bool:
         if not self._relayed:
             return True
@@ -149,7 +156,7 @@ class RunningEngine:
         return True
 
     def _check_health(self) -> None:
-        if self._answers():
+        if self._answers() and (self.trouble is None or self._shows_ready()):
             self._last_answer = time.monotonic()
             self.trouble = None
             if self._last_answer - self._launched_at > HEALTHY_SECONDS:

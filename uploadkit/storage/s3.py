@@ -85,7 +85,11 @@ def byos_address(byos: ByosConfig) -> StoreAddress:
 
     Without an endpoint it is AWS: virtual-host style on the regional host, but for bucket names with dots, which no TLS certificate covers.
     """
-    assert byos.bucket and byos.region and byos.access_key_id and byos.secret_access_key, "config.load has checked these"
+    # config.load has checked that these are there.
+    assert byos.bucket
+    assert byos.region
+    assert byos.access_key_id
+    assert byos.secret_access_key
     on_aws = byos.endpoint is None
     endpoint = byos.endpoint or f"https://s3.{byos.region}.amazonaws.com"
     style = byos.addressing_style

@@ -15,8 +15,8 @@ from uploadkit.files import FileFilter
 from uploadkit.uploads import UploadRequest
 
 MAX_METADATA_DEPTH = 5
-_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(\s*;\s*{_TOKEN}=({_TOKEN}|\"[\x20-\x7e]*\"))*\s*")
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(\s*;\s*{_WORD}=({_WORD}|\"[\x20-\x7e]*\"))*\s*")
 
 
 def _file_name(value: str) -> str:

@@ -1,0 +1,71 @@
+# `make run` and `make test` are the two commands (docs/decisions say why there is no more to it).
+# Another Python than the first one found: make run PYTHON=python3.12
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+# Written last, so that an install that was broken off is done again.
+RUNTIME := .venv/runtime-is-installed
+DEV := .venv/dev-is-installed
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+# A .venv whose Python went with a system upgrade is made anew.
+ifneq ($(wildcard $(RUNTIME)),)
+ifneq ($(shell $(BIN)/python -c 'import pip; print("works")' 2>/dev/null),works)
+.PHONY: $(RUNTIME)
+endif
+endif
+.PHONY: help setup setup-dev run test lint format check lock clean
+
+help: ## List these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
+
+setup: $(RUNTIME) ## Make .venv with what the appliance needs
+setup-dev: $(DEV) ## Make .venv with what tests and linters need as well
+
+run: setup ## Start the appliance; stop it with Ctrl-C
+	@exec $(BIN)/python app.py serve
+
+test: setup-dev ## Run all tests; PYTEST_ARGS="tests/test_config.py -x" runs some
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+lint: setup-dev ## Check style, types and which module may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup-dev ## Bring the code into the house style
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+check: lint test ## lint, then test: what CI runs
+
+# setuptools builds the editable install: it has to be pinned as well. The dev lock is held to the runtime lock's versions.
+lock: ## Write the two lock files anew after a change in pyproject.toml; UPGRADE=--upgrade takes the newest versions
+	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && \
+	$(PYTHON) -m venv "$$tool" && "$$tool/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
+	compile="$$tool/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header" && \
+	echo 'setuptools>=80' | $$compile $(UPGRADE) pyproject.toml - -o requirements.lock && \
+	$$compile $(UPGRADE) -c requirements.lock pyproject.toml --group dev -o requirements-dev.lock
+
+clean: ## Remove .venv and caches; data/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -not -path './data/*' -exec rm -rf {} +
+
+$(RUNTIME): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1)' || { \
+	  echo 'UploadKit needs Python 3.11 or newer; $(PYTHON) is' "$$($(PYTHON) --version 2>&1)." \
+	       'Name another: make PYTHON=python3.11 $(or $(MAKECMDGOALS),setup)' >&2; exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@echo 'Installing pinned packages into .venv ...'
+	@$(PIP_INSTALL) -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements-dev.lock
+	@echo 'Installing what tests and linters need ...'
+	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@
