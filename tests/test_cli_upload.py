@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -154,15 +155,8 @@ def test_ctrl_c_in_a_small_file_ends_too(shell: Shell, small: Path) -> None:
 def test_a_terminal_sees_a_progress_bar_and_the_output_stays_clean(shell: Shell, tmp_path: Path) -> None:
     path = tmp_path / "[red]film\x1b[31m.bin"
     path.write_bytes(b"1" * BIG)
-    ours, theirs = pty.openpty()
-    process = shell.start([str(path)], {"TERM": "xterm-256color", "COLUMNS": "120"}, theirs)
-    os.close(theirs)
-    seen = bytearray()
-    reader = threading.Thread(target=read_all, args=(ours, seen))
-    reader.start()
-    output, _ = process.communicate(timeout=120)
-    reader.join(60)
-    os.close(ours)
+    with on_a_terminal(shell, str(path)) as (process, seen):
+        output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert output.count("\n") == 1
     assert "\x1b" not in output
@@ -170,6 +164,34 @@ def test_a_terminal_sees_a_progress_bar_and_the_output_stays_clean(shell: Shell,
     assert "[red]film\\x1b[31m.bin" in shown
     assert "Traceback" not in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor was left hidden"
+
+
+def test_a_terminal_sees_why_nothing_moves(shell: Shell, big: Path) -> None:
+    shell.gate.on_put = lambda number: (503, {}, b"")
+    with on_a_terminal(shell, str(big)) as (process, seen):
+        wait_until(lambda: b"store unavailable, retrying" in seen, what="the reason to be shown")
+        shell.gate.on_put = lambda number: None
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert seen.rindex(b"film.bin") > seen.rindex(b"store unavailable"), "the reason was left standing"
+
+
+@contextmanager
+def on_a_terminal(shell: Shell, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], bytearray]]:
+    """Run the command with a terminal for its standard error; yield it and what the terminal has seen so far."""
+    ours, theirs = pty.openpty()
+    process = shell.start(arguments, {"TERM": "xterm-256color", "COLUMNS": "80"}, theirs)
+    os.close(theirs)
+    seen = bytearray()
+    reader = threading.Thread(target=read_all, args=(ours, seen))
+    reader.start()
+    try:
+        yield process, seen
+    finally:
+        process.kill()  # nothing, once it has ended
+        process.communicate(timeout=60)
+        reader.join(60)
+        os.close(ours)
 
 
 def read_all(descriptor: int, into: bytearray) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import random
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -20,11 +23,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import urllib3
 
-from tests.appliance import JPEG, Appliance
+from tests.appliance import JPEG, ROOT, Appliance
 from uploadkit.client import (
     Client,
     UploadedFile,
     UploadKitApiError,
+    UploadKitClientError,
     UploadKitConnectionError,
     UploadKitFileError,
     UploadKitStorageError,
@@ -454,6 +458,22 @@ def test_two_at_once_with_one_state_are_refused(gate: Gate, client: Client, big:
     assert finished[0].status == "UPLOADED"
 
 
+def test_what_is_left_of_uploads_long_given_up_goes_with_the_next_upload(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+    store = tmp_path / "state"
+    fail_at_part_4(gate, client, big, store)
+    (recent,) = states(store)
+    old, held, foreign = store / f"{'a' * 64}.json", store / f"{'b' * 64}.json", store / "package.json"
+    for path in (old, held, foreign):
+        path.write_text("{}")
+        os.utime(path, (time.time() - 31 * 24 * 3600,) * 2)
+    day_29 = time.time() - 29 * 24 * 3600
+    os.utime(recent, (day_29, day_29))
+    with held.open() as in_use:
+        fcntl.flock(in_use, fcntl.LOCK_EX)
+        client.upload(io.BytesIO(b"1"), file_name="x", resume_store=store)
+    assert set(states(store)) == {recent, held, foreign}
+
+
 @pytest.mark.parametrize("change", ["truncate", "append", "touch"])
 def test_a_file_that_changes_meanwhile_is_given_up(gate: Gate, client: Client, big: Path, tmp_path: Path, change: str) -> None:
     def change_it(number: int) -> None:
@@ -554,6 +574,48 @@ def test_trouble_at_the_api_passes(gate: Gate, client: Client, small: Path, big:
         assert len(set(repeated)) == 1
 
 
+def test_a_caller_is_told_why_nothing_moves(gate: Gate, client: Client, small: Path) -> None:
+    client.list(limit=1)
+    gate.on_api = first(1, error(503, "STORAGE_UNAVAILABLE", "Soon"), of="/upload/request")
+    gate.on_put = first(1, (503, {}, b"<Error><Code>SlowDown</Code></Error>"), of=0)
+    told: list[UploadKitClientError] = []
+    client.upload(small, on_retry=told.append)
+    assert [failure.code for failure in told] == ["STORAGE_UNAVAILABLE", "SlowDown"]
+    client.list()
+    assert len(told) == 2
+
+
+def test_a_store_that_hangs_up_does_not_start_a_second_small_upload(gate: Gate, client: Client, small: Path) -> None:
+    client.upload(small)
+    gate.calls.clear()
+    gate.on_put = first(2, "hang up", of=0)
+    client.upload(small)
+    assert [call.name for call in gate.calls] == ["POST /upload/request", "POST /upload/complete"]
+
+
+def test_a_delete_whose_answer_was_lost_is_no_failure(gate: Gate, client: Client, small: Path) -> None:
+    key = client.upload(small).key
+    lose = first(1, "hang up", of="lose")
+
+    def delete_unheard(path: str) -> Told:
+        told = lose("lose")
+        if told:
+            assert gate.appliance.call("DELETE", path).status == 200
+        return told
+
+    gate.on_api = delete_unheard
+    client.delete(key)
+    assert len(gate.named(f"DELETE /files/{key}")) == 2
+
+
+def test_deleting_what_is_not_there_is_a_failure(gate: Gate, client: Client) -> None:
+    # A try that came too often did nothing.
+    for hook in (pass_on, first(1, error(429, "RATE_LIMITED", "Later"), of="/files/no/such/file")):
+        gate.on_api = hook
+        with pytest.raises(UploadKitApiError, match="NOT_FOUND"):
+            client.delete("no/such/file")
+
+
 def test_an_address_where_nothing_answers_fails_soon(small: Path) -> None:
     with pytest.raises(UploadKitConnectionError) as caught:
         Client("http://127.0.0.1:1", "uk_live_x").upload(small)
@@ -616,3 +678,11 @@ def test_an_error_of_the_progress_callback_reaches_the_caller(client: Client, bi
 
     with pytest.raises(RuntimeError, match="mine"):
         client.upload(big, on_progress=broken)
+
+
+def test_it_needs_urllib3_and_nothing_else_of_the_package() -> None:
+    program = "import sys, uploadkit.client; print(*(name for name in sys.modules if name.startswith(('uploadkit', 'flask', 'boto'))))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    needed = set(ran.stdout.split()) - {"uploadkit", "uploadkit.client"}
+    assert needed
+    assert all(name.startswith("uploadkit.client.") for name in needed)

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from uploadkit import __version__, web
 from uploadkit.context import Context
-from uploadkit.web import schemas
+from uploadkit.web import openapi, schemas
 from uploadkit.web.api import api
+from uploadkit.web.docs import docs
 from uploadkit.web.health import pages
 from uploadkit.web.links import links
 
@@ -24,8 +25,11 @@ def create_app(ctx: Context) -> Flask:
     """Return the WSGI application that serves `ctx`."""
     app = OpenAPI(
         "uploadkit",
-        info=Info(title="UploadKit", version=__version__),
+        info=Info(title="UploadKit", version=__version__, description=openapi.DESCRIPTION),
+        security_schemes=openapi.SECURITY_SCHEMES,
         doc_ui=False,
+        validation_error_status=400,
+        validation_error_model=openapi.ErrorAnswer,
         validation_error_callback=_refuse,
         template_folder=str(_ROOT / "templates"),
         static_folder=str(_ROOT / "static"),
@@ -39,6 +43,7 @@ def create_app(ctx: Context) -> Flask:
     app.register_api(api)
     app.register_blueprint(links)
     app.register_blueprint(pages)
+    app.register_blueprint(docs)
     return app
 
 

@@ -20,9 +20,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from uploadkit.client import (
     MULTIPART_OVER_BYTES,
     Client,
-    ProgressCallback,
     UploadedFile,
     UploadKitClientError,
+    UploadKitStorageError,
     default_resume_store,
 )
 
@@ -123,12 +123,33 @@ def _upload_one(client: Client, name: str, route: str, metadata: dict[str, str],
             "Write the data to a file; a file with this name is './-'",
             code="INVALID_FILE",
         )
-    with _progress_bar(name) as show:
-        return client.upload(name, route=route, metadata=metadata, on_progress=show, resume_store=resume_store)
+    with _progress_bar(name) as bar:
+        on_progress, on_retry = (bar.show, bar.explain) if bar else (None, None)
+        return client.upload(name, route=route, metadata=metadata, on_progress=on_progress, on_retry=on_retry, resume_store=resume_store)
+
+
+class _Bar:
+    """The line of one file: its name, or why nothing moves."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress, self._name, self._sent_bytes = progress, printable(os.path.basename(name))[:40], 0
+        self._task = progress.add_task(self._name, total=None)
+
+    def show(self, sent_bytes: int, total_bytes: int) -> None:
+        """Draw what was sent; once it grows again, nothing needs explaining."""
+        description = self._name if sent_bytes > self._sent_bytes else None
+        self._sent_bytes = sent_bytes
+        self._progress.update(self._task, description=description, completed=sent_bytes, total=total_bytes)
+
+    def explain(self, error: UploadKitClientError) -> None:
+        """Say why the upload waits, in place of the name: there is little room."""
+        of_store = isinstance(error, UploadKitStorageError) or error.code == "STORAGE_UNAVAILABLE"
+        reason = "store unavailable" if of_store else printable(error.message)[:60]
+        self._progress.update(self._task, description=f"{reason}, retrying")
 
 
 @contextmanager
-def _progress_bar(name: str) -> Iterator[ProgressCallback | None]:
+def _progress_bar(name: str) -> Iterator[_Bar | None]:
     """Show a bar on standard error while the body runs, and leave nothing behind; none where that is not a terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -136,8 +157,7 @@ def _progress_bar(name: str) -> Iterator[ProgressCallback | None]:
     # Not markup: a file may be called "[bold]".
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(printable(os.path.basename(name))[:40], total=None)
-        yield lambda sent_bytes, total_bytes: progress.update(task, completed=sent_bytes, total=total_bytes)
+        yield _Bar(progress, name)
 
 
 def _error_line(name: str, error: UploadKitClientError) -> str:

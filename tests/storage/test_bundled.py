@@ -134,9 +134,11 @@ def test_start_and_stop_keep_files_private_and_secrets_secret(make_store: MakeSt
     assert s3(again).get_object(Bucket="uploads", Key="a")["Body"].read() == b"kept"
 
 
-def test_internal_http_ports_serve_no_stranger(make_store: MakeStore) -> None:
+def test_internal_http_ports_serve_no_stranger(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     store.start()
+    # Written when the last part, the admin worker, listens; S3 is there earlier.
+    wait_until((tmp_path / "data" / "store" / "seaweedfs" / "mini.options").exists)
     s3(store).create_bucket(Bucket="uploads")
     s3(store).put_object(Bucket="uploads", Key="a", Body=b"x" * 5000)
     base = port_of(store.endpoint)
@@ -217,6 +219,8 @@ def test_store_dies_with_a_killed_appliance(tmp_path: Path) -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
         wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    for path in SeaweedFS(find_weed(), tmp_path).leftovers(port_of(endpoint)):
+        path.unlink(missing_ok=True)
 
 
 def test_orphan_of_a_killed_appliance_is_ended_at_the_next_start(make_store: MakeStore, tmp_path: Path) -> None:

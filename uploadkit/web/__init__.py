@@ -100,7 +100,7 @@ def _end(answer: Response) -> Response:
         answer.headers.update(CORS_HEADERS)
         answer.headers.setdefault("Cache-Control", "no-store")
     if answer.mimetype == "text/html":
-        answer.headers["Content-Security-Policy"] = PAGE_POLICY
+        answer.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
     _log_access(answer)
     return answer
 

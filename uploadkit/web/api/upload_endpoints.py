@@ -5,46 +5,97 @@ from __future__ import annotations
 from flask import Response, g
 
 from uploadkit import uploads
-from uploadkit.web import context, documented, json_answer, schemas
+from uploadkit.errors import (
+    Conflict,
+    FileTooLarge,
+    FileTooSmallForMultipart,
+    FileTypeNotAllowed,
+    IdempotencyConflict,
+    InvalidParts,
+    NotFound,
+    StorageUnavailable,
+    TierLimitExceeded,
+    UploadExpired,
+    UploadNotFound,
+    UploadNotVerified,
+)
+from uploadkit.web import context, documented, json_answer, schemas, shapes
 from uploadkit.web.api.blueprint import api, url_of
+from uploadkit.web.openapi import answers
 
 
-@api.post("/upload/request")
+@api.post(
+    "/upload/request",
+    **answers(
+        shapes.UploadSlotObject,
+        FileTooLarge,
+        FileTypeNotAllowed,
+        NotFound,
+        IdempotencyConflict,
+        StorageUnavailable,
+        TierLimitExceeded,
+        body=True,
+    ),
+)
 def request_upload(body: schemas.UploadRequestBody) -> Response:
     """Reserve quota for a file and get the URL to PUT it to."""
     slot = uploads.request_upload(context(), g.caller, body.to_request())
     return json_answer(documented.upload_requested(slot, url_of))
 
 
-@api.post("/upload/complete")
+@api.post(
+    "/upload/complete",
+    **answers(shapes.FileObject, UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable, body=True),
+)
 def complete_upload(body: schemas.UploadCompleteBody) -> Response:
     """Say that the PUT is done: the file is verified and becomes readable."""
     file = uploads.complete_upload(context(), g.caller, body.file_id, body.metadata)
     return json_answer(documented.file(file, url_of))
 
 
-@api.post("/upload/multipart/init")
+@api.post(
+    "/upload/multipart/init",
+    **answers(
+        shapes.MultipartObject,
+        FileTooSmallForMultipart,
+        FileTooLarge,
+        FileTypeNotAllowed,
+        NotFound,
+        IdempotencyConflict,
+        StorageUnavailable,
+        TierLimitExceeded,
+        body=True,
+    ),
+)
 def start_multipart(body: schemas.UploadRequestBody) -> Response:
     """Begin an upload in parts, for files over 10 MiB."""
     slot = uploads.start_multipart(context(), g.caller, body.to_request())
     return json_answer(documented.multipart_started(slot))
 
 
-@api.post("/upload/multipart/parts")
+@api.post(
+    "/upload/multipart/parts",
+    **answers(
+        shapes.MultipartStateObject, UploadNotFound, UploadNotVerified, UploadExpired, InvalidParts, Conflict, StorageUnavailable, body=True
+    ),
+)
 def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
     """Learn which parts have arrived and get fresh URLs for the rest."""
     slot = uploads.resume_multipart(context(), g.caller, body.file_id, body.upload_id, body.part_numbers)
     return json_answer(documented.multipart_resumed(slot))
 
 
-@api.post("/upload/multipart/complete")
+@api.post(
+    "/upload/multipart/complete",
+    **answers(shapes.FileObject, UploadNotFound, UploadNotVerified, UploadExpired, InvalidParts, Conflict, StorageUnavailable, body=True),
+)
 def complete_multipart(body: schemas.MultipartCompleteBody) -> Response:
     """Put the parts together: the file is verified and becomes readable."""
     file = uploads.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata)
     return json_answer(documented.file(file, url_of))
 
 
-@api.post("/upload/multipart/abort")
+@api.post("/upload/multipart/abort", **answers(shapes.Aborted, UploadNotFound, Conflict, StorageUnavailable, body=True))
 def abort_multipart(body: schemas.MultipartBody) -> Response:
     """End an upload in parts and free its quota."""
     uploads.abort_multipart(context(), g.caller, body.file_id, body.upload_id)

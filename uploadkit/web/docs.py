@@ -1,0 +1,39 @@
+"""`/api/v1/openapi.json` and `/docs`: the API's document, and a page to read it and try calls on. All of it served from here."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+import flask_openapi3_swagger.templates
+from flask import Blueprint, Response, current_app, render_template, send_from_directory
+
+from uploadkit.web import json_answer
+
+docs = Blueprint("docs", __name__)
+
+# Swagger UI sets inline styles from its script and draws its icons from data: URLs.
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@docs.get("/api/v1/openapi.json")
+def document() -> Response:
+    """Answer the OpenAPI 3.1 document, made from the schemas that validate requests."""
+    return json_answer(current_app.api_doc)  # type: ignore[attr-defined]
+
+
+@docs.get("/docs")
+def page() -> Response:
+    """Show the document as a page."""
+    answer = Response(render_template("docs.html"), mimetype="text/html")
+    answer.headers["Content-Security-Policy"] = DOCS_POLICY
+    return answer
+
+
+@docs.get("/docs/assets/<path:name>")
+def asset(name: str) -> Response:
+    """Serve Swagger UI out of its installed package."""
+    with as_file(files(flask_openapi3_swagger.templates) / "swagger") as directory:
+        return send_from_directory(directory, name, max_age=86400)
