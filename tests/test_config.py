@@ -70,6 +70,19 @@ def test_values_may_name_environment_variables(tmp_path: Path) -> None:
         ("[server]\npublic_url = 'uploads.example.com'", {}, ["server.public_url", "https://"]),
         ("[server]\npublic_url = 'https://uploads.example.com'", {}, ["storage.bundled.public_endpoint", "https"]),
         ("[server]\ntrusted_proxies = ['10.0.0.0/99']", {}, ["server.trusted_proxies"]),
+        ("[server]\nhost = ''", {}, ["server.host", "empty"]),
+        ("[server]\nport = true", {}, ["server.port", "number"]),
+        ("[server]\nport = 9005", {}, ["storage.bundled.port", "9005"]),
+        ("[server]\npublic_url = 'http://h:99999999'", {}, ["server.public_url"]),
+        ("[server]\npublic_url = 'http://a b'", {}, ["server.public_url"]),
+        ("[server]\npublic_url = 'HTTPS://H'", {}, ["storage.bundled.public_endpoint"]),
+        ("[storage.bundled]\npublic_endpoint = 'http://h/path'", {}, ["storage.bundled.public_endpoint", "path"]),
+        ("[tiers]\npro = 3", {}, ["tiers.pro", "table"]),
+        ("", {"UPLOADKIT_SEVER__PORT": "1"}, ["UPLOADKIT_SEVER__PORT", "server"]),
+        ("", {"UPLOADKIT_SERVER__PORT__X": "1"}, ["UPLOADKIT_SERVER__PORT__X"]),
+        ("", {"UPLOADKIT___SERVER": "1"}, ["UPLOADKIT___SERVER"]),
+        ("", {"UPLOADKIT_DATA__DIR": ""}, ["UPLOADKIT_DATA__DIR", "empty"]),
+        ("", {"UPLOADKIT_SERVER__TRUSTED_PROXIES": "10.0.0.0/8"}, ["UPLOADKIT_SERVER__TRUSTED_PROXIES", "JSON"]),
         ("[storage.bundled]\nport = 56000", {}, ["storage.bundled.port", "55000"]),
         ("", {"UPLOADKIT_STORAGE__MODE": "byos"}, ["storage.byos.bucket"]),
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": ""}, ["storage.byos.secret_access_key"]),
@@ -102,7 +115,8 @@ def test_secrets_stay_out_of_repr(tmp_path: Path) -> None:
     ("settings", "enforced"),
     [
         ({}, False),
-        ({"HOST": "0.0.0.0"}, False),
+        ({"HOST": "0.0.0.0"}, True),
+        ({"HOST": "0.0.0.0", "PUBLIC_URL": "http://localhost:8080"}, False),
         ({"HOST": "::1"}, False),
         ({"PUBLIC_URL": "http://localhost:8080"}, False),
         ({"PUBLIC_URL": "http://10.0.0.5:8080"}, True),
@@ -115,3 +129,20 @@ def test_secrets_stay_out_of_repr(tmp_path: Path) -> None:
 def test_when_https_is_enforced(tmp_path: Path, settings: dict[str, str], enforced: bool) -> None:
     found = load(tmp_path, **{f"UPLOADKIT_SERVER__{name}": value for name, value in settings.items()})
     assert found.server.https_enforced is enforced
+
+
+def test_secrets_from_the_environment_may_hold_anything(tmp_path: Path) -> None:
+    for secret in ("a${b}c", "[1]", '{"a": 1}', "123"):
+        found = load(tmp_path, **BYOS | {"UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": secret}).storage.byos.secret_access_key
+        assert found
+        assert found.get_secret_value() == secret
+
+
+def test_lists_and_tables_from_the_environment_are_json(tmp_path: Path) -> None:
+    found = load(tmp_path, UPLOADKIT_SERVER__TRUSTED_PROXIES='["10.0.0.0/8"]', UPLOADKIT_TIERS__PRO='{"max_keys": 3}')
+    assert found.server.trusted_proxies == ("10.0.0.0/8",)
+    assert (found.tiers["pro"].max_keys, found.tiers["pro"].max_file_size) == (3, 512 * 1024**2)
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert load(tmp_path, "\ufeff[server]\nport = 7").server.port == 7

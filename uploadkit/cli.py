@@ -83,6 +83,12 @@ def _announce(ctx: Context, start: first_run.Start) -> None:
         _show_first_key(data_dir, base_url, start.api_key)
     elif first_run.note_file(data_dir).exists():
         click.echo(f"The first API key still lies in {first_run.note_file(data_dir)}; keep it elsewhere and delete the file.")
+    if ctx.config.server.https_enforced and not ctx.config.server.trusted_proxies:
+        click.echo(
+            "Warning: API calls are refused unless they come by HTTPS, and no proxy is trusted to say so: set server.trusted_proxies, "
+            'or server.require_https = "off" on a LAN without TLS.',
+            err=True,
+        )
     if ctx.config.server.require_https == "off":
         click.echo("Warning: server.require_https is off, so API keys may cross the network unencrypted.", err=True)
     click.echo("Stop it with Ctrl-C or SIGTERM.")

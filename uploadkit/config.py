@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -42,11 +42,34 @@ def _empty_is_unlimited(value: Any) -> Any:
     return None if value == "" else value
 
 
-def _http_origin(value: str) -> str:
+def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+    try:
+        port_is_possible = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_possible = False
+    plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment and "@" not in parts.netloc
+    if not plain or not port_is_possible or not re.fullmatch(r"[!-~]+", value):
         raise ValueError('write a URL such as "https://uploads.example.com"')
-    return value.rstrip("/")
+    return value.rstrip("/").replace(value[: len(parts.scheme)], parts.scheme, 1)
+
+
+def _http_origin(value: str) -> str:
+    if urlsplit(value).path.strip("/"):
+        raise ValueError('write scheme, host and port only, such as "https://s3.example.com": a path breaks the signatures')
+    return value
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _not_empty(value: Any) -> Any:
+    if value == "":
+        raise ValueError("must not be empty; leave it out for the default")
+    return value
 
 
 def _network(value: str) -> str:
@@ -60,11 +83,14 @@ def _keep_unset_empty(value: Any) -> Any:
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(parse_size), BeforeValidator(_empty_is_unlimited)]
 Limit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_unlimited)]
-HttpUrl = Annotated[str, AfterValidator(_http_origin)]
-OptionalUrl = Annotated[HttpUrl | None, BeforeValidator(_keep_unset_empty)]
+OptionalUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, BeforeValidator(_keep_unset_empty)]
+OptionalOrigin = Annotated[
+    Annotated[str, AfterValidator(_http_url), AfterValidator(_http_origin)] | None, BeforeValidator(_keep_unset_empty)
+]
 OptionalText = Annotated[str | None, BeforeValidator(_keep_unset_empty)]
 Cidr = Annotated[str, AfterValidator(_network)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
+FilePath = Annotated[Path, BeforeValidator(_not_empty)]
 
 
 class Section(BaseModel):
@@ -76,7 +102,7 @@ class Section(BaseModel):
 class ServerConfig(Section):
     """The HTTP server and what it believes about the network in front of it."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, BeforeValidator(_not_empty)] = "127.0.0.1"
     port: Port = 8080
     public_url: OptionalUrl = None
     threads: Annotated[int, Field(ge=1, le=256)] = 16
@@ -98,20 +124,21 @@ class ServerConfig(Section):
     def https_enforced(self) -> bool:
         """Whether plain HTTP requests to the API are refused (api.md section 11)."""
         if self.require_https == "auto":
-            return not is_loopback(urlsplit(self.base_url).hostname or "")
+            reached_at = urlsplit(self.public_url).hostname if self.public_url else self.host
+            return not is_loopback(reached_at or "")
         return self.require_https == "on"
 
 
 class DataConfig(Section):
     """Where everything is kept."""
 
-    dir: Path = Path("data")
+    dir: FilePath = Path("data")
 
 
 class DatabaseConfig(Section):
     """The SQLite file."""
 
-    path: Path = Path("uploadkit.db")
+    path: FilePath = Path("uploadkit.db")
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
 
@@ -121,7 +148,7 @@ class BundledConfig(Section):
     engine: Literal["auto", "minio", "seaweedfs"] = "auto"
     port: Port = 9000
     minio_binary: OptionalText = None
-    public_endpoint: OptionalUrl = None
+    public_endpoint: OptionalOrigin = None
     max_disk_bytes: Size = 0
     cors_origins: tuple[str, ...] = ("*",)
 
@@ -129,12 +156,12 @@ class BundledConfig(Section):
 class ByosConfig(Section):
     """A bucket of one's own (storage.md section 2)."""
 
-    endpoint: OptionalUrl = None
+    endpoint: OptionalOrigin = None
     region: OptionalText = None
     access_key_id: OptionalText = None
     secret_access_key: Annotated[SecretStr | None, BeforeValidator(_keep_unset_empty)] = None
     bucket: OptionalText = None
-    public_endpoint: OptionalUrl = None
+    public_endpoint: OptionalOrigin = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     create_bucket: bool = False
 
@@ -172,6 +199,7 @@ class HousekeepingConfig(Section):
 
     interval_seconds: Annotated[int, Field(ge=1)] = 60
     abandoned_upload_seconds: Annotated[int, Field(ge=1)] = 900
+    test_file_ttl_seconds: Annotated[int, Field(ge=1)] = 86400
 
 
 def _default_tiers() -> dict[str, TierConfig]:
@@ -244,10 +272,9 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
     """
     environment = os.environ if environment is None else environment
     path = find_config_file(named, environment)
-    merged = _read_toml(path) if path else {}
+    merged = _expand(_read_toml(path), environment, "") if path else {}
     sources: dict[str, str] = {}
     _merge_environment(merged, environment, sources)
-    merged = _expand(merged, environment, "")
     _merge_tier_defaults(merged)
     try:
         config = Config.model_validate(merged)
@@ -259,7 +286,7 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:
@@ -271,23 +298,42 @@ def _merge_environment(merged: dict[str, Any], environment: Mapping[str, str], s
         if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
             continue
         keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        if not all(keys):
+            raise ConfigError(f"{name}: unknown setting; the form is UPLOADKIT_<SECTION>__<KEY>")
         table = merged
         for key in keys[:-1]:
             table = table.setdefault(key, {})
             if not isinstance(table, dict):
                 raise ConfigError(f"{name}: {key} is a value, not a table; the form is UPLOADKIT_<SECTION>__<KEY>")
-        table[keys[-1]] = _environment_value(environment[name])
+        table[keys[-1]] = _environment_value(keys, environment[name])
         sources[".".join(keys)] = name
 
 
-def _environment_value(text: str) -> Any:
+def _environment_value(keys: list[str], text: str) -> Any:
     """Lists and tables come as JSON; everything else stays text, which the schema turns into numbers and booleans."""
-    if text.lstrip()[:1] in ("[", "{"):
+    if _holds_several(keys):
         try:
             return json.loads(text)
         except ValueError:
-            return text
+            raise ConfigError(f"{ENVIRONMENT_PREFIX}{'__'.join(keys).upper()}: must be JSON: a list or a table") from None
     return text
+
+
+def _holds_several(keys: list[str]) -> bool:
+    """Whether the setting is a list or a table."""
+    model: type[BaseModel] = Config
+    for depth, key in enumerate(keys):
+        if key not in model.model_fields:
+            return False
+        annotation = model.model_fields[key].annotation
+        if key == "tiers":
+            return len(keys) - depth <= 2
+        if get_origin(annotation) is tuple:
+            return True
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return False
+        model = annotation
+    return True
 
 
 def _expand(value: Any, environment: Mapping[str, str], where: str) -> Any:
@@ -320,12 +366,13 @@ def _one_line(error: ValidationError, path: Path | None, sources: Mapping[str, s
     first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
     key = ".".join(location)
-    named = next((name for given, name in sources.items() if key == given or key.startswith(given + ".")), None)
+    named = next((name for given, name in sources.items() if f"{key}.".startswith(f"{given}.") or given.startswith(f"{key}.")), None)
     where = named or (f"{path.name}: {key}" if path else key)
     if first["type"] == "extra_forbidden":
         nearest = _nearest(location)
         return f"{where}: unknown setting" + (f"; did you mean {nearest}?" if nearest else "; config.toml lists every setting")
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    message = "must be a table" if first["type"] in ("model_type", "dict_type") else first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}"
 
 
 def _nearest(location: list[str]) -> str | None:
@@ -357,17 +404,35 @@ def _checked(config: Config) -> Config:
         raise ConfigError(f"limits.default_tier: there is no tier {config.limits.default_tier!r}; tiers are {', '.join(config.tiers)}")
     if config.storage.mode == "byos":
         _check_byos(config.storage.byos)
-    elif config.storage.bundled.port > 54_999:
-        raise ConfigError("storage.bundled.port: choose a port below 55000; the engine also uses the nine after it and port + 10008")
+    else:
+        _check_bundled(config)
     if config.server.base_url.startswith("https://"):
-        byos = config.storage.byos
-        store = (byos.public_endpoint or byos.endpoint) if config.storage.mode == "byos" else config.storage.bundled.public_endpoint
-        name = "storage.byos.public_endpoint" if config.storage.mode == "byos" else "storage.bundled.public_endpoint"
-        if (store or "").startswith("http://") or (store is None and config.storage.mode == "bundled"):
-            raise ConfigError(
-                f"{name}: must be an https:// address when server.public_url is one, or browsers refuse the upload (mixed content)"
-            )
+        _check_no_mixed_content(config)
     return config
+
+
+def _check_bundled(config: Config) -> None:
+    first = config.storage.bundled.port
+    if first > 54_999:
+        raise ConfigError("storage.bundled.port: choose a port below 55000; the engine also uses the nine after it and port + 10008")
+    if first and config.server.port in (*range(first, first + 10), first + 10_008):
+        raise ConfigError(
+            f"storage.bundled.port: the bundled store uses {first} to {first + 9} and {first + 10_008}, and server.port "
+            f"{config.server.port} is one of them; move one of the two"
+        )
+
+
+def _check_no_mixed_content(config: Config) -> None:
+    storage = config.storage
+    name, store = {
+        "byos": ("storage.byos.public_endpoint", storage.byos.public_endpoint or storage.byos.endpoint or "https://"),
+        "bundled": ("storage.bundled.public_endpoint", storage.bundled.public_endpoint or ""),
+    }[storage.mode]
+    for setting, address in ((name, store), ("storage.public_url", storage.public_url or "https://")):
+        if not address.startswith("https://"):
+            raise ConfigError(
+                f"{setting}: must be an https:// address when server.public_url is one, or browsers refuse it (mixed content)"
+            )
 
 
 def _check_byos(byos: ByosConfig) -> None:

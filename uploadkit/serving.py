@@ -105,10 +105,8 @@ def _running_store(config: Config) -> Iterator[ObjectStore]:
 
 
 def _byos_store(config: Config) -> ObjectStore:
-    store = ObjectStore(byos_address(config.storage.byos))
+    store = ObjectStore(byos_address(config.storage.byos), may_create_bucket=config.storage.byos.create_bucket)
     try:
-        if config.storage.byos.create_bucket:
-            store.create_bucket()
         store.probe()
     except StorageUnavailable as error:
         log.warning("the object store can't be used yet: %s; /readyz says when it can", error.message)

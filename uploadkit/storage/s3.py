@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -107,10 +107,14 @@ def byos_address(byos: ByosConfig) -> StoreAddress:
 
 
 class ObjectStore:
-    """One bucket. `problem` is asked before URLs are signed: it returns why the store can't take uploads now, or None."""
+    """One bucket. `problem` is asked before URLs are signed: it returns why the store can't take uploads now, or None.
 
-    def __init__(self, address: StoreAddress, problem: Callable[[], str | None] = lambda: None) -> None:
+    With `may_create_bucket`, a probe that finds the store without the bucket makes it.
+    """
+
+    def __init__(self, address: StoreAddress, problem: Callable[[], str | None] = lambda: None, *, may_create_bucket: bool = False) -> None:
         self.address = address
+        self._may_create_bucket = may_create_bucket
         self._problem = problem
         self._signer = Signer(address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key)
         self._client = self._make_client(read_timeout_seconds=20, attempts=2)
@@ -287,8 +291,14 @@ class ObjectStore:
         reason = self._problem()
         if reason:
             raise StorageUnavailable(reason)
-        with suppress(AccessDenied):
+        try:
             self.look_at(_PROBE_KEY)
+        except AccessDenied:
+            return  # an answer; AWS gives it for a missing object too
+        except StorageUnavailable:
+            if not self._may_create_bucket:
+                raise
+            self.create_bucket()
 
     def create_bucket(self) -> None:
         """Make the bucket, unless it is there."""
