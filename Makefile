@@ -17,7 +17,7 @@ ifneq ($(shell $(BIN)/python -c 'import pip; print("works")' 2>/dev/null),works)
 .PHONY: $(RUNTIME)
 endif
 endif
-.PHONY: help setup setup-dev run test lint format check lock clean
+.PHONY: help setup setup-dev run test lint format check openapi fuzz lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
@@ -42,6 +42,12 @@ format: setup-dev ## Bring the code into the house style
 	@$(BIN)/ruff format .
 
 check: lint test ## lint, then test: what CI runs
+
+openapi: setup-dev ## Write docs/openapi.json anew from a running appliance
+	@UPDATE_OPENAPI=1 $(BIN)/python -m pytest -q tests/acceptance/test_openapi.py -k copy
+
+fuzz: setup-dev ## Hold the running API against its own document for long; FUZZ_EXAMPLES=1000 sets how long
+	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/python -m pytest -q --timeout 7200 tests/acceptance/test_openapi.py -k keeps
 
 # setuptools builds the editable install: it has to be pinned as well. The dev lock is held to the runtime lock's versions.
 lock: ## Write the two lock files anew after a change in pyproject.toml; UPGRADE=--upgrade takes the newest versions

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 
 from tests.appliance import Appliance, running
 from uploadkit import config, first_run, keys
+from uploadkit.application import create_app
 from uploadkit.config import BundledConfig
 from uploadkit.context import Context
 from uploadkit.db import lock_data_dir
 from uploadkit.models import Project, database
+from uploadkit.rate_limits import RateLimits
 from uploadkit.storage.bundled import BundledStore
 from uploadkit.storage.s3 import ObjectStore, StoreAddress
 
@@ -25,6 +28,14 @@ class House:
     ctx: Context
     project: Project
     caller: keys.Caller
+    api_key: str = field(repr=False)
+
+    def door(self, limits: RateLimits | None = None) -> FlaskClient:
+        """The web application over these services in this process, for tests that hold the clock. Sends the first key by itself."""
+        app = create_app(self.ctx, limits or RateLimits(self.ctx.config.rate_limits))
+        client = app.test_client()
+        client.environ_base["HTTP_X_API_KEY"] = self.api_key
+        return client
 
 
 @pytest.fixture(scope="session")
@@ -71,5 +82,5 @@ def house(tmp_path: Path, bundled: BundledStore) -> Iterator[House]:
         store = ObjectStore(address, bundled.problem)
         store.create_bucket()
         assert start.api_key
-        yield House(Context(settings, store), start.project, keys.find_caller(start.api_key))
+        yield House(Context(settings, store), start.project, keys.find_caller(start.api_key), start.api_key)
         database.close()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -102,3 +105,85 @@ def test_projects(fresh: Appliance) -> None:
     assert made["slug"] == "unicode-co"
     assert json.loads(fresh.run("projects", "create", "unicode co", "--json").stdout)["slug"] == "unicode-co-2"
     assert [p["slug"] for p in json.loads(fresh.run("projects", "list", "--json").stdout)] == ["default", "unicode-co", "unicode-co-2"]
+
+
+def test_projects_are_deleted(fresh: Appliance) -> None:
+    fresh.run("init")
+    made = json.loads(fresh.run("projects", "create", "Spare", "--tier", "free", "--json").stdout)
+    assert (made["tier"], made["limits"]["maxKeys"]) == ("free", 2)
+    key = json.loads(fresh.run("keys", "create", "--name", "x", "--project", "spare", "--json").stdout)
+    asked = fresh.run("projects", "delete", "spare")
+    assert asked.returncode == 1
+    assert "Go on?" in asked.stdout
+    assert json.loads(fresh.run("projects", "delete", "spare", "--yes", "--json").stdout) == {"deleted": True}
+    assert [p["slug"] for p in json.loads(fresh.run("projects", "list", "--json").stdout)] == ["default"]
+    assert key["id"] not in fresh.run("keys", "list", "--json").stdout
+    again = fresh.run("projects", "delete", "spare", "--yes")
+    assert again.returncode == 1
+    assert "no project 'spare'" in again.stderr
+    last = fresh.run("projects", "delete", "default", "--yes")
+    assert last.returncode == 1
+    assert "last key with account access" in last.stderr
+    assert "no tier 'gold'" in fresh.run("projects", "create", "x", "--tier", "gold").stderr
+
+
+def test_routes(fresh: Appliance) -> None:
+    fresh.run("init")
+    options = ["--max-file-size", "4MB", "--type", "image/*", "--type", "application/pdf", "--visibility", "private"]
+    made = json.loads(fresh.run("routes", "create", "pics", *options, "--max-file-count", "5", "--json").stdout)
+    assert (made["maxFileSize"], made["maxFileCount"], made["visibility"]) == (4 * 1024**2, 5, "private")
+    assert made["allowedTypes"] == ["image/*", "application/pdf"]
+    listed = json.loads(fresh.run("routes", "list", "--json").stdout)
+    assert [route["slug"] for route in listed] == ["default", "pics"]
+    assert listed[1] == made
+    assert "image/* application/pdf" in fresh.run("routes", "list").stdout
+    for arguments, words in {
+        ("create", "pics"): "'pics' already",
+        ("create", "1"): "slug must begin with a letter",
+        ("create", "x", "--max-file-size", "big"): 'text such as "4MB"',
+        ("create", "x", "--webhook-url", "nowhere"): "must be a URL",
+        ("delete", "default"): "every project has one",
+        ("delete", "nothing"): "no file route 'nothing'",
+    }.items():
+        refused = fresh.run("routes", *arguments)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert words in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
+    assert json.loads(fresh.run("routes", "delete", "pics", "--json").stdout) == {"deleted": True}
+    assert [route["slug"] for route in json.loads(fresh.run("routes", "list", "--json").stdout)] == ["default"]
+
+
+def test_a_first_start_that_fails_does_not_lose_the_first_key(fresh: Appliance) -> None:
+    with socket.socket() as taken:
+        for port in range(20_000, 55_000):
+            with suppress(OSError):
+                taken.bind(("127.0.0.1", port))
+                break
+        taken.listen()
+        failed = fresh.run("serve", UPLOADKIT_STORAGE__BUNDLED__PORT=str(port))
+    assert failed.returncode == 2
+    assert "storage.bundled.port" in failed.stderr
+    fresh.start()
+    try:
+        assert fresh.call("GET", "/files").status == 200
+    finally:
+        fresh.stop()
+
+
+@pytest.mark.parametrize("damage", ["noise", "directory", "other", "lock"])
+def test_a_data_directory_that_can_not_be_used_is_one_line(fresh: Appliance, damage: str) -> None:
+    fresh.data_dir.mkdir(mode=0o700)
+    database = fresh.data_dir / "uploadkit.db"
+    if damage == "noise":
+        database.write_bytes(b"noise" * 5000)
+    elif damage == "directory":
+        database.mkdir()
+    elif damage == "other":
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("CREATE TABLE project (x)")
+    else:
+        (fresh.data_dir / "lock").mkdir()
+    refused = fresh.run("serve")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert refused.stderr.startswith("error: data.dir" if damage == "lock" else "error: database.path")

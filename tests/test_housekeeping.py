@@ -9,8 +9,9 @@ import urllib3
 
 from tests.conftest import House
 from uploadkit import clock, files, housekeeping, uploads
-from uploadkit.errors import StorageUnavailable, UploadExpired
+from uploadkit.errors import StorageUnavailable, UploadExpired, UploadNotVerified
 from uploadkit.models import File, Project
+from uploadkit.storage.s3 import AccessDenied
 from uploadkit.uploads import UploadRequest, UploadSlot
 
 MIB = 1024**2
@@ -153,3 +154,67 @@ def test_a_row_that_can_not_be_swept_holds_up_nobody(house: House, monkeypatch: 
         assert housekeeping.sweep_due(house.ctx) == 1
     assert File.get_by_id(second.file.id).status == "FAILED"
     assert File.get_by_id(first.file.id).status == "UPLOADING"
+
+
+def test_the_second_copy_goes_long_before_the_deadline(house: House) -> None:
+    slot = request(house, b"12345")
+    put(slot.upload_url, b"12345")
+    uploads.complete_upload(house.ctx, house.caller, slot.file.id, {})
+    housekeeping.sweep_due(house.ctx)
+    assert slot.file.pending_key not in objects(house)
+    assert slot.file.key in objects(house)
+    assert File.get_by_id(slot.file.id).sweep_at == slot.file.deadline_at
+
+
+def test_an_upload_that_was_resumed_while_the_sweeper_looked_at_it_goes_on(house: House) -> None:
+    slot = uploads.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
+    with clock.travelled_to(slot.file.deadline_at):
+        stale = File.get_by_id(slot.file.id)
+        uploads.resume_multipart(house.ctx, house.caller, slot.file.id, slot.file.upload_id or "", None)
+        uploads.expire(house.ctx, stale)
+        assert File.get_by_id(slot.file.id).status == "UPLOADING"
+
+
+def test_one_refused_object_does_not_stop_the_round(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = request(house, b"1"), request(house, b"2")
+    real = house.ctx.store.delete
+
+    def refuse_the_first(key: str) -> None:
+        if first.file.id in key:
+            raise AccessDenied("no", "AccessDenied")
+        real(key)
+
+    monkeypatch.setattr(house.ctx.store, "delete", refuse_the_first)
+    with clock.travelled_to(second.file.deadline_at):
+        housekeeping.sweep_due(house.ctx)
+        assert File.get_by_id(second.file.id).sweep_at is None
+        assert File.get_by_id(first.file.id).sweep_at > clock.now_ms()
+
+
+def test_where_we_may_not_look_nothing_is_lost(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = request(house, b"12345")
+    put(slot.upload_url, b"12345")
+
+    def deny(key: str) -> None:
+        raise AccessDenied("no", "AccessDenied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.ctx.store, "look_at", deny)
+        with pytest.raises(UploadNotVerified, match="403"):
+            uploads.complete_upload(house.ctx, house.caller, slot.file.id, {})
+    assert uploads.complete_upload(house.ctx, house.caller, slot.file.id, {}).status == "UPLOADED"
+
+
+def test_deleting_what_is_being_completed_deletes_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = request(house, b"12345")
+    put(slot.upload_url, b"12345")
+    real = uploads.abort
+
+    def abort_too_late(*arguments: object, **more: object) -> None:
+        uploads.complete_upload(house.ctx, house.caller, slot.file.id, {})
+        real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(uploads, "abort", abort_too_late)
+    files.delete_file(house.ctx, house.caller, slot.file.key)
+    assert File.get_by_id(slot.file.id).status == "DELETED"
+    assert counters(house) == (0, 0, 0)

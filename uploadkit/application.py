@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from uploadkit import __version__, web
 from uploadkit.context import Context
+from uploadkit.rate_limits import RateLimits
 from uploadkit.web import openapi, schemas
 from uploadkit.web.api import api
 from uploadkit.web.docs import docs
@@ -21,8 +22,8 @@ from uploadkit.web.links import links
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def create_app(ctx: Context) -> Flask:
-    """Return the WSGI application that serves `ctx`."""
+def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
+    """Return the WSGI application that serves `ctx`, each API key and each address within `rate_limits`."""
     app = OpenAPI(
         "uploadkit",
         info=Info(title="UploadKit", version=__version__, description=openapi.DESCRIPTION),
@@ -39,6 +40,7 @@ def create_app(ctx: Context) -> Flask:
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = ctx.config.server.max_body_bytes
     app.extensions["uploadkit"] = ctx
+    app.extensions["uploadkit.rate_limits"] = rate_limits
     web.install(app)
     app.register_api(api)
     app.register_blueprint(links)

@@ -25,7 +25,7 @@ def claimed(file_id: str, *, wait_seconds: float = 30) -> Iterator[None]:
         while file_id in _claimed:
             left = until - time.monotonic()
             if left <= 0 or not _changed.wait(left):
-                raise Conflict("This upload is being completed or aborted right now", "Repeat the call; it is safe")
+                raise Conflict("This upload is being completed or aborted right now", "Repeat the call; it is safe", retry_after_seconds=5)
         _claimed.add(file_id)
     try:
         yield

@@ -8,11 +8,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 _read_seconds: Callable[[], float] = time.time
+_read_monotonic_seconds: Callable[[], float] = time.monotonic
 
 
 def now_ms() -> int:
     """Return the present time in milliseconds since the Unix epoch (UTC)."""
     return int(_read_seconds() * 1000)
+
+
+def monotonic_ms() -> int:
+    """Return milliseconds on a clock that nobody puts forward or back: for what lasts a while within this process."""
+    return int(_read_monotonic_seconds() * 1000)
 
 
 def to_datetime(at_ms: int) -> datetime:
@@ -34,8 +40,8 @@ def month_of(at_ms: int) -> str:
 @contextmanager
 def travelled_to(at_ms: int) -> Iterator[Callable[[int], None]]:
     """Hold the clock at `at_ms` for a test; the yielded function moves it on by so many milliseconds."""
-    global _read_seconds
-    before, held = _read_seconds, [at_ms]
+    global _read_seconds, _read_monotonic_seconds
+    before, held = (_read_seconds, _read_monotonic_seconds), [at_ms]
 
     def held_seconds() -> float:
         return held[0] / 1000
@@ -43,8 +49,8 @@ def travelled_to(at_ms: int) -> Iterator[Callable[[int], None]]:
     def advance(by_ms: int) -> None:
         held[0] += by_ms
 
-    _read_seconds = held_seconds
+    _read_seconds = _read_monotonic_seconds = held_seconds
     try:
         yield advance
     finally:
-        _read_seconds = before
+        _read_seconds, _read_monotonic_seconds = before

@@ -103,7 +103,7 @@ class ServerConfig(Section):
     """The HTTP server and what it believes about the network in front of it."""
 
     host: Annotated[str, BeforeValidator(_not_empty)] = "127.0.0.1"
-    port: Port = 8080
+    port: Annotated[Port, Field(ge=1)] = 8080
     public_url: OptionalUrl = None
     threads: Annotated[int, Field(ge=1, le=256)] = 16
     require_https: Literal["auto", "on", "off"] = "auto"
@@ -194,6 +194,14 @@ class TierConfig(Section):
     max_uploads_per_month: Limit = None
 
 
+class RateLimitsConfig(Section):
+    """Where the windows of the rate limits are kept, and how many wrong keys an address may try."""
+
+    # The address of a Redis may hold a password.
+    storage_uri: SecretStr = SecretStr("memory://")
+    auth_failures_per_minute: Limit = 60
+
+
 class HousekeepingConfig(Section):
     """What happens by itself, and when."""
 
@@ -226,6 +234,7 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     limits: LimitsConfig = LimitsConfig()
     tiers: dict[str, TierConfig] = Field(default_factory=_default_tiers)
+    rate_limits: RateLimitsConfig = RateLimitsConfig()
     housekeeping: HousekeepingConfig = HousekeepingConfig()
 
     @property

@@ -14,12 +14,13 @@ from uploadkit.storage.s3 import ObjectStore
 class Context:
     """The appliance as the services see it.
 
-    The two functions come from the scheduler: `wake_sweeper` makes housekeeping look at once rather than at its next turn,
-    `scheduler_running` says whether it runs. `stopping` is set when long work should end between steps.
+    The functions come from the scheduler: `wake_sweeper` and `wake_removals` make housekeeping look at once rather than at its next
+    turn, `scheduler_running` says whether it runs. `stopping` is set when long work should end between steps.
     """
 
     config: Config
     store: ObjectStore
     wake_sweeper: Callable[[], None] = lambda: None
+    wake_removals: Callable[[], None] = lambda: None
     scheduler_running: Callable[[], bool] = lambda: False
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -38,12 +38,19 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
     The kernel lets go of the lock when the process ends, however it ends.
     """
     prepare_data_dir(data_dir)
-    with (data_dir / "lock").open("a+") as file:
+    with _opened_lock(data_dir) as file:
         _flock(file, data_dir)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _opened_lock(data_dir: Path) -> IO[str]:
+    try:
+        return (data_dir / "lock").open("a+")
+    except OSError as error:
+        raise ConfigError(f"data.dir: {data_dir / 'lock'} can't be opened: {error.strerror}") from None
 
 
 def _flock(file: IO[str], data_dir: Path) -> None:
@@ -58,10 +65,14 @@ def _flock(file: IO[str], data_dir: Path) -> None:
 
 
 def prepare_data_dir(data_dir: Path) -> None:
-    """Make the data directory, readable by its owner only. Raises ConfigError when that can't be done."""
+    """Make the data directory, readable by its owner only; one that holds other people's things keeps its mode.
+
+    Raises ConfigError when it can't be used.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data_dir.chmod(0o700)
+        if (data_dir / "lock").exists() or all(path.name.startswith(".") for path in data_dir.iterdir()):
+            data_dir.chmod(0o700)
     except OSError as error:
         raise ConfigError(f"data.dir: {data_dir} can't be used: {error.strerror}") from None
     if not os.access(data_dir, os.W_OK | os.X_OK):
@@ -76,11 +87,17 @@ def open_database(config: Config, *, upgrade: bool) -> None:
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old; this program needs 3.37 or newer")
+    _require_search_index()
     path = config.database_path
-    if upgrade:
-        migrate(path)
-    else:
-        _refuse_other_versions(path)
+    try:
+        if upgrade:
+            migrate(path)
+        else:
+            _refuse_other_versions(path)
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigError(
+            f"database.path: {path} can't be used as UploadKit's database: {error}; put a backup in its place, or name another file"
+        ) from None
     database.init(
         str(path),
         pragmas={
@@ -92,6 +109,14 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             "journal_size_limit": 64 * 1024**2,
         },
     )
+
+
+def _require_search_index() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("CREATE VIRTUAL TABLE probe USING fts5 (text, tokenize = 'trigram')")
+        except sqlite3.OperationalError as error:
+            raise ConfigError(f"SQLite {sqlite3.sqlite_version} of this Python was built without FTS5 trigrams: {error}") from None
 
 
 @contextmanager

@@ -1,19 +1,115 @@
-"""File routes: the rules an upload must follow, and the check of one upload against them."""
+"""File routes: the rules an upload must follow, and the check of one upload against them.
+
+A file keeps what it got from its file route when it was requested; changing or deleting the file route touches no file.
+"""
 
 from __future__ import annotations
 
-from uploadkit import clock
+from collections.abc import Mapping
+from typing import Any
+
+from uploadkit import audit, clock, paging
+from uploadkit.access import Caller, find_project, require_live
 from uploadkit.config import TierConfig
-from uploadkit.db import new_id
-from uploadkit.errors import FileTooLarge, FileTypeNotAllowed, NotFound
+from uploadkit.db import new_id, write
+from uploadkit.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound
+from uploadkit.idempotency import Remember, forget
 from uploadkit.models import FileRoute, Project
+from uploadkit.paging import Page
+
+DEFAULT_SLUG = "default"
+# Other people's webhook URLs are often secrets in themselves.
+_SECRET = frozenset({"webhook_url"})
 
 
 def add_default(project: Project) -> FileRoute:
     """Give a new project its file route `default` (any type, any size its tier allows), in the caller's write transaction."""
     now = clock.now_ms()
-    route: FileRoute = FileRoute.create(id=new_id(), project=project, slug="default", created_at=now, updated_at=now)
+    route: FileRoute = FileRoute.create(id=new_id(), project=project, slug=DEFAULT_SLUG, created_at=now, updated_at=now)
     return route
+
+
+def create_file_route(caller: Caller, project_id: str, rules: Mapping[str, Any], remember: Remember = forget) -> FileRoute:
+    """Make a file route of a project from `rules`: columns of FileRoute, already validated, `slug` among them.
+
+    `remember` gets its id in that transaction.
+    Raises Forbidden (a test key asks), NotFound (project), DuplicateSlug.
+    """
+    require_live(caller)
+    now = clock.now_ms()
+    with write():
+        project = find_project(caller, project_id)
+        _require_free(project.id, rules["slug"])
+        route: FileRoute = FileRoute.create(id=new_id(), project=project, created_at=now, updated_at=now, **rules)
+        audit.record(caller.key_id, "created", "file_route", route.id, project.id, {"slug": route.slug})
+        remember(route.id)
+    return route
+
+
+def list_file_routes(caller: Caller, project_id: str, limit: int, cursor: str | None) -> Page[FileRoute]:
+    """Return up to `limit` of a project's file routes, newest first. Raises NotFound (project), ValidationFailed (cursor)."""
+    project = find_project(caller, project_id)
+    query = FileRoute.select().where(FileRoute.project == project)
+    return paging.newest_first(query, FileRoute.created_at, FileRoute.id, limit, cursor)
+
+
+def all_file_routes(project_id: str) -> list[FileRoute]:
+    """Return all file routes of a project, oldest first, for the command line."""
+    return list(FileRoute.select().where(FileRoute.project == project_id).order_by(FileRoute.created_at, FileRoute.id))
+
+
+def find_by_id(caller: Caller, route_id: str) -> FileRoute:
+    """Return the file route with this id, if it is in a project that the caller may know of. Raises NotFound."""
+    query = FileRoute.select().join(Project).where(FileRoute.id == route_id, Project.deleted_at.is_null())
+    if caller.access != "account":
+        query = query.where(FileRoute.project == caller.project_id)
+    route: FileRoute | None = query.first()
+    if route is None:
+        raise NotFound(f"There is no file route {route_id!r}", "GET /api/v1/projects/{id}/file-routes shows the ids of file routes")
+    return route
+
+
+def update_file_route(caller: Caller, route_id: str, changes: Mapping[str, Any]) -> FileRoute:
+    """Change the columns in `changes`, already validated, for uploads from now on.
+
+    Raises Forbidden (a test key asks), NotFound, DuplicateSlug, and Conflict for another slug on `default`.
+    """
+    require_live(caller)
+    with write():
+        route = find_by_id(caller, route_id)
+        different = audit.differences(route.__data__, changes, _SECRET)
+        if "slug" in different:
+            _keep_default(route)
+            _require_free(route.project_id, changes["slug"])
+        if different:
+            FileRoute.update(**changes, updated_at=clock.now_ms()).where(FileRoute.id == route.id).execute()
+            audit.record(caller.key_id, "changed", "file_route", route.id, route.project_id, different)
+            route = FileRoute.get_by_id(route.id)
+    return route
+
+
+def delete_file_route(caller: Caller, route_id: str) -> None:
+    """Delete a file route; its files stay. Raises Forbidden (a test key asks), NotFound, and Conflict for `default`."""
+    require_live(caller)
+    with write():
+        route = find_by_id(caller, route_id)
+        _keep_default(route)
+        FileRoute.delete().where(FileRoute.id == route.id).execute()
+        audit.record(caller.key_id, "deleted", "file_route", route.id, route.project_id, {"slug": route.slug})
+
+
+def _require_free(project_id: str, slug: str) -> None:
+    if FileRoute.select().where(FileRoute.project == project_id, FileRoute.slug == slug).exists():
+        raise DuplicateSlug(f"This project has a file route {slug!r} already", "Choose another slug, or PATCH the file route that is there")
+
+
+def _keep_default(route: FileRoute) -> None:
+    """Every project has a file route `default`: clients and documentation rely on it."""
+    if route.slug == DEFAULT_SLUG:
+        raise Conflict(
+            "The file route 'default' stays: every project has one",
+            "Change its rules instead; allowedTypes or maxFileSize can make it as narrow as you like",
+        )
 
 
 def find_file_route(project_id: str, slug: str) -> FileRoute:

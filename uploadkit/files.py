@@ -1,40 +1,51 @@
-"""Files: find, list, change metadata, delete, and the URL that reads one (api.md section 7, storage.md section 4)."""
+"""Files: find, list, search, change metadata, delete (api.md section 7). The URLs that read them are in links.py."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from peewee import Tuple
+from peewee import SQL
 
-from uploadkit import clock, quotas, uploads
-from uploadkit.content import disposition, merged_metadata
+from uploadkit import audit, clock, events, file_search, paging, quotas, uploads
+from uploadkit.access import Caller
+from uploadkit.content import merged_metadata
 from uploadkit.context import Context
 from uploadkit.db import write
-from uploadkit.errors import NotFound, ValidationFailed
-from uploadkit.keys import Caller
-from uploadkit.models import File
-from uploadkit.storage.s3 import object_url
+from uploadkit.errors import Conflict, NotFound, StorageUnavailable, UploadKitError
+from uploadkit.models import NUMBER_BITS, File
+from uploadkit.paging import Page
 
-
-@dataclass(frozen=True)
-class Page:
-    """Some of a list, newest first, and where the next page starts (None: this was the last)."""
-
-    items: Sequence[File]
-    next_cursor: str | None
+# Literal, not bound: SQLite uses a partial index only where it can see that the condition is the same one.
+_PRESENT = SQL("status <> 'DELETED'")
+_DELETED = SQL("status = 'DELETED'")
+_LAST_MS = (1 << 63 - NUMBER_BITS) - 1
 
 
 @dataclass(frozen=True)
 class FileFilter:
-    """What to list; None means any. `status` None means all but DELETED."""
+    """What to list; None means any. `status` None means all but DELETED.
+
+    `content_type` is a media type without parameters, or `image/*`; `search` is a part of the file name, in any case of letters;
+    `since` (included) and `until` (excluded) bound the time of creation, in milliseconds.
+    """
 
     status: str | None = None
     route_slug: str | None = None
+    content_type: str | None = None
+    search: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What came of deleting several files: how many went, the bytes of storage that freed, and by key why others did not go."""
+
+    deleted: int
+    reclaimed_bytes: int
+    failures: Mapping[str, UploadKitError]
 
 
 def find_file(caller: Caller, key: str) -> File:
@@ -56,34 +67,27 @@ def _found(caller: Caller, condition: Any, message: str) -> File:
     return file
 
 
-def list_files(caller: Caller, wanted: FileFilter, limit: int, cursor: str | None) -> Page:
+def list_files(caller: Caller, wanted: FileFilter, limit: int, cursor: str | None) -> Page[File]:
     """Return up to `limit` files of the caller's project and environment, newest first. Raises ValidationFailed for a bad cursor."""
-    query = File.select().where(File.project == caller.project_id, File.environment == caller.environment)
-    query = query.where(File.status == wanted.status if wanted.status else File.status != "DELETED")
+    query, place = file_search.matching(caller.project_id, caller.environment, wanted.search or "")
+    query = query.where(File.project == caller.project_id, File.environment == caller.environment)
+    query = query.where(_DELETED if wanted.status == "DELETED" else _PRESENT)
+    if wanted.status not in (None, "DELETED"):
+        query = query.where(File.status == wanted.status)
     if wanted.route_slug is not None:
         query = query.where(File.route_slug == wanted.route_slug)
-    if cursor is not None:
-        query = query.where(Tuple(File.created_at, File.id) < Tuple(*_read_cursor(cursor)))
-    rows = list(query.order_by(File.created_at.desc(), File.id.desc()).limit(limit + 1))
-    return Page(rows[:limit], _make_cursor(rows[limit - 1]) if len(rows) > limit else None)
+    if wanted.content_type is not None:
+        query = query.where(*file_search.of_type(wanted.content_type))
+    if wanted.since is not None:
+        query = query.where(place >= _first_number(wanted.since))
+    if wanted.until is not None:
+        query = query.where(place < _first_number(wanted.until))
+    return paging.highest_first(query, place, lambda file: file.number, limit, cursor)
 
 
-def _make_cursor(file: File) -> str:
-    return base64.urlsafe_b64encode(json.dumps([file.created_at, file.id]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        at, file_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-        if type(at) is not int or not isinstance(file_id, str) or not -(2**63) <= at < 2**63:
-            raise ValueError
-    except (ValueError, TypeError, RecursionError, binascii.Error):
-        raise ValidationFailed(
-            "The cursor is not one that this API gave out",
-            "Pass nextCursor of the page before, unchanged",
-            details={"cursor": ["is not valid"]},
-        ) from None
-    return at, file_id
+def _first_number(at_ms: int) -> int:
+    """Return the lowest number that a file made at `at_ms` can have, within what the database can hold."""
+    return min(max(at_ms, 0), _LAST_MS) << NUMBER_BITS
 
 
 def merge_metadata(caller: Caller, key: str, changes: Mapping[str, Any]) -> File:
@@ -99,38 +103,74 @@ def merge_metadata(caller: Caller, key: str, changes: Mapping[str, Any]) -> File
 def delete_file(ctx: Context, caller: Caller, key: str) -> None:
     """Delete a file: its row and quota at once, its object by a job that tries until the store confirms. An upload under way is aborted.
 
-    Raises NotFound; for an upload under way, StorageUnavailable too.
+    Raises NotFound; for an upload under way, Conflict (it is being completed for long now) and StorageUnavailable too.
     """
-    file = find_file(caller, key)
-    if file.status == "UPLOADING":
-        uploads.abort(ctx, file.id)
-        return
-    now = clock.now_ms()
+    done = delete_files(ctx, caller, [key])
+    for failure in done.failures.values():
+        raise failure
+
+
+def delete_files(ctx: Context, caller: Caller, keys: Sequence[str]) -> Deletion:
+    """Delete files as `delete_file` does, each one whatever becomes of the others; a key that is named twice counts once."""
+    failures: dict[str, UploadKitError] = {}
+    under_way: list[File] = []
+    reclaimed_bytes = 0
     with write():
-        deleted = (
-            File.update(status="DELETED", deleted_at=now, updated_at=now, sweep_at=now, sweep_attempts=0)
-            .where(File.id == file.id, File.status == file.status)
-            .execute()
-        )
-        if deleted and file.status == "UPLOADED":
-            quotas.forget(file)
-    if not deleted:
-        raise NotFound(f"There is no file with the key {key!r}")
+        for key in dict.fromkeys(keys):
+            try:
+                file = find_file(caller, key)
+            except NotFound as failure:
+                failures[key] = failure
+                continue
+            if file.status == "UPLOADING":
+                under_way.append(file)
+                continue
+            reclaimed_bytes += mark_deleted(file)
+            audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": key, "status": file.status})
     ctx.wake_sweeper()
+    failures |= _abort_all(ctx, caller, under_way)
+    return Deletion(len(set(keys)) - len(failures), reclaimed_bytes, failures)
 
 
-def public_url(ctx: Context, file: File) -> str:
-    """Return the lasting URL of a file: on the bucket's own domain if there is one and the file is public, else under `/f/`."""
-    if ctx.config.storage.public_url and file.visibility == "public":
-        return object_url(ctx.config.storage.public_url, file.key)
-    return object_url(f"{ctx.config.server.base_url}/f", file.key)
+def _abort_all(ctx: Context, caller: Caller, under_way: Sequence[File]) -> dict[str, UploadKitError]:
+    """Abort uploads; return by key why some could not be. When the store is away, the rest is left as it is, not tried one by one."""
+    failures: dict[str, UploadKitError] = {}
+    away: StorageUnavailable | None = None
+    for file in under_way:
+        try:
+            if away is not None:
+                raise away
+            _abort_or_delete(ctx, caller, file)
+        except StorageUnavailable as failure:
+            away = failures[file.key] = failure
+        except UploadKitError as failure:
+            failures[file.key] = failure
+    return failures
 
 
-def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"]) -> str:
-    """Return a presigned URL for reading a public file that is UPLOADED. Raises NotFound, also for private files."""
-    file: File | None = File.get_or_none(File.key == key, File.status == "UPLOADED", File.visibility == "public")
-    if file is None:
-        raise NotFound("There is no such file, or it is not public")
-    return ctx.store.presign_read(
-        method, file.key, file.content_type, disposition(file.file_name, file.content_type), ctx.config.storage.presign_expires_seconds
-    )
+def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
+    """Abort an upload; if it is completed in this very moment, delete the file that came of it."""
+    try:
+        uploads.abort(ctx, file.id, deleted_by=caller.key_id)
+    except Conflict:
+        with write():
+            present = find_file(caller, file.key)
+            if present.status == "UPLOADING":
+                raise
+            mark_deleted(present)
+            audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": present.status})
+        ctx.wake_sweeper()
+
+
+def mark_deleted(file: File, reason: str | None = None) -> int:
+    """UPLOADED or FAILED → DELETED, in the caller's write transaction; return the bytes of storage that this freed.
+
+    `file` must have been read in that same transaction. The sweeper takes the object away.
+    """
+    now = clock.now_ms()
+    File.update(status="DELETED", deleted_at=now, updated_at=now, sweep_at=now, sweep_attempts=0).where(File.id == file.id).execute()
+    events.record(file, "file.deleted", "DELETED", reason)
+    if file.status != "UPLOADED":
+        return 0
+    quotas.forget(file, now)
+    return file.size_bytes

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uploadkit import keys, projects, tiers
+from uploadkit.access import COMMAND_LINE
 from uploadkit.config import Config
 from uploadkit.db import open_database
 from uploadkit.models import ApiKey, Project
@@ -32,12 +33,11 @@ def prepare(config: Config) -> Start:
     open_database(config, upgrade=True)
     tiers.check_tiers(config)
     if not Project.select().exists():
-        projects.create_project(config, FIRST_PROJECT_NAME)
-    project = projects.find_project()
+        projects.create_project(config, COMMAND_LINE, FIRST_PROJECT_NAME)
+    project = projects.find_by_id_or_slug()
     if ApiKey.select().exists():
         return Start(project, None)
-    limits = tiers.limits_of(config, project.tier, project.limit_overrides)
-    issued = keys.issue_key(project, FIRST_KEY_NAME, limits, access="account")
+    issued = keys.issue_key(config, COMMAND_LINE, project.id, FIRST_KEY_NAME, access="account")
     return Start(project, issued.plaintext)
 
 
@@ -46,11 +46,20 @@ def note_file(data_dir: Path) -> Path:
     return data_dir / "first-run.txt"
 
 
-def write_note(data_dir: Path, text: str) -> Path:
-    """Leave `text` in `first-run.txt` (mode 0600), so that no log keeps the key; return its path."""
-    path = note_file(data_dir)
+def note_text(config: Config, api_key: str) -> str:
+    """Return what to tell the person who starts the appliance for the first time."""
+    return (
+        "Your first API key (live, account access), shown this once:\n\n"
+        f"  export UPLOADKIT_API_KEY={api_key}\n\n"
+        "Try it:\n\n"
+        f'  curl {config.server.base_url}/api/v1/files -H "x-api-key: $UPLOADKIT_API_KEY"\n'
+    )
+
+
+def write_note(config: Config, api_key: str) -> None:
+    """Leave the first key in `first-run.txt` (mode 0600), so that no log keeps it and no failed start loses it."""
+    path = note_file(config.data_dir)
     partial = path.with_suffix(".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(note_text(config, api_key))
     partial.replace(path)
-    return path

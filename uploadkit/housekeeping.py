@@ -6,12 +6,16 @@ Each step is conditional and safe to repeat, so a crash in the middle loses noth
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
-from uploadkit import clock, uploads
+from peewee import SQL
+
+from uploadkit import clock, files, quotas, uploads
 from uploadkit.context import Context
 from uploadkit.db import write
 from uploadkit.errors import Conflict, StorageUnavailable
-from uploadkit.models import File
+from uploadkit.models import NUMBER_BITS, File, WebhookDelivery
+from uploadkit.storage.s3 import StorageRefused
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +33,12 @@ def sweep_due(ctx: Context) -> int:
             try:
                 _sweep(ctx, file)
                 swept += 1
-            except StorageUnavailable as error:
+            except StorageRefused as error:  # this one thing; others may well be allowed
                 _try_later(file)
                 log.warning("sweep of file %s put off: %s", file.id, error.message)
+            except StorageUnavailable as error:
+                _try_later(file)
+                log.warning("sweep put off at file %s: %s", file.id, error.message)
                 return swept
             except Conflict:  # somebody is completing or aborting it right now
                 _try_later(file)
@@ -54,3 +61,59 @@ def _try_later(file: File) -> None:
         File.update(sweep_at=clock.now_ms() + wait_ms, sweep_attempts=File.sweep_attempts + 1).where(
             File.id == file.id, File.sweep_at == file.sweep_at
         ).execute()
+
+
+def purge_test_files(ctx: Context) -> int:
+    """Take away test files, unfinished uploads among them, whose time is over; return how many rows went for good.
+
+    First each becomes DELETED, then the sweeper clears the store of it, and a later round removes the row: when nothing can come back
+    any more. Each step may be interrupted; the next round goes on from what the rows say.
+    """
+    for file in _old_test_files(ctx, "status <> 'DELETED'"):
+        if ctx.stopping.is_set():
+            return 0
+        try:
+            _retire(ctx, file)
+        except StorageUnavailable as error:
+            log.warning("purge of test files put off: %s", error.message)
+            break
+        except Conflict:  # somebody is completing it right now; the next round finds it
+            continue
+        except Exception:
+            log.exception("purge of test file %s failed", file.id)
+    ctx.wake_sweeper()
+    return _remove_rows(ctx)
+
+
+def _old_test_files(ctx: Context, condition: str) -> Iterator[File]:
+    """Test files that are as old as the configuration lets them get, oldest first, a batch at a time."""
+    made_until = clock.now_ms() - ctx.config.housekeeping.test_file_ttl_seconds * 1000
+    seen = -1
+    while True:
+        query = File.select().where(SQL("environment = 'test'"), File.number > seen, File.number < (made_until + 1) << NUMBER_BITS)
+        batch = list(query.where(SQL(condition)).order_by(File.number).limit(_BATCH))
+        yield from batch
+        if len(batch) < _BATCH:
+            return
+        seen = batch[-1].number
+
+
+def _retire(ctx: Context, file: File) -> None:
+    if file.status == "UPLOADING":
+        uploads.abort(ctx, file.id)
+    hours = ctx.config.housekeeping.test_file_ttl_seconds / 3600
+    with write():
+        present = File.get_by_id(file.id)
+        if present.status in ("UPLOADED", "FAILED"):
+            files.mark_deleted(present, f"Test files are purged {hours:g} hours after their creation")
+
+
+def _remove_rows(ctx: Context) -> int:
+    removed = 0
+    for file in _old_test_files(ctx, "status = 'DELETED' AND sweep_at IS NULL"):
+        with write():
+            WebhookDelivery.update(file=None).where(WebhookDelivery.file == file.id).execute()
+            if File.delete().where(File.id == file.id, File.status == "DELETED", File.sweep_at.is_null()).execute():
+                quotas.remember_purged(file)
+                removed += 1
+    return removed

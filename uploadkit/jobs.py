@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import housekeeping
+from uploadkit import housekeeping, idempotency, removals
 from uploadkit.context import Context
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ class Jobs:
         )
         table: list[tuple[str, Callable[[Context], object], int]] = [
             ("sweep", housekeeping.sweep_due, ctx.config.housekeeping.interval_seconds),
+            ("removals", removals.remove_deleted_projects, ctx.config.housekeeping.interval_seconds),
+            ("purge", housekeeping.purge_test_files, ctx.config.housekeeping.interval_seconds),
+            ("idempotency", idempotency.purge_expired, 3600),
         ]
         for name, function, every_seconds in table:
             self._scheduler.add_job(
@@ -32,6 +35,7 @@ class Jobs:
             )
         self._stopping = ctx.stopping
         ctx.wake_sweeper = lambda: self.run_now("sweep")
+        ctx.wake_removals = lambda: self.run_now("removals")
         ctx.scheduler_running = lambda: bool(self._scheduler.running)
 
     def start(self) -> None:

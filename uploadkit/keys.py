@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
-from uploadkit import clock
-from uploadkit.config import TierConfig
+from peewee import Expression, OperationalError
+
+from uploadkit import audit, clock, paging, tiers
+from uploadkit.access import Access as Access
+from uploadkit.access import Caller as Caller
+from uploadkit.access import Environment as Environment
+from uploadkit.access import find_project, require_account, require_live
+from uploadkit.config import Config
 from uploadkit.db import execute, new_id, write
 from uploadkit.errors import Conflict, Forbidden, NotFound, TierLimitExceeded, Unauthorized, ValidationFailed
 from uploadkit.models import ApiKey, Project
+from uploadkit.paging import Page
 
-Environment = Literal["live", "test"]
-Access = Literal["project", "account"]
+log = logging.getLogger(__name__)
 
 _FORM = re.compile(r"uk_(live|test)_[A-Za-z0-9_-]{32}")
 _SECONDS_BETWEEN_LAST_USED_WRITES = 60
@@ -28,18 +34,6 @@ SELECT k.id, k.project_id, k.environment, k.access, k.last_used_at, p.tier, p.li
   FROM api_key k JOIN project p ON p.id = k.project_id
  WHERE k.key_hash = ? AND k.revoked_at IS NULL AND p.deleted_at IS NULL
 """
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who is asking: a valid API key and its project."""
-
-    key_id: str
-    project_id: str
-    environment: Environment
-    access: Access
-    tier: str
-    limit_overrides: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,25 +56,25 @@ def mask_key(plaintext: str) -> str:
 
 
 def issue_key(
-    project: Project, name: str, limits: TierConfig, *, environment: Environment = "live", access: Access = "project"
+    config: Config, caller: Caller, project_id: str, name: str, *, environment: Environment = "live", access: Access = "project"
 ) -> IssuedKey:
-    """Make a key for `project`, unless its tier's number of active keys is reached.
+    """Make a key for a project, unless its tier's number of active keys is reached. Nobody makes a key stronger than their own.
 
-    Raises ValidationFailed (name), Forbidden (a test key with account access), TierLimitExceeded.
+    Raises Forbidden (a test key asks; account access for one who has none, or for a test key), NotFound (project),
+    ValidationFailed (name), TierLimitExceeded.
     """
+    require_live(caller)
+    if access == "account":
+        require_account(caller)
+        if environment == "test":
+            raise Forbidden("A test key can't have account access", 'Make a live key, or leave access at "project"')
     name = name.strip()
     if not 1 <= len(name) <= 100:
         raise ValidationFailed("A key needs a name of 1 to 100 characters", details={"name": ["must have 1 to 100 characters"]})
-    if environment == "test" and access == "account":
-        raise Forbidden("A test key can't have account access", 'Make a live key, or leave access at "project"')
     plaintext = f"uk_{environment}_{secrets.token_urlsafe(24)}"
     with write():
-        active = ApiKey.select().where(ApiKey.project == project, ApiKey.revoked_at.is_null()).count()
-        if limits.max_keys is not None and active >= limits.max_keys:
-            raise TierLimitExceeded(
-                f"Tier '{project.tier}' allows {limits.max_keys} active keys per project; this one has {active}",
-                "Revoke a key that is no longer used, or move the project to a larger tier",
-            )
+        project = find_project(caller, project_id)
+        _require_room(config, project)
         key = ApiKey.create(
             id=new_id(),
             project=project,
@@ -91,7 +85,19 @@ def issue_key(
             access=access,
             created_at=clock.now_ms(),
         )
+        audit.record(caller.key_id, "created", "key", key.id, project.id, {"name": name, "environment": environment, "access": access})
     return IssuedKey(key, plaintext)
+
+
+def _require_room(config: Config, project: Project) -> None:
+    """Hold the project's active keys against its limit, inside the transaction that adds one."""
+    max_keys = tiers.limits_of(config, project.tier, project.limit_overrides).max_keys
+    active = ApiKey.select().where(ApiKey.project == project, ApiKey.revoked_at.is_null()).count()
+    if max_keys is not None and active >= max_keys:
+        raise TierLimitExceeded(
+            f"Tier '{project.tier}' allows {max_keys} active keys per project; this one has {active}",
+            "Revoke a key that is no longer used, or move the project to a larger tier",
+        )
 
 
 def find_caller(plaintext: str) -> Caller:
@@ -114,39 +120,75 @@ def _note_use(key_id: str, last_used_at: int | None) -> None:
     now = clock.now_ms()
     if last_used_at is not None and now - last_used_at < _SECONDS_BETWEEN_LAST_USED_WRITES * 1000:
         return
-    with write():
-        ApiKey.update(last_used_at=now).where(ApiKey.id == key_id).execute()
+    try:
+        with write():
+            ApiKey.update(last_used_at=now).where(ApiKey.id == key_id).execute()
+    except OperationalError as error:  # locked by another process, disk full: no reason to refuse a valid key
+        log.warning("when key %s was used could not be written: %s", key_id, error)
 
 
-def list_keys(project: Project | None = None, *, revoked: bool = False) -> list[ApiKey]:
-    """Return the active (or the revoked) keys, newest first, of one project or of all."""
-    query = ApiKey.select(ApiKey, Project).join(Project).where(ApiKey.revoked_at.is_null(not revoked))
-    if project is not None:
-        query = query.where(ApiKey.project == project)
+def list_keys(caller: Caller, project_id: str, limit: int, cursor: str | None, *, revoked: bool = False) -> Page[ApiKey]:
+    """Return up to `limit` of a project's active (or its revoked) keys, newest first: those that are no stronger than the caller's.
+
+    Raises NotFound (project), ValidationFailed (cursor).
+    """
+    project = find_project(caller, project_id)
+    query = ApiKey.select().where(ApiKey.project == project, ApiKey.revoked_at.is_null(not revoked), *_no_stronger_than(caller))
+    return paging.newest_first(query, ApiKey.created_at, ApiKey.id, limit, cursor)
+
+
+def all_keys(project_id: str | None = None, *, revoked: bool = False) -> list[ApiKey]:
+    """Return all active (or all revoked) keys, newest first, of one project or of all, for the command line."""
+    query = ApiKey.select(ApiKey, Project).join(Project).where(ApiKey.revoked_at.is_null(not revoked), Project.deleted_at.is_null())
+    if project_id is not None:
+        query = query.where(ApiKey.project == project_id)
     return list(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()))
 
 
-def revoke_key(key_id: str) -> ApiKey:
+def revoke_key(caller: Caller, key_id: str) -> ApiKey:
     """Revoke a key: the very next request with it gets 401. Repeating it changes nothing.
 
-    Raises NotFound, and Conflict for the last active key with account access, without which nobody could make another over the API.
+    Raises Forbidden (a test key asks), NotFound (also for a key stronger than the caller's), and Conflict for the last active key
+    with account access, without which nobody could make another over the API.
     """
+    require_live(caller)
     with write():
-        key: ApiKey | None = ApiKey.get_or_none(ApiKey.id == key_id)
+        query = ApiKey.select().join(Project).where(ApiKey.id == key_id, Project.deleted_at.is_null(), *_no_stronger_than(caller))
+        if caller.access != "account":
+            query = query.where(ApiKey.project == caller.project_id)
+        key: ApiKey | None = query.first()
         if key is None:
-            raise NotFound(f"There is no API key {key_id!r}", "'python app.py keys list' shows the ids")
+            raise NotFound(
+                f"There is no API key {key_id!r}", "GET /api/v1/projects/{id}/keys or 'python app.py keys list' shows the ids of keys"
+            )
         if key.revoked_at is None:
-            _keep_one_account_key(key)
+            _keep_one_account_key(ApiKey.id == key.id)
             key.revoked_at = clock.now_ms()
             ApiKey.update(revoked_at=key.revoked_at).where(ApiKey.id == key.id, ApiKey.revoked_at.is_null()).execute()
+            audit.record(caller.key_id, "revoked", "key", key.id, key.project_id, {"name": key.name, "maskedKey": key.masked_key})
     return key
 
 
-def _keep_one_account_key(key: ApiKey) -> None:
-    if key.access != "account":
-        return
-    others = ApiKey.select().where(ApiKey.access == "account", ApiKey.revoked_at.is_null(), ApiKey.id != key.id).count()
-    if not others:
+def revoke_keys_of(project: Project, at_ms: int) -> None:
+    """Revoke all keys of a project that is being deleted, inside that transaction. Raises Conflict as `revoke_key` does."""
+    _keep_one_account_key(ApiKey.project == project)
+    ApiKey.update(revoked_at=at_ms).where(ApiKey.project == project, ApiKey.revoked_at.is_null()).execute()
+
+
+def _no_stronger_than(caller: Caller) -> list[Expression]:
+    """Conditions on the keys that a caller may see: account keys see all, live keys all but those, test keys test keys."""
+    if caller.access == "account":
+        return []
+    if caller.environment == "live":
+        return [ApiKey.access == "project"]
+    return [ApiKey.environment == "test"]
+
+
+def _keep_one_account_key(leaving: Expression) -> None:
+    """Refuse to let go of the keys that match `leaving` when no active key with account access would be left. Raises Conflict."""
+    active = ApiKey.select().where(ApiKey.access == "account", ApiKey.revoked_at.is_null())
+    if active.where(leaving).exists() and not active.where(~leaving).exists():
         raise Conflict(
-            "This is the last key with account access", "Make another first: python app.py keys create --name NAME --access account"
+            "The last key with account access would be gone",
+            "Make another first, in a project that stays: python app.py keys create --name NAME --access account",
         )

@@ -5,9 +5,21 @@ The schema itself is made by `migrations/*.sql`; a test keeps the two equal. Tim
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, BooleanField, CompositeKey, ForeignKeyField, IntegerField, JSONField, Model, SqliteDatabase, TextField
+from peewee import (
+    AutoField,
+    BigIntegerField,
+    BooleanField,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    JSONField,
+    Model,
+    SqliteDatabase,
+    TextField,
+)
 
 database = SqliteDatabase(None, lock_type="IMMEDIATE")
+NUMBER_BITS = 20
 
 
 class Table(Model):
@@ -77,8 +89,12 @@ class FileRoute(Table):
 
 
 class File(Table):
-    """One upload and, once verified, one file. States: UPLOADING → UPLOADED → DELETED, or UPLOADING → FAILED (→ DELETED)."""
+    """One upload and, once verified, one file. States: UPLOADING → UPLOADED → DELETED, or UPLOADING → FAILED (→ DELETED).
 
+    `number` is created_at * 2^NUMBER_BITS plus a counter within that millisecond: the place of a file in every list.
+    """
+
+    number = BigIntegerField()
     id = TextField(primary_key=True)
     project = ForeignKeyField(Project)
     project_id: str
@@ -129,9 +145,31 @@ class Usage(Table):
     uploads = IntegerField(default=0)
     bytes_uploaded = BigIntegerField(default=0)
     bytes_deleted = BigIntegerField(default=0)
+    purged_uploads = IntegerField(default=0)
+    purged_bytes_uploaded = BigIntegerField(default=0)
+    purged_bytes_deleted = BigIntegerField(default=0)
 
     class Meta:
         primary_key = CompositeKey("project", "environment", "period")
+
+
+class Event(Table):
+    """One change of state of a file. `status` is the one it came to; `sequence` rises in the order of the transactions."""
+
+    sequence = AutoField()
+    id = TextField()
+    at = BigIntegerField()
+    event = TextField()
+    project = ForeignKeyField(Project)
+    project_id: str
+    environment = TextField()
+    file_id = TextField()
+    key = TextField()
+    file_name = TextField()
+    route_slug = TextField()
+    status = TextField()
+    detail = TextField(null=True)
+    metadata = JSONField(default=dict)
 
 
 class WebhookDelivery(Table):
@@ -175,6 +213,34 @@ class WebhookAttempt(Table):
         table_name = "webhook_attempt"
 
 
+class Audit(Table):
+    """Who did what to which thing, written in the same transaction. Outlives what it speaks of."""
+
+    id = TextField(primary_key=True)
+    at = BigIntegerField()
+    actor = TextField()
+    action = TextField()
+    subject_kind = TextField()
+    subject_id = TextField()
+    project_id = TextField()
+    details = JSONField(default=dict)
+
+
+class Idempotency(Table):
+    """What a POST with an Idempotency-Key made; `endpoint` is method and path."""
+
+    api_key = ForeignKeyField(ApiKey, on_delete="CASCADE")
+    api_key_id: str
+    endpoint = TextField()
+    idempotency_key = TextField()
+    body_hash = TextField()
+    resource_id = TextField()
+    created_at = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("api_key", "endpoint", "idempotency_key")
+
+
 class Setting(Table):
     """Facts about this appliance that outlive a restart and are no configuration."""
 
@@ -182,4 +248,16 @@ class Setting(Table):
     value = TextField()
 
 
-TABLES: tuple[type[Table], ...] = (Project, ApiKey, FileRoute, File, Usage, WebhookDelivery, WebhookAttempt, Setting)
+TABLES: tuple[type[Table], ...] = (
+    Project,
+    ApiKey,
+    FileRoute,
+    File,
+    Usage,
+    Event,
+    WebhookDelivery,
+    WebhookAttempt,
+    Audit,
+    Idempotency,
+    Setting,
+)

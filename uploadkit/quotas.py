@@ -1,4 +1,4 @@
-"""Storage and upload quota: the only writer of the project counters and of the usage table.
+"""Storage and upload quota: the only writer of the project counters and of the usage table (but for repairs, see usage.py).
 
 A request *reserves* bytes and one upload; completing *settles* both into use; what comes to nothing is *released*
 (api.md sections 6 and 8). Every function runs inside the caller's write transaction. Test files never count.
@@ -22,6 +22,10 @@ _COUNT = """
 INSERT INTO usage (project_id, environment, period, uploads, bytes_uploaded, bytes_deleted) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET uploads = uploads + excluded.uploads, bytes_uploaded = bytes_uploaded + excluded.bytes_uploaded,
   bytes_deleted = bytes_deleted + excluded.bytes_deleted
+"""
+_PURGED = """
+UPDATE usage SET purged_uploads = purged_uploads + ?, purged_bytes_uploaded = purged_bytes_uploaded + ?,
+  purged_bytes_deleted = purged_bytes_deleted + ? WHERE project_id = ? AND environment = ? AND period = ?
 """
 
 
@@ -48,16 +52,15 @@ def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConf
     raise _limit_exceeded(project_id, size_bytes, limits, period)
 
 
-def settle(file: File) -> None:
-    """Turn the reservation of an upload that was just completed into use, and count the upload in its month."""
-    now = clock.now_ms()
+def settle(file: File, uploaded_at: int) -> None:
+    """Turn the reservation of an upload that was completed at `uploaded_at` (milliseconds) into use, and count it in that month."""
     if file.environment == "live":
         db.execute(
             "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ?, storage_used_bytes = storage_used_bytes + ?,"
             " uploads_reserved = uploads_reserved - 1 WHERE id = ?",
             (file.reserved_bytes, file.size_bytes, file.project_id),
         )
-    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(now), 1, file.size_bytes, 0))
+    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(uploaded_at), 1, file.size_bytes, 0))
 
 
 def release_upload(file: File) -> None:
@@ -75,11 +78,24 @@ def release_bytes(file: File) -> None:
         File.update(reserved_bytes=0).where(File.id == file.id).execute()
 
 
-def forget(file: File) -> None:
-    """Free the storage of a file that has just been deleted."""
+def forget(file: File, deleted_at: int) -> None:
+    """Free the storage of a file that was deleted at `deleted_at` (milliseconds)."""
     if file.environment == "live":
         db.execute("UPDATE project SET storage_used_bytes = storage_used_bytes - ? WHERE id = ?", (file.size_bytes, file.project_id))
-    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(clock.now_ms()), 0, 0, file.size_bytes))
+    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(deleted_at), 0, 0, file.size_bytes))
+
+
+def remember_purged(file: File) -> None:
+    """Note what a file's row had counted, just before the row itself goes: its months can be recomputed without it from then on."""
+    if file.uploaded_at is None:
+        return
+    _add_purged(file, file.uploaded_at, 1, file.size_bytes, 0)
+    if file.deleted_at is not None:
+        _add_purged(file, file.deleted_at, 0, 0, file.size_bytes)
+
+
+def _add_purged(file: File, at_ms: int, uploads: int, uploaded: int, deleted: int) -> None:
+    db.execute(_PURGED, (uploads, uploaded, deleted, file.project_id, file.environment, clock.month_of(at_ms)))
 
 
 def _limit_exceeded(project_id: str, size_bytes: int, limits: TierConfig, period: str) -> TierLimitExceeded:

@@ -6,16 +6,18 @@ before its bytes have been looked at in the store. Rendering and parsing belong 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from uploadkit import clock, file_routes, quotas, tiers
+from uploadkit import audit, clock, events, file_routes, quotas, tiers
+from uploadkit.access import Caller
 from uploadkit.claims import claimed
 from uploadkit.content import disposition, merged_metadata, safe_name, same_type
 from uploadkit.context import Context
-from uploadkit.db import new_id, write
+from uploadkit.db import execute, new_id, write
 from uploadkit.errors import (
     Conflict,
     FileTooLarge,
@@ -27,8 +29,8 @@ from uploadkit.errors import (
     UploadNotFound,
     UploadNotVerified,
 )
-from uploadkit.keys import Caller
-from uploadkit.models import File
+from uploadkit.idempotency import Remember, forget
+from uploadkit.models import NUMBER_BITS, File
 from uploadkit.storage.s3 import AccessDenied, CopyRefused, StoredObject, StoredPart
 
 MIB = 1024**2
@@ -38,6 +40,7 @@ MULTIPART_ABOVE_BYTES = 10 * MIB
 SMALLEST_PART_BYTES = 5 * MIB
 COMFORTABLE_PARTS = 1_000
 SLOWEST_BYTES_PER_SECOND = 256 * 1024
+_EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "not_verified": "upload.failed"}
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ class MultipartSlot:
     arrived: Sequence[StoredPart] = ()
 
 
-def request_upload(ctx: Context, caller: Caller, request: UploadRequest) -> UploadSlot:
-    """Reserve quota for one file and sign the PUT that brings it.
+def request_upload(ctx: Context, caller: Caller, request: UploadRequest, remember: Remember = forget) -> UploadSlot:
+    """Reserve quota for one file and sign the PUT that brings it; `remember` gets its id in the same transaction.
 
     Raises NotFound (file route), FileTooLarge, FileTypeNotAllowed, TierLimitExceeded, StorageUnavailable.
     """
@@ -90,13 +93,32 @@ def request_upload(ctx: Context, caller: Caller, request: UploadRequest) -> Uplo
     file = _new_file(ctx, caller, request)
     expires_seconds = ctx.config.storage.presign_expires_seconds
     url = ctx.store.presign_put(file.pending_key, file.content_type, file.size_bytes, file.created_at, expires_seconds)
-    _insert(ctx, caller, file)
+    _insert(ctx, caller, file, remember)
+    return _slot(file, url)
+
+
+def request_again(ctx: Context, caller: Caller, file_id: str) -> UploadSlot:
+    """Answer `request_upload` once more for the file it made then: the same file, a fresh URL, a new deadline.
+
+    Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
+    """
+    with claimed(file_id):
+        file = _find(caller, file_id)
+        if file.status == "UPLOADED":
+            raise Conflict("This upload is complete", "POST /api/v1/upload/complete answers the file")
+        now = _put_off_deadline(ctx, file)
+    expires_seconds = ctx.config.storage.presign_expires_seconds
+    return _slot(file, ctx.store.presign_put(file.pending_key, file.content_type, file.size_bytes, now, expires_seconds))
+
+
+def _slot(file: File, url: str) -> UploadSlot:
     return UploadSlot(file, url, {"Content-Type": file.content_type, "Content-Length": str(file.size_bytes)})
 
 
-def start_multipart(ctx: Context, caller: Caller, request: UploadRequest) -> MultipartSlot:
+def start_multipart(ctx: Context, caller: Caller, request: UploadRequest, remember: Remember = forget) -> MultipartSlot:
     """Reserve quota for a file over 10 MiB, begin its multipart upload at the store, and sign all its parts.
 
+    `remember` gets the file's id in the transaction that ends the beginning, so that half a beginning is never answered again.
     Raises as `request_upload` does, and FileTooSmallForMultipart.
     """
     if request.size_bytes <= MULTIPART_ABOVE_BYTES:
@@ -105,7 +127,7 @@ def start_multipart(ctx: Context, caller: Caller, request: UploadRequest) -> Mul
         raise FileTooLarge(f"File size {request.size_bytes} bytes exceeds the {MAX_OBJECT_BYTES} bytes that an object can have")
     file = _new_file(ctx, caller, request)
     file.part_size_bytes = part_size(request.size_bytes)
-    _insert(ctx, caller, file)
+    _insert(ctx, caller, file, forget)
     try:
         file.upload_id = ctx.store.create_multipart(file.key, file.content_type, disposition(file.file_name, file.content_type))
     except StorageUnavailable:
@@ -113,8 +135,25 @@ def start_multipart(ctx: Context, caller: Caller, request: UploadRequest) -> Mul
         raise
     with write():
         saved = File.update(upload_id=file.upload_id).where(File.id == file.id, File.status == "UPLOADING").execute()
+        if saved:
+            remember(file.id)
     if not saved:
+        # Nobody else knows this upload id, and the sweeper may not be allowed to list what it does not know.
+        ctx.store.abort_multipart(file.key, file.upload_id)
         raise UploadNotFound("This upload was aborted while it began")
+    return MultipartSlot(file, _sign_parts(ctx, file, range(1, part_count(file) + 1)))
+
+
+def start_multipart_again(ctx: Context, caller: Caller, file_id: str) -> MultipartSlot:
+    """Answer `start_multipart` once more for the file it made then: the same upload, fresh URLs for all parts, a new deadline.
+
+    Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
+    """
+    with claimed(file_id):
+        file = _find(caller, file_id)
+        if file.status == "UPLOADED":
+            raise _all_arrived()
+        _put_off_deadline(ctx, file)
     return MultipartSlot(file, _sign_parts(ctx, file, range(1, part_count(file) + 1)))
 
 
@@ -124,6 +163,7 @@ def resume_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str,
     Raises UploadNotFound, UploadExpired, UploadNotVerified, InvalidParts (a number the file does not have), and Conflict when
     nothing is left to send: then `complete_multipart` answers the file.
     """
+    ctx.store.ensure_available()
     file = _find_multipart(caller, file_id, upload_id)
     if file.status == "UPLOADED":
         raise _all_arrived()
@@ -135,16 +175,8 @@ def resume_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str,
     arrived = ctx.store.list_parts(file.key, upload_id)
     if arrived is None:
         raise _all_arrived()
-    now = clock.now_ms()
-    file.expires_at, file.deadline_at = _expiry(ctx, now, file.size_bytes)
-    with write():
-        extended = (
-            File.update(expires_at=file.expires_at, deadline_at=file.deadline_at, sweep_at=file.deadline_at, updated_at=now)
-            .where(File.id == file.id, File.status == "UPLOADING")
-            .execute()
-        )
-    if not extended:
-        raise _ended(File.get_by_id(file.id))
+    with claimed(file_id):  # so that the sweeper, which may be looking at this very row, goes by the new deadline
+        _put_off_deadline(ctx, file)
     there = {part.number for part in arrived}
     wanted = sorted(set(numbers)) if numbers is not None else [n for n in range(1, count + 1) if n not in there]
     return MultipartSlot(file, _sign_parts(ctx, file, wanted), arrived)
@@ -165,7 +197,8 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
             raise _ended(file)
         merged_metadata(file.metadata, metadata)
         etag = _copy_verified(ctx, file)
-        return _finish(file, etag, metadata, sweep_at=file.deadline_at)
+        # The pending object is a second copy on the disk: the sweeper's next round takes it away, and looks again at the deadline.
+        return _finish(file, etag, metadata, sweep_at=clock.now_ms())
 
 
 def complete_multipart(
@@ -188,7 +221,7 @@ def complete_multipart(
         if listed is not None:
             ctx.store.complete_multipart(file.key, upload_id, listed)
         # When the store knows no such upload, it may have put the parts together before a crash took the answer.
-        stored = ctx.store.look_at(file.key)
+        stored = _look_at(ctx, file.key)
         _require_as_declared(ctx, file, stored)
         assert stored is not None
         return _finish(file, stored.etag, metadata, sweep_at=None)
@@ -203,8 +236,8 @@ def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) 
     abort(ctx, file_id)
 
 
-def abort(ctx: Context, file_id: str) -> None:
-    """End an upload that is not complete.
+def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> None:
+    """End an upload that is not complete; `deleted_by` is the id of the API key that deleted its file, for the audit trail.
 
     Raises Conflict when it is, StorageUnavailable when the store can't be cleared yet (a job goes on).
     """
@@ -213,13 +246,15 @@ def abort(ctx: Context, file_id: str) -> None:
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete; aborting changes nothing", "DELETE /api/v1/files/{key} deletes the file")
         if file.status == "UPLOADING":
-            _leave_uploading(file, "aborted", "The upload was aborted")
+            _leave_uploading(file, "aborted", "The upload was aborted", deleted_by)
         tidy(ctx, File.get_by_id(file_id))
 
 
 def expire(ctx: Context, file: File) -> None:
     """End an upload whose deadline has passed, unless parts of it still arrive. Raises StorageUnavailable."""
     with claimed(file.id, wait_seconds=0):
+        if File.get_by_id(file.id).deadline_at > clock.now_ms():
+            return  # put off since the sweeper read the row
         if file.upload_id and (newest := _last_arrival(ctx, file.key, file.upload_id)):
             again_at = newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000
             if again_at > clock.now_ms():
@@ -236,6 +271,8 @@ def tidy(ctx: Context, file: File) -> None:
     Safe to repeat at any point. Until the deadline a still valid URL may store bytes again, so a single upload is looked at once more
     then, and a failed one keeps its reservation until then. Raises StorageUnavailable.
     """
+    # Asked before the first deletion: what a PUT brings between that and the deadline must still be found.
+    over = clock.now_ms() >= file.deadline_at
     if file.status != "UPLOADED":
         ctx.store.delete(file.key)
     if not file.is_multipart:
@@ -245,7 +282,6 @@ def tidy(ctx: Context, file: File) -> None:
     else:
         with suppress(AccessDenied):
             ctx.store.abort_all_multiparts(file.key)
-    over = clock.now_ms() >= file.deadline_at
     with write():
         present = File.get_by_id(file.id)
         if present.status != "UPLOADED" and (over or file.is_multipart):
@@ -272,6 +308,21 @@ def _expiry(ctx: Context, now: int, size_bytes: int) -> tuple[int, int]:
     expires_at = now + ctx.config.storage.presign_expires_seconds * 1000
     slow_ms = size_bytes * 1000 // SLOWEST_BYTES_PER_SECOND
     return expires_at, expires_at + max(ctx.config.housekeeping.abandoned_upload_seconds * 1000, slow_ms)
+
+
+def _put_off_deadline(ctx: Context, file: File) -> int:
+    """Give an upload under way the time that URLs signed now are good for; return now. Raises what `_ended` says of one that has ended."""
+    now = clock.now_ms()
+    file.expires_at, file.deadline_at = _expiry(ctx, now, file.size_bytes)
+    with write():
+        extended = (
+            File.update(expires_at=file.expires_at, deadline_at=file.deadline_at, sweep_at=file.deadline_at, updated_at=now)
+            .where(File.id == file.id, File.status == "UPLOADING")
+            .execute()
+        )
+    if not extended:
+        raise _ended(File.get_by_id(file.id))
+    return now
 
 
 def _new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
@@ -304,11 +355,21 @@ def _new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
     )
 
 
-def _insert(ctx: Context, caller: Caller, file: File) -> None:
+def _insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None:
     limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
     with write():
         file.reserved_bytes = quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
+        file.number = _next_number(file.created_at)
         file.save(force_insert=True)
+        remember(file.id)
+        events.record(file, "upload.requested", "UPLOADING")
+
+
+def _next_number(created_at: int) -> int:
+    """Return the place in all lists of a file made at `created_at`: after every other one of that millisecond."""
+    first = created_at << NUMBER_BITS
+    (newest,) = execute("SELECT max(number) FROM file WHERE number < ?", ((created_at + 1) << NUMBER_BITS,)).fetchone()
+    return first if newest is None else max(first, int(newest) + 1)
 
 
 def _find(caller: Caller, file_id: str) -> File:
@@ -353,7 +414,7 @@ def _sign_parts(ctx: Context, file: File, numbers: Sequence[int]) -> list[PartUr
 def _copy_verified(ctx: Context, file: File) -> str:
     """Look at what was uploaded and have the store copy exactly that to the final key. Returns the copy's ETag."""
     for _ in range(3):
-        stored = ctx.store.look_at(file.pending_key)
+        stored = _look_at(ctx, file.pending_key)
         _require_as_declared(ctx, file, stored)
         assert stored is not None
         try:
@@ -365,10 +426,25 @@ def _copy_verified(ctx: Context, file: File) -> str:
     raise Conflict("The uploaded object keeps changing while it is verified", "Upload once, then call complete")
 
 
+def _look_at(ctx: Context, key: str) -> StoredObject | None:
+    """Return what is in storage.
+
+    Raises UploadNotVerified where we may not look, and leaves the upload as it is: permissions can be mended.
+    """
+    try:
+        return ctx.store.look_at(key)
+    except AccessDenied:
+        raise UploadNotVerified(
+            "The store answers 403 for the object: it is not there, or the appliance may not read it",
+            "PUT the bytes first, then complete again; if that was done, give the appliance's credentials s3:GetObject",
+        ) from None
+
+
 def _require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -> None:
     """Hold what the store has against what was declared; a difference ends the upload. Raises UploadNotVerified."""
     if stored is None:
-        message = "The object is not in storage: the PUT to uploadUrl did not happen or did not succeed"
+        sent = "its parts are gone" if file.is_multipart else "the PUT to uploadUrl did not happen or did not succeed"
+        message = f"The object is not in storage: {sent}"
     elif stored.size_bytes != file.size_bytes:
         message = f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared"
     elif not same_type(stored.content_type, file.content_type):
@@ -406,11 +482,11 @@ def _parts_to_join(ctx: Context, file: File, upload_id: str, given: Sequence[tup
 
 
 def _parts_message(numbers: Sequence[int], wanted: range) -> str:
-    missing = sorted(set(wanted) - set(numbers))
-    if missing:
-        return f"{len(missing)} of {len(wanted)} parts are missing, the first is part {missing[0]}"
-    twice = sorted({number for number in numbers if numbers.count(number) > 1})
-    return f"Part {twice[0]} is listed twice" if twice else f"This upload has parts 1 to {len(wanted)}, no others"
+    if twice := [number for number, count in Counter(numbers).items() if count > 1]:
+        return f"Part {min(twice)} is listed twice"
+    if missing := set(wanted) - set(numbers):
+        return f"{len(missing)} of {len(wanted)} parts are missing, the first is part {min(missing)}"
+    return f"This upload has parts 1 to {len(wanted)}, no others"
 
 
 def _last_arrival(ctx: Context, key: str, upload_id: str) -> int:
@@ -426,11 +502,12 @@ def _finish(file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int
     now = clock.now_ms()
     with write():
         present = File.get_by_id(file.id)
+        merged = merged_metadata(present.metadata, metadata)
         done = (
             File.update(
                 status="UPLOADED",
                 etag=etag,
-                metadata=merged_metadata(present.metadata, metadata),
+                metadata=merged,
                 uploaded_at=now,
                 updated_at=now,
                 reserved_bytes=0,
@@ -441,14 +518,16 @@ def _finish(file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int
             .execute()
         )
         if done:
-            quotas.settle(present)
+            quotas.settle(present, now)
+            present.metadata = merged
+            events.record(present, "upload.completed", "UPLOADED")
     if not done:
         raise _ended(File.get_by_id(file.id))
     completed: File = File.get_by_id(file.id)
     return completed
 
 
-def _leave_uploading(file: File, failure: str, message: str) -> None:
+def _leave_uploading(file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
     """UPLOADING → FAILED; the sweeper takes it from there."""
     now = clock.now_ms()
     with write():
@@ -459,3 +538,6 @@ def _leave_uploading(file: File, failure: str, message: str) -> None:
         )
         if failed:
             quotas.release_upload(file)
+            events.record(file, _EVENT_OF_FAILURE[failure], "FAILED", message)
+            if deleted_by is not None:
+                audit.record(deleted_by, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADING"})

@@ -38,7 +38,13 @@ ENDPOINTS: dict[str, tuple[Call, int, tuple[int, str] | None]] = {
     "get by id": (lambda o: ("GET", f"/files/by-id/{o.file['id']}", None), 200, (404, "NOT_FOUND")),
     "update": (lambda o: ("PATCH", f"/files/{o.file['key']}", {"metadata": {}}), 200, (404, "NOT_FOUND")),
     "delete": (lambda o: ("DELETE", f"/files/{o.file['key']}", None), 200, (404, "NOT_FOUND")),
+    "delete many": (lambda o: ("DELETE", "/files", {"keys": [o.file["key"]]}), 200, (404, "NOT_FOUND")),
+    "link": (lambda o: ("POST", f"/files/{o.file['key']}/link", {}), 200, (404, "NOT_FOUND")),
     "list": (lambda o: ("GET", "/files?limit=100", None), 200, None),
+    "search": (lambda o: ("GET", "/files?limit=100&search=photo", None), 200, None),
+    "logs": (lambda o: ("GET", "/logs?limit=100", None), 200, None),
+    "usage": (lambda o: ("GET", "/usage", None), 200, None),
+    "usage history": (lambda o: ("GET", "/usage/history", None), 200, None),
 }
 
 
@@ -77,7 +83,7 @@ def _elsewhere(owned: Owned, path: str, body: Any) -> tuple[str, Any]:
     for there in (owned.file["id"], owned.slot["fileId"], owned.multipart["fileId"]):
         nowhere = "0" * len(there)
         path = path.replace(there, nowhere)
-        body = {k: nowhere if v == there else v for k, v in body.items()} if isinstance(body, dict) else body
+        body = json.loads(json.dumps(body).replace(there, nowhere))
     return path, body
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.appliance import Appliance, running
+from tests.appliance import Answer, Appliance, running, wait_until
 
 
 @pytest.mark.parametrize(
@@ -121,3 +124,184 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
         connection.settimeout(5)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert "Traceback" not in appliance.log()
+
+
+RAW = {
+    "nonsense": (b"\x00\xff\xfe\r\n\r\n", 400),
+    "no request line": (b"Host: a\r\n\r\n", 400),
+    "a TLS hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    "lower case method": (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "a header without a name": (b"GET / HTTP/1.1\r\n: a\r\n\r\n", 400),
+    "a header with a space in its name": (b"GET / HTTP/1.1\r\nx y: a\r\n\r\n", 400),
+    "a bare line feed": (b"GET / HTTP/1.1\r\nx: a\nb: c\r\n\r\n", 400),
+    "Content-Length of letters": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: ten\r\n\r\n", 400),
+    "Content-Length twice": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+    "negative Content-Length": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+    "Content-Length of 5,000 digits": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+    "Content-Length far over the limit": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
+    "chunks that are none": (b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n", 400),
+    "a chunk that does not end": (b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400),
+    "another Transfer-Encoding": (b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+    "an address that is none": (b"GET http://[::1/api/v1/files HTTP/1.1\r\n\r\n", 400),
+    "headers too large": (b"GET /api/v1/files HTTP/1.1\r\nx: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+    "headers without an end": (b"GET /api/v1/files HTTP/1.1\r\n" + b"x: a\r\n" * 12_000, 431),
+    "a request line too large": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 431),
+}
+CODES = {400: "VALIDATION_ERROR", 413: "PAYLOAD_TOO_LARGE", 431: "HEADERS_TOO_LARGE"}
+
+
+def send_raw(appliance: Appliance, raw: bytes, *, method: str | None = None) -> Answer:
+    """Send bytes as they are, all of them, and only then read the answer."""
+    with socket.create_connection(("127.0.0.1", appliance.port), timeout=30) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(connection, method=method)
+        answer.begin()
+        return Answer(answer.status, answer.headers, answer.read())
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_what_is_no_request_gets_json_too(appliance: Appliance, name: str) -> None:
+    raw, status = RAW[name]
+    answer = send_raw(appliance, raw)
+    assert (answer.status, answer.code) == (status, CODES[status])
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Connection"] == "close"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    request_id = answer.headers["X-Request-Id"]
+    wait_until(lambda: request_id in appliance.log(), what="its line in the log")
+
+
+@given(
+    st.sampled_from(sorted(RAW)) | st.binary(max_size=200),
+    st.integers(0, 300),
+    st.binary(max_size=8),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_bytes_make_the_server_fail(appliance: Appliance, told: str | bytes, place: int, inserted: bytes) -> None:
+    raw = told if isinstance(told, bytes) else RAW[told][0]
+    raw = raw[:place] + inserted + raw[place:] + b"\r\n\r\n"
+    try:
+        answer = send_raw(appliance, raw, method=raw.partition(b" ")[0].decode("latin-1"))
+    except http.client.RemoteDisconnected:
+        pass  # there was no whole request in it
+    else:
+        assert answer.status < 500
+    assert "Traceback" not in appliance.log()
+
+
+def test_a_file_sent_to_the_api_by_mistake_gets_its_answer(appliance: Appliance) -> None:
+    """Although the server does not read 64 MiB to the end: neither side may be cut off over it."""
+    head = f"POST /api/v1/upload/request HTTP/1.1\r\nx-api-key: {appliance.key}\r\nContent-Length: {64 * 1024**2}\r\n\r\n"
+    answer = send_raw(appliance, head.encode() + b"x" * 64 * 1024**2)
+    assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")
+    assert "uploadUrl" in answer.json["error"]["suggestion"]
+
+
+def test_the_log_has_no_word_of_what_could_not_be_read(appliance: Appliance) -> None:
+    answer = send_raw(appliance, b"GET /api/v1/files HTTP/1.1\r\nx-api-key: " + appliance.key.encode() + b"\r\nbad header\r\n\r\n")
+    assert answer.status == 400
+    assert appliance.key.encode() not in answer.body
+    assert appliance.key not in appliance.log()
+
+
+def test_a_body_in_chunks(appliance: Appliance) -> None:
+    body = json.dumps({"fileName": "a", "fileSize": 5, "contentType": "image/png", "routeSlug": "default"}).encode()
+    head = f"POST /api/v1/upload/request HTTP/1.1\r\nx-api-key: {appliance.key}\r\nContent-Type: application/json\r\n"
+    head += "Transfer-Encoding: chunked\r\n\r\n"
+    small = send_raw(appliance, head.encode() + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
+    assert small.status == 200
+    mebibyte = b"100000\r\n" + b" " * 1024**2 + b"\r\n"
+    for large in (mebibyte + b"1\r\n \r\n", mebibyte * 18):
+        answer = send_raw(appliance, head.encode() + large + b"0\r\n\r\n")
+        assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"fileId":"x"}', "application/json, application/json"),
+        (b'{"fileId":"x"}', "application/json-patch+json"),
+        (b'{"fileId":"x"}', "text/plain; application/json"),
+        (b"fileId=x", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_another_content_type(appliance: Appliance, body: bytes, content_type: str) -> None:
+    answer = appliance.call("POST", "/upload/complete", body, headers={"Content-Type": content_type})
+    assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;"])
+def test_a_content_type_with_more_to_it(appliance: Appliance, content_type: str) -> None:
+    answer = appliance.call("POST", "/upload/complete", b'{"fileId":"x"}', headers={"Content-Type": content_type})
+    assert answer.code == "UPLOAD_NOT_FOUND"
+
+
+@pytest.mark.parametrize("depth", [6, 100, 900, 100_000])
+def test_deep_nesting(appliance: Appliance, depth: int) -> None:
+    for opened, closed in ((b'{"a":', b"}"), (b"[", b"]")):
+        nested = opened * depth + b"1" + closed * depth
+        body = b'{"fileId":"x","metadata":{"a":' + nested + b"}}"
+        answer = appliance.call("POST", "/upload/complete", body)
+        assert (answer.status, answer.code) == (400, "VALIDATION_ERROR")
+        beside = appliance.call("POST", "/upload/complete", b'{"fileId":"x","unknown":' + nested + b"}")
+        assert beside.code in ("UPLOAD_NOT_FOUND", "VALIDATION_ERROR")
+
+
+def test_unknown_paths_and_methods(appliance: Appliance) -> None:
+    for path in ("/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/files", "/API/v1/files"):
+        answer = appliance.fetch("GET", f"{appliance.base}{path}", headers={"Accept": "text/html"} if path.startswith("/api") else {})
+        assert (answer.status, answer.code) == (404, "NOT_FOUND"), path
+        assert answer.headers["X-Request-Id"]
+    wrong = appliance.call("PUT", "/upload/request", key="")
+    assert (wrong.status, wrong.code, wrong.headers["Allow"]) == (405, "METHOD_NOT_ALLOWED", "OPTIONS, POST")
+    assert {"GET", "HEAD"} <= set(appliance.call("POST", "/files").headers["Allow"].split(", "))
+    for method in ("TRACE", "BREW", "PROPFIND"):
+        assert appliance.call(method, "/files").code == "METHOD_NOT_ALLOWED"
+
+
+def test_an_unknown_path_takes_no_wrong_key(appliance: Appliance) -> None:
+    """Else it would be a way to try keys out."""
+    assert appliance.call("GET", "/nowhere", key="").status == 404
+    assert appliance.call("GET", "/nowhere", key="uk_live_" + "x" * 32).status == 401
+
+
+def test_head_is_get_without_a_body(appliance: Appliance) -> None:
+    for path in ("/files", "/files/nowhere", "/nowhere"):
+        got, head = appliance.call("GET", path), appliance.call("HEAD", path)
+        assert (head.status, head.body) == (got.status, b"")
+        assert head.headers["Content-Type"] == got.headers["Content-Type"]
+
+
+def test_options_needs_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, SERVER__PUBLIC_URL="http://uploads.example.com") as appliance:
+        for path in ("/files", "/files/a/b", "/upload/request", "/nowhere"):
+            answer = appliance.call("OPTIONS", path, key="", headers={"Origin": "https://example.com"})
+            assert (answer.status, answer.body) == (204, b"")
+            assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, PATCH, DELETE, OPTIONS"
+            assert answer.headers["Access-Control-Allow-Headers"] == (
+                "Content-Type, Authorization, x-api-key, Idempotency-Key, x-uploadkit-version"
+            )
+            assert answer.headers["Access-Control-Max-Age"] == "86400"
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+        for path in ("/files", "/nowhere"):
+            refused = appliance.call("GET", path)
+            assert (refused.status, refused.code) == (403, "HTTPS_REQUIRED")
+            assert refused.headers["Access-Control-Allow-Origin"] == "*", "a page has to be able to read why"
+            assert "X-RateLimit-Limit" not in refused.headers, "the key was not looked at"
+        spoofed = (
+            f"GET https://uploads.example.com/api/v1/files HTTP/1.1\r\nHost: a\r\nx-api-key: {appliance.key}\r\nForwarded: proto=https\r\n"
+        )
+        spoofed += "X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: on\r\nX-Url-Scheme: https\r\n\r\n"
+        assert send_raw(appliance, spoofed.encode()).code == "HTTPS_REQUIRED"
+        listed = json.loads(appliance.run("keys", "list", "--json").stdout)
+        assert listed[0]["lastUsedAt"] is None
+
+
+def test_what_may_be_read_across_origins(appliance: Appliance) -> None:
+    exposed = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id"
+    for key, path in ((appliance.key, "/files"), ("", "/files"), (appliance.key, "/nowhere")):
+        answer = appliance.call("GET", path, key=key, headers={"Origin": "https://example.com"})
+        assert answer.headers["Access-Control-Expose-Headers"] == exposed
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Origin" not in appliance.fetch("GET", f"{appliance.base}/healthz").headers

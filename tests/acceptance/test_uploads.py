@@ -143,6 +143,8 @@ def test_impossible_names_are_refused_by_name(appliance: Appliance, name: object
         ("fileSize", True),
         ("contentType", "jpeg"),
         ("contentType", "image/jpeg\r\nx: y"),
+        ("contentType", "image/png;\na=b"),
+        ("contentType", "image/png;\u2003a=b"),
         ("contentType", ""),
         ("routeSlug", ""),
         ("metadata", []),

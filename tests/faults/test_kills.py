@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.appliance import JPEG, Appliance, running, wait_until
+from tests.appliance import JPEG, Appliance, free_port, running, wait_until
 
 
 def store_processes(appliance: Appliance) -> list[psutil.Process]:
@@ -100,7 +100,7 @@ def test_the_appliance_is_killed_under_load(tmp_path: Path) -> None:
 
 def test_a_second_appliance_on_the_same_data_is_refused(tmp_path: Path) -> None:
     with running(tmp_path) as appliance:
-        second = appliance.run("serve", UPLOADKIT_SERVER__PORT="0")
+        second = appliance.run("serve", UPLOADKIT_SERVER__PORT=str(free_port()))
         assert second.returncode == 2
         assert "data.dir" in second.stderr
         assert str(appliance.process and appliance.process.pid) in second.stderr

@@ -41,7 +41,7 @@ class UploadKitStorageError(UploadKitClientError):
     """The object store refused the bytes: its HTTP `status`; `code` is the store's own, such as `AccessDenied`."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        suggestion = "Check the appliance with 'python app.py doctor', and that the way to the store keeps the Host header"
+        suggestion = "See what /readyz of the appliance says, and that the way to the store keeps the Host header"
         super().__init__(message, suggestion, code=code, transient=_may_pass(status) or code == "RequestTimeout")
         self.status = status
         self.url_may_be_stale = status in (400, 403, 404) and not self.transient

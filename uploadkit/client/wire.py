@@ -162,6 +162,7 @@ def _api_error(response: urllib3.BaseHTTPResponse, answer: Any) -> UploadKitApiE
     else:
         error = not_this_api(status)
     error.retry_after_seconds = _retry_after(response)
+    error.transient = error.transient or (status == 409 and error.retry_after_seconds > 0)
     return error
 
 

@@ -93,6 +93,11 @@ class BundledStore:
             self._thread.join()
         self._running = None
 
+    def outage(self) -> str | None:
+        """Say in one sentence why the store can't answer now, None when it can. Reads memory only."""
+        running = self._running
+        return _NOT_RUNNING if running is None else running.trouble
+
     def problem(self) -> str | None:
         """Say in one sentence why no upload may be issued now; None when all is well. Reads memory only."""
         running = self._running

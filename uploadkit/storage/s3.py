@@ -76,7 +76,15 @@ class CopyRefused(Exception):
     """The source changed between the look at it and the copy."""
 
 
-class AccessDenied(StorageUnavailable):
+class StorageRefused(StorageUnavailable):
+    """The store answered, and the answer to this one call was no: `store_code` is its own word for it."""
+
+    def __init__(self, message: str, store_code: str) -> None:
+        super().__init__(message)
+        self.store_code = store_code
+
+
+class AccessDenied(StorageRefused):
     """The store's answer to our credentials was 403. AWS says so too of a missing object, without s3:ListBucket."""
 
 
@@ -108,18 +116,41 @@ def byos_address(byos: ByosConfig) -> StoreAddress:
 
 class ObjectStore:
     """One bucket. `problem` is asked before URLs are signed: it returns why the store can't take uploads now, or None.
+    `outage` is asked before every call: why the store can't answer at all, so that nobody waits for a time-out.
 
     With `may_create_bucket`, a probe that finds the store without the bucket makes it.
     """
 
-    def __init__(self, address: StoreAddress, problem: Callable[[], str | None] = lambda: None, *, may_create_bucket: bool = False) -> None:
+    def __init__(
+        self,
+        address: StoreAddress,
+        problem: Callable[[], str | None] = lambda: None,
+        outage: Callable[[], str | None] = lambda: None,
+        *,
+        may_create_bucket: bool = False,
+    ) -> None:
         self.address = address
+        self._outage = outage
         self._may_create_bucket = may_create_bucket
         self._problem = problem
         self._signer = Signer(address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key)
-        self._client = self._make_client(read_timeout_seconds=20, attempts=2)
+        self._quick_client = self._make_client(read_timeout_seconds=10, attempts=2)
+        self._hasty_client = self._make_client(read_timeout_seconds=3, attempts=1)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
-        self._patient_client = self._make_client(read_timeout_seconds=300, attempts=1)
+        self._slow_client = self._make_client(read_timeout_seconds=300, attempts=1)
+
+    @property
+    def _client(self) -> Any:
+        return self._answering(self._quick_client)
+
+    @property
+    def _patient_client(self) -> Any:
+        return self._answering(self._slow_client)
+
+    def _answering(self, client: Any) -> Any:
+        if reason := self._outage():
+            raise StorageUnavailable(f"The object store can't be asked now: {reason}")
+        return client
 
     def _make_client(self, *, read_timeout_seconds: int, attempts: int) -> Any:
         return boto3.session.Session().client(
@@ -292,11 +323,14 @@ class ObjectStore:
         if reason:
             raise StorageUnavailable(reason)
         try:
-            self.look_at(_PROBE_KEY)
+            with _translated():
+                self._hasty_client.get_object(Bucket=self.address.bucket, Key=_PROBE_KEY, Range="bytes=0-0")["Body"].close()
         except AccessDenied:
             return  # an answer; AWS gives it for a missing object too
-        except StorageUnavailable:
-            if not self._may_create_bucket:
+        except StorageRefused as error:
+            if error.store_code in _GONE:
+                return
+            if error.store_code != "NoSuchBucket" or not self._may_create_bucket:
                 raise
             self.create_bucket()
 
@@ -362,7 +396,11 @@ def _translated() -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if _code(error) in _DENIED:
-            raise AccessDenied(f"The object store denies {error.operation_name} to the appliance's credentials") from None
-        raise StorageUnavailable(f"The object store refused {error.operation_name}: {_code(error) or 'no code'} (HTTP {status})") from None
+            denied = f"The object store denies {error.operation_name} to the appliance's credentials"
+            raise AccessDenied(denied, _code(error)) from None
+        refused = f"The object store refused {error.operation_name}: {_code(error) or 'no code'} (HTTP {status})"
+        if status and status < 500:
+            raise StorageRefused(refused, _code(error)) from None
+        raise StorageUnavailable(refused) from None
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StorageUnavailable(f"The object store did not answer ({type(error).__name__})") from None

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import orjson
 from flask import Flask, Request, Response, current_app, g, render_template, request
+from peewee import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from uploadkit.context import Context
@@ -19,16 +20,19 @@ from uploadkit.errors import (
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
+    StorageUnavailable,
     UnsupportedMediaType,
     UploadKitError,
     ValidationFailed,
 )
+from uploadkit.rate_limits import RateLimits, Standing
 from uploadkit.web import auth, documented
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("uploadkit.access")
 
 API_PREFIX = "/api/v1/"
+SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
@@ -75,6 +79,12 @@ def json_answer(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, mimetype="application/json")
 
 
+def rate_limits() -> RateLimits:
+    """Return the rate limits that this request is counted by."""
+    limits: RateLimits = current_app.extensions["uploadkit.rate_limits"]
+    return limits
+
+
 def install(app: Flask) -> None:
     """Give `app` its request id, headers, access log and error handler."""
     app.before_request(_begin)
@@ -87,22 +97,38 @@ def install(app: Flask) -> None:
 def _begin() -> Response | None:
     g.request_id = uuid.uuid4().hex
     g.began = time.perf_counter()
-    if request.method == "OPTIONS" and request.path.startswith(API_PREFIX):
+    if not _is_documented_api(request.path):
+        return None
+    if request.method == "OPTIONS":
         return Response(status=204, headers=PREFLIGHT_HEADERS)
+    if request.routing_exception is not None:
+        auth.authenticate_lost(request, context().config, rate_limits())
     return None
+
+
+def _is_documented_api(path: str) -> bool:
+    return path.startswith(API_PREFIX) or path == API_PREFIX.rstrip("/")
 
 
 def _end(answer: Response) -> Response:
     answer.headers["X-Request-Id"] = g.request_id
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    if request.path.startswith(API_PREFIX):
+    answer.headers.update(SAFE_HEADERS)
+    if _is_documented_api(request.path):
         answer.headers.update(CORS_HEADERS)
         answer.headers.setdefault("Cache-Control", "no-store")
+        _show_standing(answer, g.get("standing"))
     if answer.mimetype == "text/html":
         answer.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
     _log_access(answer)
     return answer
+
+
+def _show_standing(answer: Response, standing: Standing | None) -> None:
+    """Say how the key stands in its rate limit; a key without one has nothing to be told."""
+    if standing is not None:
+        answer.headers["X-RateLimit-Limit"] = str(standing.limit)
+        answer.headers["X-RateLimit-Remaining"] = str(standing.remaining)
+        answer.headers["X-RateLimit-Reset"] = str(standing.reset_at)
 
 
 def _log_access(answer: Response) -> None:
@@ -156,6 +182,9 @@ def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, in
 
 
 def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
+    if isinstance(exception, OperationalError):
+        log.error("request %s failed: the database: %s", g.request_id, exception)
+        return _answer_failure(StorageUnavailable("The database can't be used now: it is locked, or its disk is full"))
     log.error("request %s failed", g.request_id, exc_info=exception)
     return _answer_failure(
         InternalServerError("Something went wrong inside the appliance", f"The log tells more; look for request {g.request_id}")
@@ -163,6 +192,6 @@ def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
 
 
 def _wants_page() -> bool:
-    if request.path.startswith("/api/"):
+    if request.path.startswith("/api/") or request.path == "/api":
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json") == "text/html"

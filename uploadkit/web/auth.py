@@ -1,23 +1,62 @@
-"""Credential → caller, and what has to be true of the connection before a key is looked at (api.md sections 2 and 11)."""
+"""Credential → caller, and what has to be true of the connection before a key is looked at (api.md sections 2, 4 and 11)."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 from flask import Request, g
 
-from uploadkit import keys
-from uploadkit.config import ServerConfig
-from uploadkit.errors import HttpsRequired, Unauthorized
+from uploadkit import keys, tiers
+from uploadkit.config import Config, ServerConfig
+from uploadkit.errors import HttpsRequired, RateLimited, Unauthorized
+from uploadkit.rate_limits import RateLimits, Standing
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def authenticate(request: Request, server: ServerConfig) -> None:
-    """Find the caller behind a request to the API and leave it in `g.caller`. Raises HttpsRequired, Unauthorized."""
+def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> None:
+    """Find the caller behind a request to the API, count the request, and leave both in `g.caller` and `g.standing`.
+
+    A wrong key counts against the client's address, a missing one does not: nobody tried to guess.
+    Raises HttpsRequired, Unauthorized, RateLimited.
+    """
+    _refuse_plain_http(request, config.server)
+    presented = _presented_key(request)
+    try:
+        caller = keys.find_caller(presented)
+    except Unauthorized:
+        rate_limits.count_failure(client_address(request, config.server))
+        raise
+    g.caller = caller
+    limits = tiers.limits_of(config, caller.tier, caller.limit_overrides)
+    g.standing = rate_limits.count_request(caller.key_id, limits.requests_per_minute)
+    _refuse_too_many(g.standing)
+
+
+def authenticate_lost(request: Request, config: Config, rate_limits: RateLimits) -> None:
+    """The same for a path or method that is not there: the answer will say so, and needs no key; but one that is sent counts as ever."""
+    _refuse_plain_http(request, config.server)
+    if request.headers.get("x-api-key") or request.headers.get("Authorization"):
+        authenticate(request, config, rate_limits)
+
+
+def _refuse_plain_http(request: Request, server: ServerConfig) -> None:
     if server.https_enforced and not arrived_by_https(request, server):
         raise HttpsRequired("This API is served over HTTPS only; the key was not looked at")
-    g.caller = keys.find_caller(_presented_key(request))
+
+
+def _refuse_too_many(standing: Standing | None) -> None:
+    if standing is None or standing.retry_after_seconds is None:
+        return
+    raise RateLimited(
+        f"This API key may make {standing.limit} requests in a minute",
+        f"Wait {standing.retry_after_seconds} seconds, spread the calls out, or move the project to a larger tier",
+        retry_after_seconds=standing.retry_after_seconds,
+    )
 
 
 def _presented_key(request: Request) -> str:
@@ -43,18 +82,33 @@ def arrived_by_https(request: Request, server: ServerConfig) -> bool:
 def client_address(request: Request, server: ServerConfig) -> str:
     """Return the client's address: the last one in X-Forwarded-For that is no trusted proxy, if a trusted proxy wrote it."""
     address = request.remote_addr or ""
-    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    hops = [hop for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
     while hops and _is_trusted(address, server.trusted_proxies):
         address = hops.pop()
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return request.remote_addr or ""
+    return str(_parsed(address) or request.remote_addr or "")
 
 
 def _is_trusted(address: str | None, proxies: Sequence[str]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
+    if not proxies:
         return False
-    return any(parsed in ipaddress.ip_network(network) for network in proxies)
+    parsed = _parsed(address or "")
+    return parsed is not None and any(parsed in network for network in _networks(tuple(proxies)))
+
+
+def _parsed(address: str) -> IpAddress | None:
+    """Read an address as proxies write it, perhaps with a port or in brackets. IPv4 inside IPv6 (a socket for both) is IPv4."""
+    text = address.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
+
+
+@lru_cache(maxsize=8)
+def _networks(proxies: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+    return tuple(ipaddress.ip_network(network) for network in proxies)

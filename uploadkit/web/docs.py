@@ -7,7 +7,7 @@ from importlib.resources import as_file, files
 import flask_openapi3_swagger.templates
 from flask import Blueprint, Response, current_app, render_template, send_from_directory
 
-from uploadkit.web import json_answer
+from uploadkit.web import json_answer, openapi
 
 docs = Blueprint("docs", __name__)
 
@@ -21,7 +21,7 @@ DOCS_POLICY = (
 @docs.get("/api/v1/openapi.json")
 def document() -> Response:
     """Answer the OpenAPI 3.1 document, made from the schemas that validate requests."""
-    return json_answer(current_app.api_doc)  # type: ignore[attr-defined]
+    return json_answer(openapi.with_examples(openapi.with_idempotency_keys(current_app.api_doc)))  # type: ignore[attr-defined]
 
 
 @docs.get("/docs")

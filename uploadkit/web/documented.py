@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic.alias_generators import to_camel
+
+from uploadkit import usage
 from uploadkit.clock import to_iso
-from uploadkit.errors import UploadKitError
-from uploadkit.files import Page
-from uploadkit.models import File
+from uploadkit.config import TierConfig
+from uploadkit.errors import NotFound, UploadKitError
+from uploadkit.files import Deletion
+from uploadkit.keys import IssuedKey
+from uploadkit.links import Link
+from uploadkit.models import ApiKey, Event, File, FileRoute, Project
+from uploadkit.paging import Page
+from uploadkit.projects import UNLIMITED
 from uploadkit.uploads import MultipartSlot, UploadSlot
 
 UrlOf = Callable[[File], str]
 Json = dict[str, Any]
+Row = TypeVar("Row")
 
 
 def error(failure: UploadKitError) -> Json:
@@ -45,9 +54,139 @@ def file(row: File, url_of: UrlOf) -> Json:
     }
 
 
-def file_page(page: Page, url_of: UrlOf) -> Json:
-    """A list of files (api.md section 5)."""
-    return {"items": [file(row, url_of) for row in page.items], "nextCursor": page.next_cursor, "hasMore": page.next_cursor is not None}
+def page_of(page: Page[Row], render: Callable[[Row], Json]) -> Json:
+    """A list of anything (api.md section 5)."""
+    return {"items": [render(row) for row in page.items], "nextCursor": page.next_cursor, "hasMore": page.next_cursor is not None}
+
+
+def file_page(page: Page[File], url_of: UrlOf) -> Json:
+    """A list of files."""
+    return page_of(page, lambda row: file(row, url_of))
+
+
+def deletion(done: Deletion) -> Json:
+    """Answer of `DELETE /files`."""
+    failures = [{"key": key, "code": failure.code, "message": failure.message} for key, failure in done.failures.items()]
+    body: Json = {"deleted": done.deleted, "failed": len(failures), "failures": failures, "reclaimedBytes": done.reclaimed_bytes}
+    if done.deleted == 0:
+        body |= error(NotFound("None of these files could be deleted", "failures says why, key by key"))
+    return body
+
+
+def deletion_status(done: Deletion) -> int:
+    """The HTTP status that goes with it: all, some or none were deleted."""
+    if not done.failures:
+        return 200
+    return 207 if done.deleted else 404
+
+
+def link(made: Link) -> Json:
+    """Answer of `POST /files/{key}/link`."""
+    return {"url": made.url, "expiresAt": to_iso(made.expires_at)}
+
+
+def limits(of_tier: TierConfig) -> Json:
+    """What applies to a project now; null is unlimited. Sizes are in bytes."""
+    return {
+        "requestsPerMinute": of_tier.requests_per_minute,
+        "maxKeys": of_tier.max_keys,
+        "maxFileSize": of_tier.max_file_size,
+        "maxStorage": of_tier.max_storage,
+        "maxUploadsPerMonth": of_tier.max_uploads_per_month,
+    }
+
+
+def project(row: Project, applying: TierConfig) -> Json:
+    """A project. `limitOverrides` is in the words of PATCH, so that what was read can be written back."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "slug": row.slug,
+        "tier": row.tier,
+        "limits": limits(applying),
+        "limitOverrides": {to_camel(name): UNLIMITED if value is None else value for name, value in row.limit_overrides.items()},
+        "retentionDays": row.retention_days,
+        "createdAt": to_iso(row.created_at),
+        "updatedAt": to_iso(row.updated_at),
+    }
+
+
+def api_key(row: ApiKey) -> Json:
+    """An API key, masked."""
+    return {
+        "id": row.id,
+        "projectId": row.project_id,
+        "name": row.name,
+        "maskedKey": row.masked_key,
+        "environment": row.environment,
+        "access": row.access,
+        "createdAt": to_iso(row.created_at),
+        "lastUsedAt": None if row.last_used_at is None else to_iso(row.last_used_at),
+        "revokedAt": None if row.revoked_at is None else to_iso(row.revoked_at),
+    }
+
+
+def issued_key(issued: IssuedKey) -> Json:
+    """A new API key: the only answer that holds its plaintext."""
+    return {**api_key(issued.key), "key": issued.plaintext}
+
+
+def file_route(row: FileRoute) -> Json:
+    """A file route."""
+    return {
+        "id": row.id,
+        "projectId": row.project_id,
+        "slug": row.slug,
+        "maxFileSize": row.max_file_size_bytes,
+        "maxFileCount": row.max_file_count,
+        "allowedTypes": row.allowed_types,
+        "visibility": row.visibility,
+        "webhookUrl": row.webhook_url,
+        "webhookEvents": row.webhook_events,
+        "verifyContent": row.verify_content,
+        "anonymousUploads": row.anonymous_uploads,
+        "allowedOrigins": row.allowed_origins,
+        "createdAt": to_iso(row.created_at),
+        "updatedAt": to_iso(row.updated_at),
+    }
+
+
+def usage_now(now: usage.Now) -> Json:
+    """Answer of `GET /usage`."""
+    return {
+        "period": now.period,
+        "storageUsed": now.storage_used_bytes,
+        "storageReserved": now.storage_reserved_bytes,
+        "uploads": now.uploads,
+        "limits": limits(now.limits),
+    }
+
+
+def usage_month(month: usage.Month) -> Json:
+    """One item of `GET /usage/history`."""
+    return {
+        "period": month.period,
+        "uploads": month.uploads,
+        "bytesUploaded": month.bytes_uploaded,
+        "bytesDeleted": month.bytes_deleted,
+    }
+
+
+def log_entry(row: Event) -> Json:
+    """One item of `GET /logs`."""
+    return {
+        "id": row.id,
+        "at": to_iso(row.at),
+        "event": row.event,
+        "fileId": row.file_id,
+        "key": row.key,
+        "fileName": row.file_name,
+        "routeSlug": row.route_slug,
+        "environment": row.environment,
+        "status": row.status,
+        "detail": row.detail,
+        "metadata": row.metadata,
+    }
 
 
 def upload_requested(slot: UploadSlot, url_of: UrlOf) -> Json:

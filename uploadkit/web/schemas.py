@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from uploadkit.errors import ValidationFailed
 from uploadkit.files import FileFilter
+from uploadkit.links import LONGEST_LINK_SECONDS
 from uploadkit.uploads import UploadRequest
 
 MAX_METADATA_DEPTH = 5
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(\s*;\s*{_WORD}=({_WORD}|\"[\x20-\x7e]*\"))*\s*")
+_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}([ \t]*;[ \t]*{_WORD}=({_WORD}|\"[\x20-\x7e]*\"))*[ \t]*")
 
 
 def _file_name(value: str) -> str:
@@ -28,7 +30,7 @@ def _file_name(value: str) -> str:
 def _media_type(value: str) -> str:
     if not _MEDIA_TYPE.fullmatch(value):
         raise ValueError('must be a media type such as "image/jpeg"; "application/octet-stream" where you do not know it')
-    return value.strip()
+    return value.strip(" \t")
 
 
 def _shallow(value: dict[str, Any]) -> dict[str, Any]:
@@ -40,6 +42,23 @@ def _shallow(value: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
 
 
+def whole(value: Any) -> Any:
+    """JSON knows no integers: 5.0 is the same number as 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _moment(value: Any) -> Any:
+    """A point in time as text → milliseconds since the epoch; without an offset it is UTC."""
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise ValueError('must be a time such as "2026-04-08T12:00:00Z" (ISO 8601); write + as %2B') from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+WHOLE = BeforeValidator(whole)
+Moment = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+FileStatus = Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"]
 Metadata = Annotated[dict[str, Any], AfterValidator(_shallow)]
 ShortText = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -53,9 +72,17 @@ class Schema(BaseModel):
 class UploadRequestBody(Schema):
     """Body of `POST /upload/request` and `POST /upload/multipart/init`."""
 
-    file_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_file_name)]
-    file_size: Annotated[int, Field(gt=0, description="bytes")]
-    content_type: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_media_type)]
+    file_name: Annotated[
+        str,
+        Field(min_length=1, max_length=255, examples=["photo.jpg"], json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}),
+        AfterValidator(_file_name),
+    ]
+    file_size: Annotated[int, Field(ge=1, description="bytes", examples=[1048576]), WHOLE]
+    content_type: Annotated[
+        str,
+        Field(min_length=1, max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^{_MEDIA_TYPE.pattern}$"}),
+        AfterValidator(_media_type),
+    ]
     route_slug: Annotated[str, Field(min_length=1, max_length=100)]
     metadata: Metadata = {}
 
@@ -81,13 +108,13 @@ class MultipartBody(Schema):
 class MultipartPartsBody(MultipartBody):
     """Body of `POST /upload/multipart/parts`."""
 
-    part_numbers: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(max_length=10_000)] | None = None
+    part_numbers: Annotated[list[Annotated[int, Field(ge=1, le=10_000), WHOLE]], Field(max_length=10_000)] | None = None
 
 
 class PartBody(Schema):
     """One part in the body of `POST /upload/multipart/complete`."""
 
-    part_number: Annotated[int, Field(ge=1, le=10_000)]
+    part_number: Annotated[int, Field(ge=1, le=10_000), WHOLE]
     etag: Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -132,12 +159,36 @@ class FileListQuery(PageQuery):
 
     model_config = ConfigDict(alias_generator=to_camel)
 
-    status: Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"] | None = None
-    route_slug: str | None = None
+    status: Annotated[FileStatus | None, Field(description="without it: all but DELETED")] = None
+    route_slug: Annotated[str, Field(max_length=100)] | None = None
+    content_type: Annotated[str, Field(max_length=255, pattern=rf"^{_WORD}/{_WORD}$", examples=["image/*"])] | None = None
+    search: Annotated[str, Field(max_length=255, description="a part of the file name, in any case of letters")] | None = None
+    since: Annotated[Moment | None, Field(description="created then or later")] = None
+    until: Annotated[Moment | None, Field(description="created before then")] = None
 
     def to_filter(self) -> FileFilter:
         """Return it in the core's words."""
-        return FileFilter(status=self.status, route_slug=self.route_slug)
+        return FileFilter(self.status, self.route_slug, self.content_type, self.search, self.since, self.until)
+
+
+class DeleteFilesBody(Schema):
+    """Body of `DELETE /files`."""
+
+    keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(min_length=1, max_length=100)]
+
+
+class LinkBody(Schema):
+    """Body of `POST /files/{key}/link`."""
+
+    expires_in: Annotated[int, Field(ge=1, le=LONGEST_LINK_SECONDS, description="seconds"), WHOLE] = 3600
+    download: Annotated[bool, Field(description="have browsers save the file rather than show it")] = False
+
+
+class LogListQuery(PageQuery):
+    """Query of `GET /logs`."""
+
+    since: Annotated[Moment | None, Field(description="happened then or later")] = None
+    status: Annotated[FileStatus | None, Field(description="the file's status after the event")] = None
 
 
 _MESSAGES = {
@@ -146,6 +197,10 @@ _MESSAGES = {
     "int_type": "must be an integer",
     "int_parsing": "must be an integer",
     "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "extra_forbidden": "is not known",
     "list_type": "must be an array",
 }
 
@@ -167,6 +222,9 @@ def _message(finding: Mapping[str, Any]) -> str:
         case "string_too_short" | "string_too_long" as kind:
             bound = f"at least {context['min_length']}" if kind == "string_too_short" else f"at most {context['max_length']}"
             return f"must have {bound} character{'' if bound.endswith(' 1') else 's'}"
+        case "too_short" | "too_long" as kind:
+            bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+            return f"must have {bound} item{'' if bound.endswith(' 1') else 's'}"
         case "greater_than":
             return f"must be greater than {context['gt']}"
         case "greater_than_equal":

@@ -37,8 +37,16 @@ class ErrorAnswer(Shape):
     error: ErrorBody
 
 
+def _links(parameters: dict[str, str], *operations: str, body: bool = False) -> dict[str, Any]:
+    """Say in the document which operations go on from an answer, and which of its fields they take."""
+    taken = {"requestBody" if body else "parameters": {name: f"$response.body#/{field}" for name, field in parameters.items()}}
+    return {"links": {operation: {"operationId": operation, **taken} for operation in operations}}
+
+
 class FileObject(Shape):
     """One file."""
+
+    model_config = ConfigDict(openapi_extra=_links({"key": "key"}, "getFile", "updateFile", "deleteFile"))  # type: ignore[typeddict-unknown-key]
 
     id: FileId
     key: FileKey
@@ -70,8 +78,107 @@ class Deleted(Shape):
     deleted: Literal[True]
 
 
+class DeletionFailure(Shape):
+    """A file that could not be deleted, and why."""
+
+    key: FileKey
+    code: Annotated[str, Field(examples=["NOT_FOUND"])]
+    message: str
+
+
+class Deletion(Shape):
+    """What came of deleting several files."""
+
+    deleted: Annotated[int, Field(description="number of files", examples=[3])]
+    failed: Annotated[int, Field(description="number of files", examples=[0])]
+    failures: Annotated[list[DeletionFailure], Field(examples=[[]])]
+    reclaimed_bytes: Annotated[int, Field(description="storage that is free again", examples=[3145728])]
+
+
+class NothingDeleted(Deletion):
+    """None of the files could be deleted."""
+
+    error: ErrorBody
+
+
+class LinkObject(Shape):
+    """A link that reads one file, for whoever has it, until it expires or the file is deleted."""
+
+    url: Annotated[str, Field(examples=["https://uploads.example.com/f/default/photo.jpg?expires=1775653200&signature=5d41402a"])]
+    expires_at: Timestamp
+
+
+class LimitsObject(Shape):
+    """The limits of a project; null is unlimited."""
+
+    requests_per_minute: Annotated[int | None, Field(description="per API key", examples=[300])]
+    max_keys: Annotated[int | None, Field(description="active API keys", examples=[10])]
+    max_file_size: Annotated[int | None, Field(description="bytes", examples=[536870912])]
+    max_storage: Annotated[int | None, Field(description="bytes", examples=[107374182400])]
+    max_uploads_per_month: Annotated[int | None, Field(examples=[50000])]
+
+
+Period = Annotated[str, Field(pattern=r"^\d{4}-\d\d$", description="a month, UTC", examples=["2026-04"])]
+
+
+class UsageObject(Shape):
+    """What the project uses now; for a test key, what its sandbox holds, which has no quota."""
+
+    period: Period
+    storage_used: Annotated[int, Field(description="bytes; does not reset with the month", examples=[1048576])]
+    storage_reserved: Annotated[int, Field(description="bytes set aside for uploads under way", examples=[0])]
+    uploads: Annotated[int, Field(description="completed in this month", examples=[1])]
+    limits: LimitsObject
+
+
+class UsageMonth(Shape):
+    """What happened in one month."""
+
+    period: Period
+    uploads: Annotated[int, Field(description="completed", examples=[1])]
+    bytes_uploaded: Annotated[int, Field(examples=[1048576])]
+    bytes_deleted: Annotated[int, Field(examples=[0])]
+
+
+class UsageHistory(Shape):
+    """The last twelve months, this one first."""
+
+    items: list[UsageMonth]
+    next_cursor: None
+    has_more: Literal[False]
+
+
+class LogEntry(Shape):
+    """One change of state of a file."""
+
+    id: str
+    at: Timestamp
+    event: Annotated[
+        Literal["upload.requested", "upload.completed", "upload.failed", "upload.expired", "upload.aborted", "file.deleted"],
+        Field(examples=["upload.completed"]),
+    ]
+    file_id: FileId
+    key: FileKey
+    file_name: Annotated[str, Field(examples=["photo.jpg"])]
+    route_slug: Annotated[str, Field(examples=["default"])]
+    environment: Environment
+    status: Annotated[Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"], Field(description="the file's status after it")]
+    detail: Annotated[str | None, Field(description="why, where that is not plain")]
+    metadata: Metadata
+
+
+class LogPage(Shape):
+    """Some of the upload event log, newest first, and the cursor of the next page."""
+
+    items: list[LogEntry]
+    next_cursor: str | None
+    has_more: bool
+
+
 class UploadSlotObject(Shape):
     """Permission for one PUT of exactly the declared size and type."""
+
+    model_config = ConfigDict(openapi_extra=_links({"fileId": "fileId"}, "completeUpload", body=True))  # type: ignore[typeddict-unknown-key]
 
     file_id: FileId
     upload_url: Annotated[str, Field(description="PUT the bytes here, with `headers`, before `expiresAt`")]
@@ -90,6 +197,12 @@ class PartUrlObject(Shape):
 
 class MultipartObject(Shape):
     """A multipart upload that has begun: PUT each part to its URL, all `partSize` bytes but the last."""
+
+    model_config = ConfigDict(
+        openapi_extra=_links(  # type: ignore[typeddict-unknown-key]
+            {"fileId": "fileId", "uploadId": "uploadId"}, "resumeMultipart", "completeMultipart", "abortMultipart", body=True
+        )
+    )
 
     file_id: FileId
     upload_id: str
@@ -121,3 +234,91 @@ class Aborted(Shape):
     """The upload has ended; its parts are gone and its quota is free."""
 
     aborted: Literal[True]
+
+
+ProjectId = Annotated[str, Field(examples=["01a1fc45-c5dd-745a-8b86-f90652c4d68e"])]
+
+
+class ProjectObject(Shape):
+    """One project. `limits` is what applies now: those of its tier, with its own laid over them."""
+
+    id: ProjectId
+    name: Annotated[str, Field(examples=["Holiday photos"])]
+    slug: Annotated[str, Field(examples=["holiday-photos"])]
+    tier: Annotated[str, Field(examples=["pro"])]
+    limits: LimitsObject
+    limit_overrides: Annotated[
+        dict[str, int | Literal["unlimited"]], Field(description="the project's own limits", examples=[{"maxStorage": 1099511627776}])
+    ]
+    retention_days: Annotated[int | None, Field(description="null: files are kept until somebody deletes them")]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class ProjectPage(Shape):
+    """Some projects, newest first, and the cursor of the next page."""
+
+    items: list[ProjectObject]
+    next_cursor: str | None
+    has_more: bool
+
+
+class KeyObject(Shape):
+    """One API key, masked. `access`: `project` is for its own project only, `account` may also administer all projects."""
+
+    id: Annotated[str, Field(examples=["01a1fc45-c5df-7a02-9f0c-3d2a1b5e7c11"])]
+    project_id: ProjectId
+    name: Annotated[str, Field(examples=["Production server"])]
+    masked_key: Annotated[str, Field(examples=["uk_live_a1B...x9Y8z7"])]
+    environment: Environment
+    access: Literal["project", "account"]
+    created_at: Timestamp
+    last_used_at: Annotated[Timestamp | None, Field(description="to the minute")]
+    revoked_at: Timestamp | None
+
+
+class NewKeyObject(KeyObject):
+    """A new API key, with the only sight of `key` there will ever be."""
+
+    key: Annotated[str, Field(pattern=r"^uk_(live|test)_[A-Za-z0-9_-]{32}$")]
+
+
+class KeyPage(Shape):
+    """Some API keys, newest first, and the cursor of the next page."""
+
+    items: list[KeyObject]
+    next_cursor: str | None
+    has_more: bool
+
+
+class Revoked(Shape):
+    """The API key is refused from now on."""
+
+    revoked: Literal[True]
+
+
+class FileRouteObject(Shape):
+    """The rules for uploads of one kind."""
+
+    id: Annotated[str, Field(examples=["01a1fc45-c5e0-7c1d-8a4e-6b0f2d9c3e55"])]
+    project_id: ProjectId
+    slug: Annotated[str, Field(examples=["avatars"])]
+    max_file_size: Annotated[int | None, Field(description="bytes; null: as large as the tier allows", examples=[4194304])]
+    max_file_count: Annotated[int, Field(description="files that a browser may select at once", examples=[1])]
+    allowed_types: Annotated[list[str], Field(examples=[["image/*"]])]
+    visibility: Literal["public", "private"]
+    webhook_url: str | None
+    webhook_events: Annotated[list[str], Field(examples=[["onUploadComplete"]])]
+    verify_content: bool
+    anonymous_uploads: bool
+    allowed_origins: Annotated[list[str], Field(examples=[["https://app.example.com"]])]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class FileRoutePage(Shape):
+    """Some file routes, newest first, and the cursor of the next page."""
+
+    items: list[FileRouteObject]
+    next_cursor: str | None
+    has_more: bool

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from flask import request
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import g, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from uploadkit import files
+from uploadkit import idempotency, links
 from uploadkit.models import File
-from uploadkit.web import auth, context
+from uploadkit.web import auth, context, openapi, rate_limits
 
-api = APIBlueprint("api", __name__, url_prefix="/api/v1")
+T = TypeVar("T")
+api = APIBlueprint(
+    "api",
+    __name__,
+    url_prefix="/api/v1",
+    abp_security=[{"apiKey": []}, {"bearer": []}],
+    operation_id_callback=openapi.operation_id,
+)
 
 
 @api.before_request
 def _authenticate() -> None:
-    auth.authenticate(request, context().config.server)
+    auth.authenticate(request, context().config, rate_limits())
 
 
 def url_of(file: File) -> str:
     """Return the lasting URL of a file, for the answers that show one."""
-    return files.public_url(context(), file)
+    return links.public_url(context(), file)
+
+
+def once(first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) -> T:
+    """Make something by `first`, unless an earlier request with the same Idempotency-Key made it: then `again` finds it by its id.
+
+    `first` hands what it gets to the service, which calls it with the new id inside the transaction that makes the thing.
+    Raises ValidationFailed (the header), IdempotencyConflict, and whatever the two raise.
+    """
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
+        return first(idempotency.forget)
+    endpoint = f"{request.method} {request.path}"
+    return idempotency.run_once(idempotency.attempt_of(g.caller.key_id, endpoint, header.strip(), request.get_json()), first, again)

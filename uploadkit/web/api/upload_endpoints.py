@@ -20,7 +20,7 @@ from uploadkit.errors import (
     UploadNotVerified,
 )
 from uploadkit.web import context, documented, json_answer, schemas, shapes
-from uploadkit.web.api.blueprint import api, url_of
+from uploadkit.web.api.blueprint import api, once, url_of
 from uploadkit.web.openapi import answers
 
 
@@ -31,6 +31,10 @@ from uploadkit.web.openapi import answers
         FileTooLarge,
         FileTypeNotAllowed,
         NotFound,
+        UploadNotFound,
+        UploadNotVerified,
+        UploadExpired,
+        Conflict,
         IdempotencyConflict,
         StorageUnavailable,
         TierLimitExceeded,
@@ -39,7 +43,10 @@ from uploadkit.web.openapi import answers
 )
 def request_upload(body: schemas.UploadRequestBody) -> Response:
     """Reserve quota for a file and get the URL to PUT it to."""
-    slot = uploads.request_upload(context(), g.caller, body.to_request())
+    slot = once(
+        lambda remember: uploads.request_upload(context(), g.caller, body.to_request(), remember),
+        lambda file_id: uploads.request_again(context(), g.caller, file_id),
+    )
     return json_answer(documented.upload_requested(slot, url_of))
 
 
@@ -61,6 +68,10 @@ def complete_upload(body: schemas.UploadCompleteBody) -> Response:
         FileTooLarge,
         FileTypeNotAllowed,
         NotFound,
+        UploadNotFound,
+        UploadNotVerified,
+        UploadExpired,
+        Conflict,
         IdempotencyConflict,
         StorageUnavailable,
         TierLimitExceeded,
@@ -69,7 +80,10 @@ def complete_upload(body: schemas.UploadCompleteBody) -> Response:
 )
 def start_multipart(body: schemas.UploadRequestBody) -> Response:
     """Begin an upload in parts, for files over 10 MiB."""
-    slot = uploads.start_multipart(context(), g.caller, body.to_request())
+    slot = once(
+        lambda remember: uploads.start_multipart(context(), g.caller, body.to_request(), remember),
+        lambda file_id: uploads.start_multipart_again(context(), g.caller, file_id),
+    )
     return json_answer(documented.multipart_started(slot))
 
 

@@ -1,0 +1,61 @@
+"""Who is asking, and what they may do (api.md section 2): the rules of access that all projects, keys and file routes share.
+
+A thing that the caller may not know of is answered exactly like one that does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from uploadkit import audit
+from uploadkit.errors import Forbidden, NotFound
+from uploadkit.models import Project
+
+Environment = Literal["live", "test"]
+Access = Literal["project", "account"]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking: a valid API key and its project."""
+
+    key_id: str
+    project_id: str
+    environment: Environment
+    access: Access
+    tier: str
+    limit_overrides: dict[str, Any] = field(default_factory=dict)
+
+
+COMMAND_LINE = Caller(key_id=audit.CLI, project_id="", environment="live", access="account", tier="")
+"""Whoever runs commands on the appliance's machine: may do all that a key with account access may, and has no project of their own."""
+
+
+def require_live(caller: Caller) -> None:
+    """Refuse administrative writes (projects, keys, file routes) by test keys. Raises Forbidden."""
+    if caller.environment == "test":
+        raise Forbidden("A test key can't change projects, keys or file routes", "Use a live key for this call")
+
+
+def require_account(caller: Caller) -> None:
+    """Refuse what only keys with account access may do. Raises Forbidden."""
+    require_live(caller)
+    if caller.access != "account":
+        raise Forbidden(
+            "This needs a key with account access",
+            "Use such a key; 'python app.py keys create --name NAME --access account' makes one on the appliance's machine",
+        )
+
+
+def find_project(caller: Caller, project_id: str) -> Project:
+    """Return a project that the caller may know of: its own, or any with account access. Raises NotFound.
+
+    Inside a write transaction this also says that the project is not being deleted.
+    """
+    project: Project | None = None
+    if caller.access == "account" or caller.project_id == project_id:
+        project = Project.get_or_none(Project.id == project_id, Project.deleted_at.is_null())
+    if project is None:
+        raise NotFound(f"There is no project {project_id!r}")
+    return project

@@ -1,0 +1,109 @@
+"""The URLs that read a file: the lasting one, signed links with an expiry, and the store's own behind both (storage.md section 4).
+
+A signed link is checked at each use: signature, expiry, and that the file still is UPLOADED. What is wrong with one is never told.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from uploadkit import clock, files
+from uploadkit.access import Caller
+from uploadkit.content import disposition
+from uploadkit.context import Context
+from uploadkit.db import execute, write
+from uploadkit.errors import Conflict, NotFound
+from uploadkit.models import File
+from uploadkit.storage.s3 import object_url
+
+LONGEST_LINK_SECONDS = 7 * 86400
+# A link in its last second must still leave the time to follow its redirect.
+_SHORTEST_READ_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Link:
+    """A signed link and when it ends (milliseconds since the epoch)."""
+
+    url: str
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a request to `/f/` says it may do: `expires` in seconds since the epoch, and our signature over it."""
+
+    expires: str
+    signature: str
+    download: bool
+
+
+def public_url(ctx: Context, file: File) -> str:
+    """Return the lasting URL of a file: on the bucket's own domain if there is one and the file is public, else under `/f/`."""
+    if ctx.config.storage.public_url and file.visibility == "public":
+        return object_url(ctx.config.storage.public_url, file.key)
+    return object_url(f"{ctx.config.server.base_url}/f", file.key)
+
+
+def make_link(ctx: Context, caller: Caller, key: str, expires_seconds: int, *, download: bool) -> Link:
+    """Return a link that reads a file, public or private, for `expires_seconds` from now; `download` has browsers save it, not show it.
+
+    Raises NotFound, and Conflict for a file that is not UPLOADED.
+    """
+    file = files.find_file(caller, key)
+    if file.status != "UPLOADED":
+        raise Conflict(f"This file is {file.status}; only an UPLOADED one can be read", "Complete its upload first")
+    expires = -(-clock.now_ms() // 1000) + expires_seconds
+    query = f"expires={expires}&signature={_signature(file.key, str(expires), download)}" + ("&download=1" if download else "")
+    return Link(f"{object_url(f'{ctx.config.server.base_url}/f', file.key)}?{query}", expires * 1000)
+
+
+def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Claim | None) -> str:
+    """Return the store's URL for reading an UPLOADED file: a public one, or any one with a genuine `claim`.
+
+    Raises NotFound, whatever the reason.
+    """
+    seconds = ctx.config.storage.presign_expires_seconds
+    if claim is not None:
+        seconds = min(seconds, max(_seconds_left(key, claim), _SHORTEST_READ_SECONDS))
+    file: File | None = File.get_or_none(File.key == key, File.status == "UPLOADED")
+    if file is None or (claim is None and file.visibility != "public"):
+        raise _nothing()
+    shown_as = disposition(file.file_name, file.content_type, download=claim is not None and claim.download)
+    return ctx.store.presign_read(method, file.key, file.content_type, shown_as, seconds)
+
+
+def _seconds_left(key: str, claim: Claim) -> int:
+    """How long a claim still holds. Raises NotFound when it does not, or never did."""
+    genuine = hmac.compare_digest(claim.signature.encode(), _signature(key, claim.expires, claim.download).encode())
+    left = int(claim.expires) - clock.now_ms() // 1000 if genuine else 0
+    if left <= 0:
+        raise _nothing()
+    return left
+
+
+def _signature(key: str, expires: str, download: bool) -> str:
+    return hmac.digest(_secret(), f"link\n{expires}\n{download:d}\n{key}".encode(), "sha256").hex()
+
+
+def _secret() -> bytes:
+    """The appliance's own secret for links, made at the first one. It is in the database, so that a restored backup keeps links alive."""
+    found = _read_secret()
+    if found is None:
+        with write():
+            execute("INSERT INTO setting (name, value) VALUES ('link_secret', ?) ON CONFLICT DO NOTHING", (secrets.token_hex(32),))
+        found = _read_secret()
+    assert found is not None
+    return found
+
+
+def _read_secret() -> bytes | None:
+    row = execute("SELECT value FROM setting WHERE name = 'link_secret'").fetchone()
+    return None if row is None else bytes.fromhex(row[0])
+
+
+def _nothing() -> NotFound:
+    return NotFound("There is no such file, or it is not public")

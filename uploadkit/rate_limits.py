@@ -1,0 +1,176 @@
+"""Rate limits: how many requests a key may make, and how many wrong keys an address may try, in any 60 seconds (api.md section 4).
+
+The engine is that of the package `limits`. Refused requests do not count. Knows no HTTP and no tiers: callers say what the limit is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from limits import RateLimitItemPerMinute
+from limits.errors import ConfigurationError, StorageError
+from limits.storage import MemoryStorage, MovingWindowSupport, Storage, storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from uploadkit import clock
+from uploadkit.config import RateLimitsConfig
+from uploadkit.errors import ConfigError, RateLimited
+
+log = logging.getLogger(__name__)
+
+WINDOW_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a window stands after a request. `reset_at` (seconds since the epoch) is when the next place in it becomes free.
+
+    `retry_after_seconds` is None when the request passed; else waiting that long is enough for the next one.
+    """
+
+    limit: int
+    remaining: int
+    reset_at: int
+    retry_after_seconds: int | None
+
+
+class PerMinute(RateLimitItemPerMinute):
+    """So many in any minute. The amount is no part of the window's name, so a changed limit goes on with what was counted before."""
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        """Return the name of the window of `identifiers`."""
+        return "/".join(str(part) for part in (self.namespace, *identifiers))
+
+
+class MemoryWindows(MemoryStorage):
+    """The storage of `limits` in memory with windows of our own (docs/decisions say why).
+
+    The original keeps an empty window for ever for each name it has seen, starts a thread every few milliseconds to look through all of
+    them, and reads the wall clock, which may be put back.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._windows: dict[str, deque[int]] = {}
+        self._clear_up_at = 0
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count `amount` more in the window of the last `expiry` seconds, if `limit` lets them in; say whether it did."""
+        with self._lock:
+            now = clock.monotonic_ms()
+            self._clear_up(now, expiry)
+            window = self._present(key, now, expiry)
+            if len(window) + amount > limit:
+                return False
+            window.extend([now] * amount)
+            self._windows[key] = window
+            return True
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """Return when (seconds) the oldest of the newest `limit` came, and how many of them there are in the last `expiry` seconds."""
+        with self._lock:
+            now = clock.monotonic_ms()
+            window = self._present(key, now, expiry)
+            count = min(len(window), limit)
+            return (window[-count] if count else now) / 1000, count
+
+    def _present(self, key: str, now: int, expiry: int) -> deque[int]:
+        window = self._windows.get(key, deque())
+        while window and window[0] <= now - expiry * 1000:
+            window.popleft()
+        return window
+
+    def _clear_up(self, now: int, expiry: int) -> None:
+        """Once in `expiry` seconds, drop the windows of those who have not come since."""
+        if now >= self._clear_up_at:
+            self._clear_up_at = now + expiry * 1000
+            self._windows = {key: window for key, window in self._windows.items() if window and window[-1] > now - expiry * 1000}
+
+    def clear(self, key: str) -> None:
+        """Forget the window `key`."""
+        with self._lock:
+            self._windows.pop(key, None)
+
+    def reset(self) -> int:
+        """Forget all windows; return how many there were."""
+        with self._lock:
+            count = len(self._windows)
+            self._windows.clear()
+            return count
+
+
+class RateLimits:
+    """The windows of one appliance, kept where the configuration says. Raises ConfigError when that can't be used."""
+
+    def __init__(self, settings: RateLimitsConfig) -> None:
+        storage = _storage_at(settings.storage_uri.get_secret_value())
+        # Times that a storage gives are on the clock it counts by.
+        self._now_ms = clock.monotonic_ms if isinstance(storage, MemoryWindows) else clock.now_ms
+        self._limiter = MovingWindowRateLimiter(storage)
+        self._failures_per_minute = settings.auth_failures_per_minute
+
+    def count_request(self, key_id: str, limit: int | None) -> Standing | None:
+        """Count one request of an API key and say how it stands; None where there is no limit."""
+        return None if limit is None else self._count(limit, "key", key_id)
+
+    def count_failure(self, address: str) -> None:
+        """Count one wrong key from `address` (an IPv6 address stands for its /64). Raises RateLimited once there were too many."""
+        if self._failures_per_minute is None:
+            return
+        standing = self._count(self._failures_per_minute, "failures", _network_of(address))
+        if standing is not None and standing.retry_after_seconds is not None:
+            raise RateLimited(
+                f"More than {standing.limit} wrong API keys in a minute came from this address",
+                "Correct the key that is sent from here; a valid one works at once",
+                retry_after_seconds=standing.retry_after_seconds,
+            )
+
+    def _count(self, limit: int, *name: str) -> Standing | None:
+        item = PerMinute(limit)
+        try:
+            passed = self._limiter.hit(item, *name)
+            window = self._limiter.get_window_stats(item, *name)
+        except StorageError as error:
+            # Better to answer uncounted than not at all.
+            log.error("requests are not counted: the storage of the rate limits fails: %s", type(error.storage_error).__name__)
+            return None
+        wait_ms = max(0, math.ceil(window.reset_time * 1000) - self._now_ms())
+        return Standing(
+            limit=limit,
+            remaining=max(0, window.remaining),
+            reset_at=math.ceil((clock.now_ms() + wait_ms) / 1000),
+            # One more than the whole seconds, so that rounding anywhere on the way never makes it too short.
+            retry_after_seconds=None if passed else min(wait_ms // 1000 + 1, WINDOW_SECONDS),
+        )
+
+
+def _storage_at(uri: str) -> Storage:
+    if uri == "memory://":
+        return MemoryWindows()
+    scheme = uri.partition(":")[0]
+    reason = "it does not answer"
+    try:
+        storage = storage_from_string(uri, wrap_exceptions=True)
+        if not isinstance(storage, Storage) or not isinstance(storage, MovingWindowSupport):
+            reason = "it keeps no exact windows"
+        elif storage.check():
+            return storage
+    except (ConfigurationError, ValueError):
+        reason = "no such storage is known, or the Python package for it is not installed"
+    except StorageError:
+        pass
+    raise ConfigError(f'rate_limits.storage_uri: {scheme!r} can\'t be used: {reason}; "memory://" always works')
+
+
+def _network_of(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)

@@ -1,0 +1,50 @@
+"""`/projects/{id}/file-routes` and `/file-routes/{id}`: list, make, change and delete file routes (api.md section 7)."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from uploadkit import file_routes
+from uploadkit.errors import Conflict, DuplicateSlug, IdempotencyConflict, NotFound
+from uploadkit.web import documented, json_answer, schemas, schemas_admin, shapes
+from uploadkit.web.api.blueprint import api, once
+from uploadkit.web.openapi import answers
+
+
+@api.get("/projects/<projectId>/file-routes", **answers(shapes.FileRoutePage, NotFound))
+def list_file_routes(path: schemas_admin.ProjectPath, query: schemas.PageQuery) -> Response:
+    """List a project's file routes, newest first."""
+    page = file_routes.list_file_routes(g.caller, path.project_id, query.limit, query.cursor)
+    return json_answer(documented.page_of(page, documented.file_route))
+
+
+@api.post(
+    "/projects/<projectId>/file-routes",
+    **answers(shapes.FileRouteObject, NotFound, DuplicateSlug, IdempotencyConflict, status=201, body=True),
+)
+def create_file_route(path: schemas_admin.ProjectPath, body: schemas_admin.FileRouteBody) -> Response:
+    """Make a file route."""
+    route = once(
+        lambda remember: file_routes.create_file_route(g.caller, path.project_id, body.to_columns(), remember),
+        lambda route_id: file_routes.find_by_id(g.caller, route_id),
+    )
+    return json_answer(documented.file_route(route), 201)
+
+
+@api.get("/file-routes/<fileRouteId>", **answers(shapes.FileRouteObject, NotFound))
+def get_file_route(path: schemas_admin.FileRoutePath) -> Response:
+    """Get one file route."""
+    return json_answer(documented.file_route(file_routes.find_by_id(g.caller, path.file_route_id)))
+
+
+@api.patch("/file-routes/<fileRouteId>", **answers(shapes.FileRouteObject, NotFound, Conflict, DuplicateSlug, body=True))
+def update_file_route(path: schemas_admin.FileRoutePath, body: schemas_admin.FileRouteChangesBody) -> Response:
+    """Change a file route, for uploads from now on."""
+    return json_answer(documented.file_route(file_routes.update_file_route(g.caller, path.file_route_id, body.to_columns())))
+
+
+@api.delete("/file-routes/<fileRouteId>", **answers(shapes.Deleted, NotFound, Conflict))
+def delete_file_route(path: schemas_admin.FileRoutePath) -> Response:
+    """Delete a file route; its files stay."""
+    file_routes.delete_file_route(g.caller, path.file_route_id)
+    return json_answer({"deleted": True})
