@@ -43,6 +43,8 @@ PREFLIGHT_HEADERS = {
     "Access-Control-Max-Age": "86400",
 }
 PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# What SQLite says while another process holds it, or the disk lets it down: no mistake of ours, and it passes.
+_DATABASE_AWAY = ("is locked", "is full", "disk I/O error", "readonly database")
 _BY_STATUS: dict[int, type[UploadKitError]] = {
     404: NotFound,
     405: MethodNotAllowed,
@@ -182,7 +184,7 @@ def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, in
 
 
 def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
-    if isinstance(exception, OperationalError):
+    if isinstance(exception, OperationalError) and any(words in str(exception) for words in _DATABASE_AWAY):
         log.error("request %s failed: the database: %s", g.request_id, exception)
         return _answer_failure(StorageUnavailable("The database can't be used now: it is locked, or its disk is full"))
     log.error("request %s failed", g.request_id, exc_info=exception)
