@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from uploadkit import clock, config, db, events, files, first_run, keys, projects, uploads, usage
+from uploadkit import clock, config, db, events, files, first_run, keys, projects, upload_states, uploads, usage
 from uploadkit.access import COMMAND_LINE, Caller
 from uploadkit.context import Context
 from uploadkit.errors import NotFound
@@ -48,9 +48,9 @@ class Desk:
 
     def set_status(self, file: File, status: str) -> None:
         if status == "UPLOADED":
-            uploads._finish(file, "etag", {}, sweep_at=None)
+            upload_states.finish(file, "etag", {}, sweep_at=None)
         elif status == "FAILED":
-            uploads._leave_uploading(file, "not_verified", "not there")
+            upload_states.leave_uploading(file, "not_verified", "not there")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from tests.conftest import House
-from uploadkit import clock, files, housekeeping, uploads
+from uploadkit import clock, files, housekeeping, multipart, upload_states, uploads
 from uploadkit.errors import StorageUnavailable, UploadExpired, UploadNotVerified
 from uploadkit.models import File, Project
 from uploadkit.storage.s3 import AccessDenied
@@ -95,7 +95,7 @@ def test_a_late_put_is_swept_at_the_deadline(house: House, ending: str) -> None:
 
 
 def test_a_multipart_that_still_receives_parts_is_spared(house: House) -> None:
-    slot = uploads.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
+    slot = multipart.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
     content = os.urandom(5 * MIB)
     # By the store's clock the part arrives now, by ours the deadline was a minute ago.
     File.update(deadline_at=clock.now_ms() - 60_000, sweep_at=clock.now_ms() - 60_000).execute()
@@ -112,7 +112,7 @@ def test_a_multipart_that_still_receives_parts_is_spared(house: House) -> None:
 
 
 def test_a_multipart_whose_start_died_before_its_upload_id_was_saved(house: House) -> None:
-    slot = uploads.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
+    slot = multipart.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
     File.update(upload_id=None).execute()
     with clock.travelled_to(slot.file.deadline_at):
         housekeeping.sweep_due(house.ctx)
@@ -142,14 +142,14 @@ def test_a_deletion_that_the_store_refuses_is_tried_again(house: House, monkeypa
 
 def test_a_row_that_can_not_be_swept_holds_up_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = request(house, b"1"), request(house, b"2")
-    real = uploads.expire
+    real = upload_states.expire
 
     def fail_for_the_first(ctx: object, file: File) -> None:
         if file.id == first.file.id:
             raise RuntimeError("a bug")
         real(house.ctx, file)
 
-    monkeypatch.setattr(uploads, "expire", fail_for_the_first)
+    monkeypatch.setattr(upload_states, "expire", fail_for_the_first)
     with clock.travelled_to(second.file.deadline_at):
         assert housekeeping.sweep_due(house.ctx) == 1
     assert File.get_by_id(second.file.id).status == "FAILED"
@@ -167,11 +167,11 @@ def test_the_second_copy_goes_long_before_the_deadline(house: House) -> None:
 
 
 def test_an_upload_that_was_resumed_while_the_sweeper_looked_at_it_goes_on(house: House) -> None:
-    slot = uploads.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
+    slot = multipart.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
     with clock.travelled_to(slot.file.deadline_at):
         stale = File.get_by_id(slot.file.id)
-        uploads.resume_multipart(house.ctx, house.caller, slot.file.id, slot.file.upload_id or "", None)
-        uploads.expire(house.ctx, stale)
+        multipart.resume_multipart(house.ctx, house.caller, slot.file.id, slot.file.upload_id or "", None)
+        upload_states.expire(house.ctx, stale)
         assert File.get_by_id(slot.file.id).status == "UPLOADING"
 
 
@@ -208,13 +208,13 @@ def test_where_we_may_not_look_nothing_is_lost(house: House, monkeypatch: pytest
 def test_deleting_what_is_being_completed_deletes_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     slot = request(house, b"12345")
     put(slot.upload_url, b"12345")
-    real = uploads.abort
+    real = upload_states.abort
 
     def abort_too_late(*arguments: object, **more: object) -> None:
         uploads.complete_upload(house.ctx, house.caller, slot.file.id, {})
         real(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(uploads, "abort", abort_too_late)
+    monkeypatch.setattr(upload_states, "abort", abort_too_late)
     files.delete_file(house.ctx, house.caller, slot.file.key)
     assert File.get_by_id(slot.file.id).status == "DELETED"
     assert counters(house) == (0, 0, 0)

@@ -6,12 +6,13 @@ import pytest
 import urllib3
 
 from tests.conftest import House
-from uploadkit import access, audit, clock, events, file_routes, files, housekeeping, keys, projects, removals, uploads
+from uploadkit import access, audit, clock, events, file_routes, files, housekeeping, keys, multipart, projects, removals, uploads
 from uploadkit.claims import claimed
 from uploadkit.db import execute, new_id, write
 from uploadkit.errors import StorageUnavailable, UploadKitError, UploadNotFound
 from uploadkit.models import ApiKey, Audit, Event, File, FileRoute, Project, Usage, WebhookDelivery, database
-from uploadkit.uploads import MultipartSlot, UploadRequest, UploadSlot
+from uploadkit.multipart import MultipartSlot
+from uploadkit.uploads import UploadRequest, UploadSlot
 
 MIB = 1024**2
 MINUTE_MS = 60_000
@@ -34,7 +35,7 @@ class Doomed:
         files.delete_file(house.ctx, self.caller, self.deleted.file.key)
         self.pending = self.request(self.tester)
         put(self.pending.upload_url)
-        self.multipart = uploads.start_multipart(house.ctx, self.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
+        self.multipart = multipart.start_multipart(house.ctx, self.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
         put(self.multipart.part_urls[0].upload_url, b"x" * 5 * MIB, None)
         with write():
             WebhookDelivery.create(

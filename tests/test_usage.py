@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import House
 from tests.test_housekeeping import objects, put
-from uploadkit import clock, db, events, files, housekeeping, quotas, uploads, usage
+from uploadkit import clock, db, events, files, housekeeping, multipart, quotas, uploads, usage
 from uploadkit.access import Caller
 from uploadkit.errors import StorageUnavailable
 from uploadkit.files import FileFilter
@@ -207,7 +207,7 @@ def test_a_row_stays_until_no_url_can_bring_its_bytes_back(house: House, sandbox
 
 
 def test_a_multipart_test_upload_is_purged_with_its_parts(house: House, sandbox: Caller) -> None:
-    slot = uploads.start_multipart(house.ctx, sandbox, UploadRequest("b", 11 * 1024**2, "video/mp4", "default", {}))
+    slot = multipart.start_multipart(house.ctx, sandbox, UploadRequest("b", 11 * 1024**2, "video/mp4", "default", {}))
     with clock.travelled_to(slot.file.created_at + DAY_MS):
         purge_all(house)
     assert not File.select().exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import SQL
 
-from uploadkit import audit, clock, events, file_search, paging, quotas, uploads
+from uploadkit import audit, clock, events, file_search, paging, quotas, upload_states
 from uploadkit.access import Caller
 from uploadkit.content import merged_metadata
 from uploadkit.context import Context
@@ -151,7 +151,7 @@ def _abort_all(ctx: Context, caller: Caller, under_way: Sequence[File]) -> dict[
 def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
     """Abort an upload; if it is completed in this very moment, delete the file that came of it."""
     try:
-        uploads.abort(ctx, file.id, deleted_by=caller.key_id)
+        upload_states.abort(ctx, file.id, deleted_by=caller.key_id)
     except Conflict:
         with write():
             present = find_file(caller, file.key)

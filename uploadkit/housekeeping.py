@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from peewee import SQL
 
-from uploadkit import clock, files, quotas, uploads
+from uploadkit import clock, files, quotas, upload_states
 from uploadkit.context import Context
 from uploadkit.db import write
 from uploadkit.errors import Conflict, StorageUnavailable
@@ -50,9 +50,9 @@ def sweep_due(ctx: Context) -> int:
 
 def _sweep(ctx: Context, file: File) -> None:
     if file.status == "UPLOADING":
-        uploads.expire(ctx, file)
+        upload_states.expire(ctx, file)
     else:
-        uploads.tidy(ctx, file)
+        upload_states.tidy(ctx, file)
 
 
 def _try_later(file: File) -> None:
@@ -100,7 +100,7 @@ def _old_test_files(ctx: Context, condition: str) -> Iterator[File]:
 
 def _retire(ctx: Context, file: File) -> None:
     if file.status == "UPLOADING":
-        uploads.abort(ctx, file.id)
+        upload_states.abort(ctx, file.id)
     hours = ctx.config.housekeeping.test_file_ttl_seconds / 3600
     with write():
         present = File.get_by_id(file.id)

@@ -13,7 +13,8 @@ from werkzeug.test import TestResponse
 
 from tests.appliance import JPEG, Answer, Appliance, running
 from tests.conftest import House
-from uploadkit import clock, housekeeping, idempotency, uploads
+from uploadkit import clock, housekeeping, idempotency, upload_states
+from uploadkit.errors import StorageUnavailable
 from uploadkit.models import File, Idempotency, Project
 
 MIB = 1024**2
@@ -132,7 +133,7 @@ def test_failures_are_not_remembered(house: House, monkeypatch: pytest.MonkeyPat
 
 
 def _unavailable(*_: object) -> None:
-    raise uploads.StorageUnavailable("the store is away")
+    raise StorageUnavailable("the store is away")
 
 
 def test_a_crash_between_file_and_record_leaves_neither(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +146,7 @@ def test_a_crash_between_file_and_record_leaves_neither(house: House, monkeypatc
     assert (File.select().count(), Idempotency.select().count()) == (0, 0)
     assert Project.get().storage_reserved_bytes == 0
     with monkeypatch.context() as patched:
-        patched.setattr(uploads.File, "update", crash)  # after the store has begun the upload, before its uploadId is saved
+        patched.setattr(File, "update", crash)  # after the store has begun the upload, before its uploadId is saved
         assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 500
     assert Idempotency.select().count() == 0
     assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 200
@@ -161,7 +162,7 @@ def test_a_fresh_url_puts_the_deadline_off(house: House) -> None:
         put_off = File.get()
         assert first["uploadUrl"] != again["uploadUrl"]
         assert put_off.deadline_at == put_off.sweep_at == file.deadline_at + HOUR_MS
-        uploads.expire(house.ctx, file)  # the sweeper had read the row before
+        upload_states.expire(house.ctx, file)  # the sweeper had read the row before
         assert File.get().status == "UPLOADING"
         advance(HOUR_MS + 15 * 60_000)
         housekeeping.sweep_due(house.ctx)

@@ -15,9 +15,10 @@ from uploadkit.files import Deletion
 from uploadkit.keys import IssuedKey
 from uploadkit.links import Link
 from uploadkit.models import ApiKey, Event, File, FileRoute, Project
+from uploadkit.multipart import MultipartSlot
 from uploadkit.paging import Page
 from uploadkit.projects import UNLIMITED
-from uploadkit.uploads import MultipartSlot, UploadSlot
+from uploadkit.uploads import UploadSlot
 
 UrlOf = Callable[[File], str]
 Json = dict[str, Any]

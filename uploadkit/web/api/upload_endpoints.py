@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, g
 
-from uploadkit import uploads
+from uploadkit import multipart, uploads
 from uploadkit.errors import (
     Conflict,
     FileTooLarge,
@@ -81,8 +81,8 @@ def complete_upload(body: schemas.UploadCompleteBody) -> Response:
 def start_multipart(body: schemas.UploadRequestBody) -> Response:
     """Begin an upload in parts, for files over 10 MiB."""
     slot = once(
-        lambda remember: uploads.start_multipart(context(), g.caller, body.to_request(), remember),
-        lambda file_id: uploads.start_multipart_again(context(), g.caller, file_id),
+        lambda remember: multipart.start_multipart(context(), g.caller, body.to_request(), remember),
+        lambda file_id: multipart.start_multipart_again(context(), g.caller, file_id),
     )
     return json_answer(documented.multipart_started(slot))
 
@@ -95,7 +95,7 @@ def start_multipart(body: schemas.UploadRequestBody) -> Response:
 )
 def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
     """Learn which parts have arrived and get fresh URLs for the rest."""
-    slot = uploads.resume_multipart(context(), g.caller, body.file_id, body.upload_id, body.part_numbers)
+    slot = multipart.resume_multipart(context(), g.caller, body.file_id, body.upload_id, body.part_numbers)
     return json_answer(documented.multipart_resumed(slot))
 
 
@@ -105,12 +105,12 @@ def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
 )
 def complete_multipart(body: schemas.MultipartCompleteBody) -> Response:
     """Put the parts together: the file is verified and becomes readable."""
-    file = uploads.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata)
+    file = multipart.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata)
     return json_answer(documented.file(file, url_of))
 
 
 @api.post("/upload/multipart/abort", **answers(shapes.Aborted, UploadNotFound, Conflict, StorageUnavailable, body=True))
 def abort_multipart(body: schemas.MultipartBody) -> Response:
     """End an upload in parts and free its quota."""
-    uploads.abort_multipart(context(), g.caller, body.file_id, body.upload_id)
+    multipart.abort_multipart(context(), g.caller, body.file_id, body.upload_id)
     return json_answer({"aborted": True})

@@ -1,0 +1,220 @@
+"""Uploads in parts: begin, resume, complete, abort (api.md section 6).
+
+Parts go to the final key directly: once the store has put them together, their URLs are dead. Rendering and parsing belong to `web/`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uploadkit import clock, upload_states
+from uploadkit.access import Caller
+from uploadkit.claims import claimed
+from uploadkit.content import disposition, merged_metadata
+from uploadkit.context import Context
+from uploadkit.db import write
+from uploadkit.errors import (
+    Conflict,
+    FileTooLarge,
+    FileTooSmallForMultipart,
+    InvalidParts,
+    StorageUnavailable,
+    UploadNotFound,
+)
+from uploadkit.idempotency import Remember, forget
+from uploadkit.models import File
+from uploadkit.storage.s3 import AccessDenied, StoredPart
+from uploadkit.upload_states import UploadRequest
+
+MIB = 1024**2
+MAX_OBJECT_BYTES = 5 * 1024**4
+MULTIPART_ABOVE_BYTES = 10 * MIB
+SMALLEST_PART_BYTES = 5 * MIB
+COMFORTABLE_PARTS = 1_000
+
+
+@dataclass(frozen=True)
+class PartUrl:
+    """Permission for the PUT of one part."""
+
+    number: int
+    upload_url: str
+
+
+@dataclass(frozen=True)
+class MultipartSlot:
+    """A multipart upload under way: the parts that have arrived, and URLs for others."""
+
+    file: File
+    part_urls: Sequence[PartUrl]
+    arrived: Sequence[StoredPart] = ()
+
+
+def start_multipart(ctx: Context, caller: Caller, request: UploadRequest, remember: Remember = forget) -> MultipartSlot:
+    """Reserve quota for a file over 10 MiB, begin its multipart upload at the store, and sign all its parts.
+
+    `remember` gets the file's id in the transaction that ends the beginning, so that half a beginning is never answered again.
+    Raises as `request_upload` does, and FileTooSmallForMultipart.
+    """
+    if request.size_bytes <= MULTIPART_ABOVE_BYTES:
+        raise FileTooSmallForMultipart(f"Multipart is for files over {MULTIPART_ABOVE_BYTES} bytes; this one has {request.size_bytes}")
+    if request.size_bytes > MAX_OBJECT_BYTES:
+        raise FileTooLarge(f"File size {request.size_bytes} bytes exceeds the {MAX_OBJECT_BYTES} bytes that an object can have")
+    file = upload_states.new_file(ctx, caller, request)
+    file.part_size_bytes = part_size(request.size_bytes)
+    upload_states.insert(ctx, caller, file, forget)
+    try:
+        file.upload_id = ctx.store.create_multipart(file.key, file.content_type, disposition(file.file_name, file.content_type))
+    except StorageUnavailable:
+        upload_states.leave_uploading(file, "aborted", "The store could not begin the upload")
+        raise
+    with write():
+        saved = File.update(upload_id=file.upload_id).where(File.id == file.id, File.status == "UPLOADING").execute()
+        if saved:
+            remember(file.id)
+    if not saved:
+        # Nobody else knows this upload id, and the sweeper may not be allowed to list what it does not know.
+        ctx.store.abort_multipart(file.key, file.upload_id)
+        raise UploadNotFound("This upload was aborted while it began")
+    return MultipartSlot(file, _sign_parts(ctx, file, range(1, part_count(file) + 1)))
+
+
+def start_multipart_again(ctx: Context, caller: Caller, file_id: str) -> MultipartSlot:
+    """Answer `start_multipart` once more for the file it made then: the same upload, fresh URLs for all parts, a new deadline.
+
+    Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
+    """
+    with claimed(file_id):
+        file = upload_states.find(caller, file_id)
+        if file.status == "UPLOADED":
+            raise _all_arrived()
+        upload_states.put_off_deadline(ctx, file)
+    return MultipartSlot(file, _sign_parts(ctx, file, range(1, part_count(file) + 1)))
+
+
+def resume_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str, numbers: Sequence[int] | None) -> MultipartSlot:
+    """Say which parts have arrived, sign URLs for the rest (or for `numbers`), and put the upload's deadline off.
+
+    Raises UploadNotFound, UploadExpired, UploadNotVerified, InvalidParts (a number the file does not have), and Conflict when
+    nothing is left to send: then `complete_multipart` answers the file.
+    """
+    ctx.store.ensure_available()
+    file = _find_multipart(caller, file_id, upload_id)
+    if file.status == "UPLOADED":
+        raise _all_arrived()
+    if file.status != "UPLOADING":
+        raise upload_states.ended(file)
+    count = part_count(file)
+    if wrong := sorted({number for number in numbers or () if not 1 <= number <= count}):
+        raise InvalidParts(f"This upload has parts 1 to {count}; there is no part {wrong[0]}")
+    arrived = ctx.store.list_parts(file.key, upload_id)
+    if arrived is None:
+        raise _all_arrived()
+    with claimed(file_id):  # so that the sweeper, which may be looking at this very row, goes by the new deadline
+        upload_states.put_off_deadline(ctx, file)
+    there = {part.number for part in arrived}
+    wanted = sorted(set(numbers)) if numbers is not None else [n for n in range(1, count + 1) if n not in there]
+    return MultipartSlot(file, _sign_parts(ctx, file, wanted), arrived)
+
+
+def complete_multipart(
+    ctx: Context, caller: Caller, file_id: str, upload_id: str, parts: Sequence[tuple[int, str]] | None, metadata: Mapping[str, Any]
+) -> File:
+    """Have the store put the parts together, verify the object, and make it a file. Repeating it answers the same file.
+
+    `parts` (number, ETag) may be left out; then the store's own list counts.
+    Raises UploadNotFound, InvalidParts, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable.
+    """
+    _find_multipart(caller, file_id, upload_id)
+    with claimed(file_id):
+        file = _find_multipart(caller, file_id, upload_id)
+        if file.status == "UPLOADED":
+            return file
+        if file.status != "UPLOADING":
+            raise upload_states.ended(file)
+        merged_metadata(file.metadata, metadata)
+        listed = _parts_to_join(ctx, file, upload_id, parts)
+        if listed is not None:
+            ctx.store.complete_multipart(file.key, upload_id, listed)
+        # When the store knows no such upload, it may have put the parts together before a crash took the answer.
+        stored = upload_states.look_at(ctx, file.key)
+        upload_states.require_as_declared(ctx, file, stored)
+        assert stored is not None
+        return upload_states.finish(file, stored.etag, metadata, sweep_at=None)
+
+
+def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) -> None:
+    """End a multipart upload: its parts are gone and its quota is free. Repeating it is fine.
+
+    Raises UploadNotFound, Conflict, StorageUnavailable.
+    """
+    _find_multipart(caller, file_id, upload_id)
+    upload_states.abort(ctx, file_id)
+
+
+def part_size(size_bytes: int) -> int:
+    """Return the bytes of every part but the last: 5 MiB while that gives at most 1,000 parts, then the smallest whole MiB that does."""
+    smallest_whole_mib = -(-size_bytes // (COMFORTABLE_PARTS * MIB)) * MIB
+    return max(SMALLEST_PART_BYTES, smallest_whole_mib)
+
+
+def part_count(file: File) -> int:
+    """Return how many parts a multipart upload has."""
+    assert file.part_size_bytes is not None
+    return int(-(-file.size_bytes // file.part_size_bytes))
+
+
+def _find_multipart(caller: Caller, file_id: str, upload_id: str) -> File:
+    file = upload_states.find(caller, file_id)
+    if file.upload_id != upload_id:
+        raise UploadNotFound(f"There is no multipart upload {file_id!r} with that uploadId")
+    return file
+
+
+def _all_arrived() -> Conflict:
+    return Conflict("Nothing is left to send for this upload", "POST /api/v1/upload/multipart/complete answers the file")
+
+
+def _sign_parts(ctx: Context, file: File, numbers: Sequence[int]) -> list[PartUrl]:
+    assert file.part_size_bytes is not None
+    assert file.upload_id is not None
+    now, seconds, count = clock.now_ms(), ctx.config.storage.presign_expires_seconds, part_count(file)
+    sizes = {count: file.size_bytes - (count - 1) * file.part_size_bytes}
+    return [
+        PartUrl(n, ctx.store.presign_part(file.key, file.upload_id, n, sizes.get(n, file.part_size_bytes), now, seconds)) for n in numbers
+    ]
+
+
+def _parts_to_join(ctx: Context, file: File, upload_id: str, given: Sequence[tuple[int, str]] | None) -> list[tuple[int, str]] | None:
+    """Return all parts (number, ETag) of a complete upload; None when the store knows no such upload. Raises InvalidParts."""
+    wanted = range(1, part_count(file) + 1)
+    if given is not None:
+        numbers = [number for number, _ in given]
+        if sorted(numbers) != list(wanted):
+            raise InvalidParts(_parts_message(numbers, wanted))
+    try:
+        arrived = ctx.store.list_parts(file.key, upload_id)
+    except AccessDenied:
+        if given is None:
+            raise
+        return sorted(given)  # without ListMultipartUploadParts, the store itself has to check the ETags
+    if arrived is None:
+        return None
+    if [part.number for part in arrived] != list(wanted):
+        raise InvalidParts(_parts_message([part.number for part in arrived], wanted))
+    etags = {part.number: part.etag for part in arrived}
+    for number, etag in given or ():
+        if etag.strip('"') != etags[number]:
+            raise InvalidParts(f"Part {number} has another ETag in storage than the one given")
+    return sorted(etags.items())
+
+
+def _parts_message(numbers: Sequence[int], wanted: range) -> str:
+    if twice := [number for number, count in Counter(numbers).items() if count > 1]:
+        return f"Part {min(twice)} is listed twice"
+    if missing := set(wanted) - set(numbers):
+        return f"{len(missing)} of {len(wanted)} parts are missing, the first is part {min(missing)}"
+    return f"This upload has parts 1 to {len(wanted)}, no others"

@@ -1,0 +1,274 @@
+"""The row of an upload: how it begins, how it leaves UPLOADING, and what has to go from the store then (api.md section 6).
+
+Every change of state is a conditional update, with its quota and its event in the same transaction. The network is never called
+inside one. `uploads.py` and `multipart.py` decide when; the states are changed here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from uploadkit import audit, clock, events, file_routes, quotas, tiers
+from uploadkit.access import Caller
+from uploadkit.claims import claimed
+from uploadkit.content import merged_metadata, safe_name, same_type
+from uploadkit.context import Context
+from uploadkit.db import execute, new_id, write
+from uploadkit.errors import (
+    Conflict,
+    StorageUnavailable,
+    UploadExpired,
+    UploadKitError,
+    UploadNotFound,
+    UploadNotVerified,
+)
+from uploadkit.idempotency import Remember
+from uploadkit.models import NUMBER_BITS, File
+from uploadkit.storage.s3 import AccessDenied, StoredObject
+
+MIB = 1024**2
+SLOWEST_BYTES_PER_SECOND = 256 * 1024
+_EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "not_verified": "upload.failed"}
+
+
+@dataclass(frozen=True)
+class UploadRequest:
+    """What a client wants to upload. `size_bytes` and `content_type` are promises that the store holds it to."""
+
+    file_name: str
+    size_bytes: int
+    content_type: str
+    route_slug: str
+    metadata: Mapping[str, Any]
+
+
+def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
+    """The row to be, checked against the file route and the tier; nothing is written yet."""
+    ctx.store.ensure_available()
+    route = file_routes.find_file_route(caller.project_id, request.route_slug)
+    limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
+    file_routes.check_upload(route, limits, request.size_bytes, request.content_type)
+    now, file_id = clock.now_ms(), new_id()
+    expires_at, deadline_at = _expiry(ctx, now, request.size_bytes)
+    sandbox = "test/" if caller.environment == "test" else ""
+    return File(
+        id=file_id,
+        project=caller.project_id,
+        environment=caller.environment,
+        route_slug=route.slug,
+        api_key=caller.key_id,
+        key=f"{sandbox}{caller.project_id}/{route.slug}/{file_id}/{safe_name(request.file_name)}",
+        file_name=request.file_name,
+        size_bytes=request.size_bytes,
+        content_type=request.content_type,
+        visibility=route.visibility,
+        metadata=merged_metadata({}, request.metadata),
+        status="UPLOADING",
+        expires_at=expires_at,
+        deadline_at=deadline_at,
+        sweep_at=deadline_at,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None:
+    """Reserve quota and insert the row; `remember` gets its id in the same transaction. Raises TierLimitExceeded."""
+    limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
+    with write():
+        file.reserved_bytes = quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
+        file.number = _next_number(file.created_at)
+        file.save(force_insert=True)
+        remember(file.id)
+        events.record(file, "upload.requested", "UPLOADING")
+
+
+def _next_number(created_at: int) -> int:
+    """Return the place in all lists of a file made at `created_at`: after every other one of that millisecond."""
+    first = created_at << NUMBER_BITS
+    (newest,) = execute("SELECT max(number) FROM file WHERE number < ?", ((created_at + 1) << NUMBER_BITS,)).fetchone()
+    return first if newest is None else max(first, int(newest) + 1)
+
+
+def find(caller: Caller, file_id: str) -> File:
+    """Return the upload with this id, as far as the caller may know of it. Raises UploadNotFound."""
+    file: File | None = File.get_or_none(
+        File.id == file_id, File.project == caller.project_id, File.environment == caller.environment, File.status != "DELETED"
+    )
+    if file is None:
+        raise UploadNotFound(f"There is no upload {file_id!r}")
+    return file
+
+
+def put_off_deadline(ctx: Context, file: File) -> int:
+    """Give an upload under way the time that URLs signed now are good for; return now. Raises what `ended` says of one that has ended."""
+    now = clock.now_ms()
+    file.expires_at, file.deadline_at = _expiry(ctx, now, file.size_bytes)
+    with write():
+        extended = (
+            File.update(expires_at=file.expires_at, deadline_at=file.deadline_at, sweep_at=file.deadline_at, updated_at=now)
+            .where(File.id == file.id, File.status == "UPLOADING")
+            .execute()
+        )
+    if not extended:
+        raise ended(File.get_by_id(file.id))
+    return now
+
+
+def _expiry(ctx: Context, now: int, size_bytes: int) -> tuple[int, int]:
+    """Return when URLs signed at `now` expire, and the deadline after which a slow PUT begun in time must have ended."""
+    expires_at = now + ctx.config.storage.presign_expires_seconds * 1000
+    slow_ms = size_bytes * 1000 // SLOWEST_BYTES_PER_SECOND
+    return expires_at, expires_at + max(ctx.config.housekeeping.abandoned_upload_seconds * 1000, slow_ms)
+
+
+def ended(file: File) -> UploadKitError:
+    """What to tell somebody who wants to go on with an upload that is FAILED or DELETED."""
+    if file.failure == "not_verified" and file.status == "FAILED":
+        return UploadNotVerified(file.failure_message or "", "Start again with POST /api/v1/upload/request")
+    if file.failure == "expired" and file.status == "FAILED":
+        return UploadExpired("This upload was not completed before its deadline")
+    return UploadNotFound("This upload was aborted or its file deleted")
+
+
+def look_at(ctx: Context, key: str) -> StoredObject | None:
+    """Return what is in storage.
+
+    Raises UploadNotVerified where we may not look, and leaves the upload as it is: permissions can be mended.
+    """
+    try:
+        return ctx.store.look_at(key)
+    except AccessDenied:
+        raise UploadNotVerified(
+            "The store answers 403 for the object: it is not there, or the appliance may not read it",
+            "PUT the bytes first, then complete again; if that was done, give the appliance's credentials s3:GetObject",
+        ) from None
+
+
+def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -> None:
+    """Hold what the store has against what was declared; a difference ends the upload. Raises UploadNotVerified."""
+    if stored is None:
+        sent = "its parts are gone" if file.is_multipart else "the PUT to uploadUrl did not happen or did not succeed"
+        message = f"The object is not in storage: {sent}"
+    elif stored.size_bytes != file.size_bytes:
+        message = f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared"
+    elif not same_type(stored.content_type, file.content_type):
+        message = f"The object in storage has the type {stored.content_type!r}, {file.content_type!r} was declared"
+    else:
+        return
+    leave_uploading(file, "not_verified", message)
+    with suppress(StorageUnavailable):  # the sweeper comes back to it
+        tidy(ctx, File.get_by_id(file.id))
+    raise UploadNotVerified(message, "Start again with POST /api/v1/upload/request")
+
+
+def finish(file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int | None) -> File:
+    """UPLOADING → UPLOADED, with all that goes with it, in one transaction."""
+    now = clock.now_ms()
+    with write():
+        present = File.get_by_id(file.id)
+        merged = merged_metadata(present.metadata, metadata)
+        done = (
+            File.update(
+                status="UPLOADED",
+                etag=etag,
+                metadata=merged,
+                uploaded_at=now,
+                updated_at=now,
+                reserved_bytes=0,
+                sweep_at=sweep_at,
+                sweep_attempts=0,
+            )
+            .where(File.id == file.id, File.status == "UPLOADING")
+            .execute()
+        )
+        if done:
+            quotas.settle(present, now)
+            present.metadata = merged
+            events.record(present, "upload.completed", "UPLOADED")
+    if not done:
+        raise ended(File.get_by_id(file.id))
+    completed: File = File.get_by_id(file.id)
+    return completed
+
+
+def leave_uploading(file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
+    """UPLOADING → FAILED; the sweeper takes it from there."""
+    now = clock.now_ms()
+    with write():
+        failed = (
+            File.update(status="FAILED", failure=failure, failure_message=message, updated_at=now, sweep_at=now)
+            .where(File.id == file.id, File.status == "UPLOADING")
+            .execute()
+        )
+        if failed:
+            quotas.release_upload(file)
+            events.record(file, _EVENT_OF_FAILURE[failure], "FAILED", message)
+            if deleted_by is not None:
+                audit.record(deleted_by, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADING"})
+
+
+def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> None:
+    """End an upload that is not complete; `deleted_by` is the id of the API key that deleted its file, for the audit trail.
+
+    Raises Conflict when it is, StorageUnavailable when the store can't be cleared yet (a job goes on).
+    """
+    with claimed(file_id):
+        file = File.get_by_id(file_id)
+        if file.status == "UPLOADED":
+            raise Conflict("This upload is complete; aborting changes nothing", "DELETE /api/v1/files/{key} deletes the file")
+        if file.status == "UPLOADING":
+            leave_uploading(file, "aborted", "The upload was aborted", deleted_by)
+        tidy(ctx, File.get_by_id(file_id))
+
+
+def expire(ctx: Context, file: File) -> None:
+    """End an upload whose deadline has passed, unless parts of it still arrive. Raises StorageUnavailable."""
+    with claimed(file.id, wait_seconds=0):
+        if File.get_by_id(file.id).deadline_at > clock.now_ms():
+            return  # put off since the sweeper read the row
+        if file.upload_id and (newest := _last_arrival(ctx, file.key, file.upload_id)):
+            again_at = newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000
+            if again_at > clock.now_ms():
+                with write():
+                    File.update(deadline_at=again_at, sweep_at=again_at).where(File.id == file.id, File.status == "UPLOADING").execute()
+                return
+        leave_uploading(file, "expired", "The upload was not completed before its deadline")
+        tidy(ctx, File.get_by_id(file.id))
+
+
+def _last_arrival(ctx: Context, key: str, upload_id: str) -> int:
+    try:
+        parts = ctx.store.list_parts(key, upload_id)
+    except AccessDenied:
+        return 0
+    return max((part.arrived_at for part in parts or ()), default=0)
+
+
+def tidy(ctx: Context, file: File) -> None:
+    """Remove from the store whatever a row that is no longer UPLOADING should not have there, then note what is left to do.
+
+    Safe to repeat at any point. Until the deadline a still valid URL may store bytes again, so a single upload is looked at once more
+    then, and a failed one keeps its reservation until then. Raises StorageUnavailable.
+    """
+    # Asked before the first deletion: what a PUT brings between that and the deadline must still be found.
+    over = clock.now_ms() >= file.deadline_at
+    if file.status != "UPLOADED":
+        ctx.store.delete(file.key)
+    if not file.is_multipart:
+        ctx.store.delete(file.pending_key)
+    elif file.upload_id:
+        ctx.store.abort_multipart(file.key, file.upload_id)
+    else:
+        with suppress(AccessDenied):
+            ctx.store.abort_all_multiparts(file.key)
+    with write():
+        present = File.get_by_id(file.id)
+        if present.status != "UPLOADED" and (over or file.is_multipart):
+            quotas.release_bytes(present)
+        File.update(sweep_at=None if over else file.deadline_at, sweep_attempts=0).where(
+            File.id == file.id, File.status == file.status
+        ).execute()
