@@ -48,7 +48,7 @@ ENDPOINTS: dict[str, tuple[Call, int, tuple[int, str] | None]] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def revoked_key(appliance: Appliance) -> str:
     key = appliance.new_key()
     assert appliance.call("GET", "/files", key=key).status == 200
@@ -58,11 +58,12 @@ def revoked_key(appliance: Appliance) -> str:
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
-def test_each_endpoint_as_everybody(appliance: Appliance, outsider_key: str, test_key: str, name: str) -> None:
+def test_each_endpoint_as_everybody(appliance: Appliance, outsider_key: str, test_key: str, revoked_key: str, name: str) -> None:
+    """An account key of another project is a stranger to files, too: it acts on its own project."""
     call, owners_status, others = ENDPOINTS[name]
     owned = Owned(appliance)
     method, path, body = call(owned)
-    for key in (outsider_key, test_key):
+    for key in (outsider_key, appliance.new_key("--project", "other", "--access", "account"), test_key):
         answer = appliance.call(method, path, body, key=key)
         if others:
             assert (answer.status, answer.code) == others
@@ -71,7 +72,12 @@ def test_each_endpoint_as_everybody(appliance: Appliance, outsider_key: str, tes
         else:
             assert answer.status == owners_status
             assert owned.file["id"].encode() not in answer.body
-    for key, why in (("", "needs an API key"), ("uk_live_" + "x" * 32, "unknown or revoked"), ("nonsense", "malformed")):
+    for key, why in (
+        ("", "needs an API key"),
+        (revoked_key, "unknown or revoked"),
+        ("uk_live_" + "x" * 32, "unknown or revoked"),
+        ("nonsense", "malformed"),
+    ):
         answer = appliance.call(method, path, body, key=key)
         assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
         assert why in answer.json["error"]["message"]
