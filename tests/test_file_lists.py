@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import random
-import shutil
-import sqlite3
 import string
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,32 +181,6 @@ def test_the_index_follows_the_rows(desk: Desk, caller: Caller) -> None:
     database.execute_sql("VACUUM")
     db.execute("INSERT INTO file_search (file_search, rank) VALUES ('integrity-check', 1)")
     assert listed(caller, FileFilter(search="photo")) == [kept.id]
-
-
-def test_an_upgrade_numbers_the_files_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, older = tmp_path / "uploadkit.db", tmp_path / "older"
-    older.mkdir()
-    for number, script in db.migrations():
-        if number < 4:
-            shutil.copy(script, older)
-    with monkeypatch.context() as patched:
-        patched.setattr(db, "MIGRATIONS_DIR", older)
-        db.migrate(path)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("INSERT INTO project (id, name, slug, tier, created_at, updated_at) VALUES ('p', 'P', 'p', 'pro', 1, 1)")
-        for file_id, created_at in (("b", 7), ("a", 7), ("c", 6)):
-            connection.execute(
-                "INSERT INTO file (id, project_id, environment, route_slug, key, file_name, size_bytes, content_type, visibility, status,"
-                " expires_at, deadline_at, created_at, updated_at) VALUES (?, 'p', 'live', 'r', ?, 'photo.jpg', 1, 'a/b', 'public',"
-                " 'UPLOADED', 1, 1, ?, 1)",
-                (file_id, file_id, created_at),
-            )
-    db.migrate(path)
-    with closing(sqlite3.connect(path)) as connection:
-        numbers = connection.execute("SELECT id, number FROM file ORDER BY number").fetchall()
-        assert numbers == [("c", 6 << 20), ("a", 7 << 20), ("b", (7 << 20) + 1)]
-        assert len(connection.execute("SELECT rowid FROM file_search WHERE file_search MATCH 'photo'").fetchall()) == 3
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 # Plans: what keeps a page cheap on a million rows.

@@ -1,4 +1,4 @@
--- Times are milliseconds since the epoch (UTC); sizes are bytes; columns named *_json hold JSON text.
+-- Times are milliseconds since the epoch (UTC); sizes are bytes; metadata, overrides and lists are JSON text.
 
 CREATE TABLE project (
   id TEXT NOT NULL PRIMARY KEY,
@@ -49,8 +49,11 @@ CREATE TABLE file_route (
   UNIQUE (project_id, slug)
 ) STRICT;
 
+-- Files get a number: created_at * 2^20 plus a counter within that millisecond. It is the rowid, the order of every list, the cursor,
+-- and the row's name in the search index. A rowid without a column of its own might change under VACUUM.
 CREATE TABLE file (
-  id TEXT NOT NULL PRIMARY KEY,
+  number INTEGER NOT NULL PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
   project_id TEXT NOT NULL REFERENCES project (id),
   environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
   route_slug TEXT NOT NULL,
@@ -82,8 +85,14 @@ CREATE TABLE file (
   deleted_at INTEGER,
   CHECK (status <> 'FAILED' OR failure IS NOT NULL)
 ) STRICT;
-CREATE INDEX file_newest_first ON file (project_id, environment, created_at DESC, id DESC);
+
+-- Lists: the columns behind `number` let every filter be decided in the index, without a look at the row.
+CREATE INDEX file_newest_first ON file (project_id, environment, number DESC, status, route_slug, content_type) WHERE status <> 'DELETED';
+CREATE INDEX file_deleted ON file (project_id, environment, number DESC) WHERE status = 'DELETED';
 CREATE INDEX file_to_sweep ON file (sweep_at) WHERE sweep_at IS NOT NULL;
+CREATE INDEX file_in_sandbox ON file (number) WHERE environment = 'test';
+-- Removing a key has the files that refer to it looked up; without an index, each removal would read the whole table.
+CREATE INDEX file_by_api_key ON file (api_key_id);
 
 CREATE TABLE usage (
   project_id TEXT NOT NULL REFERENCES project (id),
@@ -92,6 +101,10 @@ CREATE TABLE usage (
   uploads INTEGER NOT NULL DEFAULT 0,
   bytes_uploaded INTEGER NOT NULL DEFAULT 0,
   bytes_deleted INTEGER NOT NULL DEFAULT 0,
+  -- What the rows of files that are gone for good had counted, so that `usage verify` can recompute a month after they went.
+  purged_uploads INTEGER NOT NULL DEFAULT 0,
+  purged_bytes_uploaded INTEGER NOT NULL DEFAULT 0,
+  purged_bytes_deleted INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (project_id, environment, period)
 ) STRICT, WITHOUT ROWID;
 
@@ -113,6 +126,7 @@ CREATE TABLE webhook_delivery (
   created_at INTEGER NOT NULL,
   delivered_at INTEGER
 ) STRICT;
+CREATE INDEX webhook_delivery_by_file ON webhook_delivery (file_id) WHERE file_id IS NOT NULL;
 CREATE INDEX webhook_delivery_due ON webhook_delivery (next_attempt_at) WHERE status = 'pending';
 CREATE INDEX webhook_delivery_newest_first ON webhook_delivery (project_id, environment, created_at DESC, id DESC);
 
@@ -132,3 +146,69 @@ CREATE TABLE setting (
   name TEXT NOT NULL PRIMARY KEY,
   value TEXT NOT NULL
 ) STRICT;
+
+-- Search in file names. `scope` is one trigram, made of environment and project: it keeps a search from walking through the matches of
+-- other projects. Two projects may share one; the query asks for the project itself, too.
+CREATE VIEW file_searched AS SELECT number, substr(environment, 1, 1) || substr(project_id, -2) AS scope, file_name FROM file;
+CREATE VIRTUAL TABLE file_search USING fts5 (scope, file_name, content = 'file_searched', content_rowid = 'number', tokenize = 'trigram');
+INSERT INTO file_search (file_search) VALUES ('rebuild');
+CREATE TRIGGER file_search_insert AFTER INSERT ON file BEGIN
+  INSERT INTO file_search (rowid, scope, file_name)
+  VALUES (new.number, substr(new.environment, 1, 1) || substr(new.project_id, -2), new.file_name);
+END;
+CREATE TRIGGER file_search_delete AFTER DELETE ON file BEGIN
+  INSERT INTO file_search (file_search, rowid, scope, file_name)
+  VALUES ('delete', old.number, substr(old.environment, 1, 1) || substr(old.project_id, -2), old.file_name);
+END;
+CREATE TRIGGER file_search_update AFTER UPDATE OF number, project_id, environment, file_name ON file BEGIN
+  INSERT INTO file_search (file_search, rowid, scope, file_name)
+  VALUES ('delete', old.number, substr(old.environment, 1, 1) || substr(old.project_id, -2), old.file_name);
+  INSERT INTO file_search (rowid, scope, file_name)
+  VALUES (new.number, substr(new.environment, 1, 1) || substr(new.project_id, -2), new.file_name);
+END;
+
+-- One row per change of state of a file, written in the same transaction. No reference to the file row: the log outlives it.
+CREATE TABLE event (
+  sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  event TEXT NOT NULL,
+  project_id TEXT NOT NULL REFERENCES project (id),
+  environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+  file_id TEXT NOT NULL,
+  key TEXT NOT NULL,
+  file_name TEXT NOT NULL,
+  route_slug TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('UPLOADING', 'UPLOADED', 'FAILED', 'DELETED')),
+  detail TEXT,
+  metadata TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX event_newest_first ON event (project_id, environment, at DESC, id DESC, status);
+
+-- Who created, changed, revoked or deleted what. No foreign keys: the trail outlives what it speaks of.
+CREATE TABLE audit (
+  id TEXT NOT NULL PRIMARY KEY,
+  at INTEGER NOT NULL,
+  -- The id of an API key, or 'cli' for whoever may run commands on the appliance's machine.
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  subject_kind TEXT NOT NULL,
+  subject_id TEXT NOT NULL,
+  project_id TEXT NOT NULL,
+  details TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+
+CREATE INDEX project_newest_first ON project (created_at DESC, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX file_route_newest_first ON file_route (project_id, created_at DESC, id DESC);
+
+-- What a POST with an Idempotency-Key made, written in the transaction that made it. `endpoint` is method and path.
+CREATE TABLE idempotency (
+  api_key_id TEXT NOT NULL REFERENCES api_key (id) ON DELETE CASCADE,
+  endpoint TEXT NOT NULL,
+  idempotency_key TEXT NOT NULL,
+  body_hash TEXT NOT NULL,
+  resource_id TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (api_key_id, endpoint, idempotency_key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_oldest_first ON idempotency (created_at);
