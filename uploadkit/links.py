@@ -16,7 +16,7 @@ from uploadkit.content import disposition
 from uploadkit.context import Context
 from uploadkit.db import execute, write
 from uploadkit.errors import Conflict, NotFound
-from uploadkit.models import File
+from uploadkit.models import File, Project
 from uploadkit.storage.s3 import object_url
 
 LONGEST_LINK_SECONDS = 7 * 86400
@@ -69,7 +69,9 @@ def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Clai
     seconds = ctx.config.storage.presign_expires_seconds
     if claim is not None:
         seconds = min(seconds, max(_seconds_left(key, claim), _SHORTEST_READ_SECONDS))
-    file: File | None = File.get_or_none(File.key == key, File.status == "UPLOADED")
+    # A deleted project's files are not served, even before the background job has come to them.
+    present = File.select().join(Project).where(File.key == key, File.status == "UPLOADED", Project.deleted_at.is_null())
+    file: File | None = present.first()
     if file is None or (claim is None and file.visibility != "public"):
         raise _nothing()
     shown_as = disposition(file.file_name, file.content_type, download=claim is not None and claim.download)

@@ -132,6 +132,13 @@ def test_failures_are_not_remembered(house: House, monkeypatch: pytest.MonkeyPat
     assert File.select().where(File.status == "FAILED").count() == 1
 
 
+def test_a_body_that_is_too_deep_is_refused_with_and_without_a_key(house: House) -> None:
+    junk: list[object] = []
+    for _ in range(300):
+        junk = [junk]
+    assert ask(house, body=NEW_FILE | {"junk": junk}).status_code == 400
+
+
 def _unavailable(*_: object) -> None:
     raise StorageUnavailable("the store is away")
 

@@ -13,6 +13,7 @@ from flask import Flask, Request, Response, current_app, g, render_template, req
 from peewee import OperationalError
 from werkzeug.exceptions import HTTPException
 
+from uploadkit.content import nested_at_most
 from uploadkit.context import Context
 from uploadkit.errors import (
     HeadersTooLarge,
@@ -45,6 +46,8 @@ PREFLIGHT_HEADERS = {
 PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # What SQLite says while another process holds it, or the disk lets it down: no mistake of ours, and it passes.
 _DATABASE_AWAY = ("is locked", "is full", "disk I/O error", "readonly database")
+# Far more than any field of ours needs; orjson reads deeper than it writes.
+MOST_LEVELS = 50
 _BY_STATUS: dict[int, type[UploadKitError]] = {
     404: NotFound,
     405: MethodNotAllowed,
@@ -67,6 +70,9 @@ class JsonRequest(Request):
             raise ValidationFailed(f"The body is not valid JSON: {error}", details={"body": ["is not valid JSON"]}) from None
         if not isinstance(body, dict):
             raise ValidationFailed("The body must be a JSON object", details={"body": ["must be an object"]})
+        if not nested_at_most(body, MOST_LEVELS):
+            words = f"must not be nested deeper than {MOST_LEVELS} levels"
+            raise ValidationFailed(f"The body {words}", details={"body": [words]})
         return body
 
 

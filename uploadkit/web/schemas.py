@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from uploadkit.content import nested_at_most
 from uploadkit.errors import ValidationFailed
 from uploadkit.files import FileFilter
 from uploadkit.links import LONGEST_LINK_SECONDS
@@ -34,11 +35,8 @@ def _media_type(value: str) -> str:
 
 
 def _shallow(value: dict[str, Any]) -> dict[str, Any]:
-    level: list[Any] = [value]
-    for _ in range(MAX_METADATA_DEPTH):
-        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item) if isinstance(child, dict | list)]
-        if not level:
-            return value
+    if nested_at_most(value, MAX_METADATA_DEPTH):
+        return value
     raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
 
 
@@ -233,6 +231,8 @@ def _message(finding: Mapping[str, Any]) -> str:
             return f"must be at most {context['le']}"
         case "literal_error":
             return f"must be {context['expected']}"
+        case "string_pattern_mismatch":
+            return "is not of the form that this field has; the API documentation shows it"
         case "value_error":
             return str(finding["msg"]).removeprefix("Value error, ")
         case kind:
