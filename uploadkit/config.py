@@ -38,7 +38,7 @@ def parse_size(value: Any) -> Any:
     return int(match[1]) * _UNIT_BYTES[(match[2] or "").upper()]
 
 
-def _empty_is_unlimited(value: Any) -> Any:
+def _empty_is_unset(value: Any) -> Any:
     return None if value == "" else value
 
 
@@ -76,18 +76,12 @@ def _network(value: str) -> str:
     return str(ipaddress.ip_network(value))
 
 
-def _keep_unset_empty(value: Any) -> Any:
-    return None if value == "" else value
-
-
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(parse_size), BeforeValidator(_empty_is_unlimited)]
-Limit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_unlimited)]
-OptionalUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, BeforeValidator(_keep_unset_empty)]
-OptionalOrigin = Annotated[
-    Annotated[str, AfterValidator(_http_url), AfterValidator(_http_origin)] | None, BeforeValidator(_keep_unset_empty)
-]
-OptionalText = Annotated[str | None, BeforeValidator(_keep_unset_empty)]
+SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(parse_size), BeforeValidator(_empty_is_unset)]
+Limit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_unset)]
+OptionalUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, BeforeValidator(_empty_is_unset)]
+OptionalOrigin = Annotated[Annotated[str, AfterValidator(_http_url), AfterValidator(_http_origin)] | None, BeforeValidator(_empty_is_unset)]
+OptionalText = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 Cidr = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
 FilePath = Annotated[Path, BeforeValidator(_not_empty)]
@@ -159,7 +153,7 @@ class ByosConfig(Section):
     endpoint: OptionalOrigin = None
     region: OptionalText = None
     access_key_id: OptionalText = None
-    secret_access_key: Annotated[SecretStr | None, BeforeValidator(_keep_unset_empty)] = None
+    secret_access_key: Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)] = None
     bucket: OptionalText = None
     public_endpoint: OptionalOrigin = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
