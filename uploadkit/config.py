@@ -202,6 +202,7 @@ class HousekeepingConfig(Section):
     interval_seconds: Annotated[int, Field(ge=1)] = 60
     abandoned_upload_seconds: Annotated[int, Field(ge=1)] = 900
     test_file_ttl_seconds: Annotated[int, Field(ge=1)] = 86400
+    history_days: Limit = 90
 
 
 def _default_tiers() -> dict[str, TierConfig]:

@@ -1,4 +1,4 @@
-"""File names, types and metadata: what may stand in keys, headers and rows. Pure."""
+"""File names and metadata: what may stand in keys, headers and rows. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from uploadkit.errors import ValidationFailed
+from uploadkit.media_types import essence
 
 MAX_METADATA_BYTES = 8 * 1024
 MAX_SAFE_NAME_BYTES = 200
@@ -28,16 +29,6 @@ def safe_name(file_name: str) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")
     stem = stem[: MAX_SAFE_NAME_BYTES - len(extension) - 1] or "file"
     return f"{stem}.{extension}" if extension else stem
-
-
-def essence(content_type: str) -> str:
-    """Return a media type without its parameters, in lower case."""
-    return content_type.partition(";")[0].strip().lower()
-
-
-def same_type(one: str, other: str) -> bool:
-    """Say whether two Content-Type values are equal but for white space and case."""
-    return " ".join(one.split()).lower() == " ".join(other.split()).lower()
 
 
 def disposition(file_name: str, content_type: str, *, download: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from uploadkit.config import Config
@@ -11,11 +11,23 @@ from uploadkit.storage.s3 import ObjectStore
 
 
 @dataclass
+class JobReport:
+    """What one periodic job has done since the start: how often it ran, how many things it did, when it last ended and how."""
+
+    name: str
+    runs: int = 0
+    done: int = 0
+    ended_at: int | None = None
+    failed: bool = False
+
+
+@dataclass
 class Context:
     """The appliance as the services see it.
 
     The functions come from the scheduler: `wake_sweeper` and `wake_removals` make housekeeping look at once rather than at its next
-    turn, `scheduler_running` says whether it runs. `stopping` is set when long work should end between steps.
+    turn, `scheduler_running` says whether it runs, `job_reports` what its jobs have done. `stopping` is set when long work should end
+    between steps.
     """
 
     config: Config
@@ -23,4 +35,5 @@ class Context:
     wake_sweeper: Callable[[], None] = lambda: None
     wake_removals: Callable[[], None] = lambda: None
     scheduler_running: Callable[[], bool] = lambda: False
+    job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -14,7 +14,8 @@ from uploadkit.config import TierConfig
 from uploadkit.db import new_id, write
 from uploadkit.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound
 from uploadkit.idempotency import Remember, forget
-from uploadkit.models import FileRoute, Project
+from uploadkit.media_types import is_allowed
+from uploadkit.models import File, FileRoute, Project
 from uploadkit.paging import Page
 
 DEFAULT_SLUG = "default"
@@ -120,6 +121,16 @@ def find_file_route(project_id: str, slug: str) -> FileRoute:
     return route
 
 
+def verifies_content(file: File) -> bool:
+    """Say whether the first bytes of `file` are to be held against its type: unless its file route has that switched off right now."""
+    switched_off = FileRoute.select().where(
+        FileRoute.project == file.project_id,
+        FileRoute.slug == file.route_slug,
+        FileRoute.verify_content == False,  # noqa: E712
+    )
+    return not switched_off.exists()
+
+
 def check_upload(route: FileRoute, limits: TierConfig, size_bytes: int, content_type: str) -> None:
     """Hold an upload against its file route and the tier. Pure. Raises FileTooLarge, FileTypeNotAllowed."""
     if route.max_file_size_bytes is not None and size_bytes > route.max_file_size_bytes:
@@ -137,10 +148,3 @@ def check_upload(route: FileRoute, limits: TierConfig, size_bytes: int, content_
             f"Content type {content_type!r} is not allowed here",
             f"File route '{route.slug}' takes {', '.join(route.allowed_types)}; send another type or change its allowedTypes",
         )
-
-
-def is_allowed(content_type: str, allowed_types: list[str]) -> bool:
-    """Say whether the essence of `content_type` (no parameters, any case) matches one of `allowed_types`, such as `image/*`."""
-    essence = content_type.partition(";")[0].strip().lower()
-    main_type = essence.partition("/")[0]
-    return any(allowed.lower() in (essence, f"{main_type}/*", "*/*") for allowed in allowed_types)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import housekeeping, idempotency, removals
-from uploadkit.context import Context
+from uploadkit import clock, history, housekeeping, idempotency, removals
+from uploadkit.context import Context, JobReport
 
 log = logging.getLogger(__name__)
 
@@ -23,20 +23,24 @@ class Jobs:
             # The defaults silently drop a job that is a second late.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        table: list[tuple[str, Callable[[Context], object], int]] = [
+        table: list[tuple[str, Callable[[Context], int], int]] = [
             ("sweep", housekeeping.sweep_due, ctx.config.housekeeping.interval_seconds),
             ("removals", removals.remove_deleted_projects, ctx.config.housekeeping.interval_seconds),
             ("purge", housekeeping.purge_test_files, ctx.config.housekeeping.interval_seconds),
+            ("retention", housekeeping.retire_old_files, 3600),
+            ("history", history.forget, 3600),
             ("idempotency", idempotency.purge_expired, 3600),
         ]
-        for name, function, every_seconds in table:
+        self._reports = [JobReport(name) for name, _, _ in table]
+        for (name, function, every_seconds), report in zip(table, self._reports, strict=True):
             self._scheduler.add_job(
-                _logged(name, function, ctx), "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC)
+                _reported(report, function, ctx), "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC)
             )
         self._stopping = ctx.stopping
         ctx.wake_sweeper = lambda: self.run_now("sweep")
         ctx.wake_removals = lambda: self.run_now("removals")
         ctx.scheduler_running = lambda: bool(self._scheduler.running)
+        ctx.job_reports = lambda: self._reports
 
     def start(self) -> None:
         """Start running jobs; each runs once right away."""
@@ -54,11 +58,18 @@ class Jobs:
             self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
 
-def _logged(name: str, function: Callable[[Context], object], ctx: Context) -> Callable[[], None]:
+def _reported(report: JobReport, function: Callable[[Context], int], ctx: Context) -> Callable[[], None]:
     def run() -> None:
         try:
-            function(ctx)
+            done = function(ctx)
+            report.done += done
+            report.failed = False
+            if done:
+                log.info("job %s did its work", report.name, extra={"done": done, "done_since_start": report.done})
         except Exception:
-            log.exception("job %s failed; it runs again at its next turn", name)
+            report.failed = True
+            log.exception("job %s failed; it runs again at its next turn", report.name)
+        report.runs += 1
+        report.ended_at = clock.now_ms()
 
     return run

@@ -14,7 +14,7 @@ from typing import Any
 from uploadkit import audit, clock, events, file_routes, quotas, tiers
 from uploadkit.access import Caller
 from uploadkit.claims import claimed
-from uploadkit.content import merged_metadata, safe_name, same_type
+from uploadkit.content import merged_metadata, safe_name
 from uploadkit.context import Context
 from uploadkit.db import execute, new_id, write
 from uploadkit.errors import (
@@ -26,6 +26,7 @@ from uploadkit.errors import (
     UploadNotVerified,
 )
 from uploadkit.idempotency import Remember
+from uploadkit.media_types import contradiction, same_type
 from uploadkit.models import NUMBER_BITS, File
 from uploadkit.storage.s3 import AccessDenied, StoredObject
 
@@ -150,19 +151,31 @@ def look_at(ctx: Context, key: str) -> StoredObject | None:
 
 def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -> None:
     """Hold what the store has against what was declared; a difference ends the upload. Raises UploadNotVerified."""
-    if stored is None:
-        sent = "its parts are gone" if file.is_multipart else "the PUT to uploadUrl did not happen or did not succeed"
-        message = f"The object is not in storage: {sent}"
-    elif stored.size_bytes != file.size_bytes:
-        message = f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared"
-    elif not same_type(stored.content_type, file.content_type):
-        message = f"The object in storage has the type {stored.content_type!r}, {file.content_type!r} was declared"
-    else:
+    message = _difference(file, stored)
+    if message is None:
         return
     leave_uploading(file, "not_verified", message)
     with suppress(StorageUnavailable):  # the sweeper comes back to it
         tidy(ctx, File.get_by_id(file.id))
     raise UploadNotVerified(message, "Start again with POST /api/v1/upload/request")
+
+
+def _difference(file: File, stored: StoredObject | None) -> str | None:
+    """Say in one sentence in what the stored object is not what was declared; None when it is."""
+    if stored is None:
+        sent = "its parts are gone" if file.is_multipart else "the PUT to uploadUrl did not happen or did not succeed"
+        return f"The object is not in storage: {sent}"
+    if stored.size_bytes != file.size_bytes:
+        return f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared"
+    if not same_type(stored.content_type, file.content_type):
+        return f"The object in storage has the type {stored.content_type!r}, {file.content_type!r} was declared"
+    found = contradiction(file.content_type, stored.first_bytes)
+    if found is not None and file_routes.verifies_content(file):
+        return (
+            f"The file begins like {found}, {file.content_type!r} was declared; where that is meant, "
+            f"set verifyContent to false on file route '{file.route_slug}'"
+        )
+    return None
 
 
 def finish(file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int | None) -> File:

@@ -284,3 +284,47 @@ def test_the_other_kinds_complete_does_not_fit(appliance: Appliance) -> None:
     assert appliance.complete(upload.ids).code == "UPLOAD_NOT_FOUND"
     slot = appliance.request(5).json
     assert appliance.call("POST", "/upload/multipart/complete", {"fileId": slot["fileId"], "uploadId": "x"}).code == "UPLOAD_NOT_FOUND"
+
+
+def test_what_is_plainly_something_else_is_refused(appliance: Appliance) -> None:
+    for content_type, content, found in (
+        ("image/png", b"<!doctype html><script>alert(1)</script>", "text/html"),
+        ("application/pdf", b"MZ\x90\x00\x03\x00", "application/vnd.microsoft.portable-executable"),
+        ("video/mp4", b"%PDF-1.7 ...", "application/pdf"),
+        ("application/zip", b"just a few words", "text/plain"),
+    ):
+        slot = appliance.request(len(content), "x", content_type).json
+        assert appliance.put(slot, content, content_type).status == 200
+        for _ in range(2):
+            refused = appliance.complete(slot)
+            assert (refused.status, refused.code) == (422, "UPLOAD_NOT_VERIFIED")
+            message = refused.json["error"]["message"]
+            assert content_type in message
+            assert found in message
+            assert "verifyContent" in message
+        assert appliance.call("GET", f"/files/by-id/{slot['fileId']}").json["status"] == "FAILED"
+
+
+def test_a_multipart_that_is_plainly_something_else_is_refused(appliance: Appliance) -> None:
+    content = b"PK\x03\x04".ljust(11 * MIB, b"\x00")
+    body = {"fileName": "film.mp4", "fileSize": len(content), "contentType": "video/mp4", "routeSlug": "default"}
+    slot = appliance.call("POST", "/upload/multipart/init", body).json
+    for part in slot["parts"]:
+        start = (part["partNumber"] - 1) * slot["partSize"]
+        assert appliance.fetch("PUT", part["uploadUrl"], content[start : start + slot["partSize"]]).status == 200
+    refused = appliance.call("POST", "/upload/multipart/complete", {"fileId": slot["fileId"], "uploadId": slot["uploadId"]})
+    assert (refused.status, refused.code) == (422, "UPLOAD_NOT_VERIFIED")
+    assert "application/zip" in refused.json["error"]["message"]
+
+
+def test_a_file_route_can_leave_the_first_bytes_alone(appliance: Appliance) -> None:
+    project = appliance.call("GET", "/projects").json["items"][0]["id"]
+    rules = {"slug": "unlooked-at", "verifyContent": False}
+    route = appliance.call("POST", f"/projects/{project}/file-routes", rules).json
+    file = appliance.upload(b"<!doctype html>", "x.png", "image/png", routeSlug="unlooked-at")
+    assert file["status"] == "UPLOADED"
+    appliance.call("PATCH", f"/file-routes/{route['id']}", {"verifyContent": True})
+    slot = appliance.request(15, "x.png", "image/png", routeSlug="unlooked-at").json
+    appliance.put(slot, b"<!doctype html>", "image/png")
+    assert appliance.complete(slot).code == "UPLOAD_NOT_VERIFIED"
+    appliance.call("DELETE", f"/file-routes/{route['id']}")

@@ -198,7 +198,7 @@ class ProjectChangesBody(Schema):
     name: Annotated[Name, Field(examples=["Holiday photos"])] = _absent(str)
     tier: Tier = _absent(str)
     limits: Annotated[LimitOverrides, Field(examples=[{"maxStorage": "1TB", "maxKeys": None}])] = _absent(LimitOverrides)
-    retention_days: Annotated[Days | None, Field(description="for deleting files of that age; kept, not acted upon yet")] = None
+    retention_days: Annotated[Days | None, Field(description="live files are deleted when they are this old; null: never")] = None
 
     def to_columns(self) -> dict[str, Any]:
         """Return the columns to change."""
@@ -232,7 +232,7 @@ class FileRouteBody(Schema):
     visibility: Literal["public", "private"] = "public"
     webhook_url: WebhookUrl | None = None
     webhook_events: Annotated[list[WebhookEvent], Field(max_length=3)] = Field(["onUploadComplete"])
-    verify_content: Annotated[bool, Field(description="hold the first bytes of a file against its type; kept, not acted upon yet")] = True
+    verify_content: Annotated[bool, Field(description="refuse a file whose first bytes are plainly of another type than the declared one")] = True
     anonymous_uploads: Annotated[
         bool, Field(description="let pages of allowedOrigins upload without a token; kept, not acted upon yet")
     ] = False

@@ -1,0 +1,153 @@
+"""Media types and what first bytes say about them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uploadkit.media_types import contradiction, is_allowed, recognised, same_type
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
+GIF = b"GIF89a\x01\x00\x01\x00"
+WEBP = b"RIFF\x24\x00\x00\x00WEBPVP8 "
+WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
+AVI = b"RIFF\x24\x00\x00\x00AVI LIST"
+TIFF = b"II*\x00\x08\x00\x00\x00"
+BMP = b"BM\x36\x00\x00\x00\x00\x00\x00\x00\x36\x00"
+ICO = b"\x00\x00\x01\x00\x01\x00"
+HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"
+AVIF = b"\x00\x00\x00\x20ftypavif\x00\x00\x00\x00"
+MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00"
+MOV = b"\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00"
+WEBM = b"\x1aE\xdf\xa3\x01\x00\x00\x00"
+OGG = b"OggS\x00\x02\x00\x00"
+FLAC = b"fLaC\x00\x00\x00\x22"
+MP3 = b"ID3\x04\x00\x00\x00\x00\x00\x00"
+PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
+ZIP = b"PK\x03\x04\x14\x00\x00\x00"
+GZIP = b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
+TAR = b"name".ljust(257, b"\x00") + b"ustar\x0000"
+ELF = b"\x7fELF\x02\x01\x01\x00"
+EXE = b"MZ\x90\x00\x03\x00\x00\x00"
+HTML = b"\n <!DOCTYPE html><title>x</title>"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg">'
+XML = b'<?xml version="1.0"?><a/>'
+SCRIPT = b"#!/bin/sh\nrm -rf /\n"
+TEXT = "schöne Grüße".encode()
+UNKNOWN = b"\x00\x01\x02\x03 nobody knows this"
+
+
+@pytest.mark.parametrize(
+    ("declared", "first_bytes"),
+    [
+        ("image/png", PNG),
+        ("image/jpeg", JPEG),
+        ("IMAGE/JPG; q=1", JPEG),
+        ("image/gif", GIF),
+        ("image/webp", WEBP),
+        ("image/tiff", TIFF),
+        ("image/x-adobe-dng", TIFF),
+        ("image/bmp", BMP),
+        ("image/x-icon", ICO),
+        ("image/heic", HEIC),
+        ("image/avif", AVIF),
+        ("image/svg+xml", SVG),
+        ("image/svg+xml", XML),
+        ("image/svg+xml", b"<!-- made by hand --><svg>"),
+        ("image/x-portable-pixmap", b"P3\n1 1\n255\n"),
+        ("video/mp4", MP4),
+        ("video/mp4", MOV),
+        ("video/quicktime", MOV),
+        ("video/quicktime", b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat"),
+        ("video/webm;codecs=vp8", WEBM),
+        ("audio/webm", WEBM),
+        ("video/mp2t", b"export const x = 1;  // browsers call .ts so"),
+        ("video/x-something", AVI),
+        ("audio/x-m4a", MP4),
+        ("audio/mpeg", MP3),
+        ("audio/mpeg", b"\xff\xfb\x90\x00\x00"),
+        ("audio/ogg", OGG),
+        ("audio/flac", FLAC),
+        ("audio/wav", WAV),
+        ("audio/x-mpegurl", b"#EXTM3U\n"),
+        ("application/pdf", PDF),
+        ("application/pdf", b"%!PS-Adobe-3.0 junk before it\n" + PDF),
+        ("application/zip", ZIP),
+        ("application/gzip", GZIP),
+        ("application/x-tar", TAR),
+        ("application/x-tar", GZIP),
+        ("application/octet-stream", ELF),
+        ("text/plain", PNG),
+        ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ZIP),
+        ("application/json", HTML),
+        ("image/png", UNKNOWN),
+        ("application/pdf", UNKNOWN),
+        ("image/png", b"abcdefgh" * 100),
+        ("image/png", b""),
+    ],
+)
+def test_what_may_well_be_true_passes(declared: str, first_bytes: bytes) -> None:
+    assert contradiction(declared, first_bytes) is None
+
+
+@pytest.mark.parametrize(
+    ("declared", "first_bytes", "found"),
+    [
+        ("image/png", JPEG, "image/jpeg"),
+        ("image/jpeg", PNG, "image/png"),
+        ("image/jpeg", HTML, "text/html"),
+        ("image/jpeg", SVG, "image/svg+xml"),
+        ("image/png", b"\xef\xbb\xbf<html>", "text/html"),
+        ("image/gif", b"<?php echo 1;", "application/x-php"),
+        ("image/png", SCRIPT, "text/x-shellscript"),
+        ("image/webp", WAV, "audio/wav"),
+        ("image/png", TEXT, "text/plain"),
+        ("image/png", ZIP, "application/zip"),
+        ("image/x-unheard-of", PDF, "application/pdf"),
+        ("image/x-unheard-of", HTML, "text/html"),
+        ("image/svg+xml", PNG, "image/png"),
+        ("image/heic", JPEG, "image/jpeg"),
+        ("video/mp4", WEBM, "video/webm"),
+        ("video/mp4", ELF, "application/x-executable"),
+        ("video/x-unheard-of", EXE, "application/vnd.microsoft.portable-executable"),
+        ("audio/mpeg", OGG, "application/ogg"),
+        ("audio/mpeg", TEXT, "text/plain"),
+        ("application/pdf", EXE, "application/vnd.microsoft.portable-executable"),
+        ("application/pdf", HTML, "text/html"),
+        ("application/pdf", ZIP, "application/zip"),
+        ("application/zip", GZIP, "application/gzip"),
+        ("application/gzip", TEXT, "text/plain"),
+        ("application/x-7z-compressed", ZIP, "application/zip"),
+        ("application/zip", PDF, "application/pdf"),
+    ],
+)
+def test_what_is_plainly_something_else_is_named(declared: str, first_bytes: bytes, found: str) -> None:
+    assert contradiction(declared, first_bytes) == found
+
+
+@given(
+    st.binary(max_size=600), st.sampled_from(["image/png", "video/mp4", "application/pdf", "application/zip", "image/svg+xml", "audio/x"])
+)
+def test_no_bytes_are_too_strange(first_bytes: bytes, declared: str) -> None:
+    found = contradiction(declared, first_bytes)
+    assert found is None or found == recognised(first_bytes)
+
+
+@given(st.text(min_size=1, max_size=300), st.integers(0, 3))
+def test_text_that_is_cut_within_a_character_is_still_text(text: str, cut: int) -> None:
+    encoded = ("zwei wörter " + text.translate(dict.fromkeys(range(32))) + "€").encode("utf-8", "replace")
+    assert (recognised(encoded[: len(encoded) - cut]) or "").startswith("text/")
+
+
+def test_types_are_compared_without_white_space_and_case() -> None:
+    assert same_type("Text/Plain;  charset=utf-8", "text/plain; charset=UTF-8")
+    assert not same_type("text/plain", "text/html")
+
+
+def test_allowed_types_match_the_essence() -> None:
+    assert is_allowed("Image/PNG; x=1", ["image/*"])
+    assert is_allowed("application/pdf", ["image/*", "Application/PDF"])
+    assert is_allowed("anything/else", ["*/*"])
+    assert not is_allowed("image/png", ["image/jpeg", "video/*"])

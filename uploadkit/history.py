@@ -1,0 +1,85 @@
+"""What is forgotten, and when: events, finished webhook deliveries with their attempts, and the rows of deleted and failed files go
+`housekeeping.history_days` after the fact (storage.md section 5). The audit trail and the monthly usage stay.
+
+A batch at a time, each in a transaction of its own: an interruption costs nothing, and nobody waits long for the write lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from uploadkit import clock, quotas
+from uploadkit.context import Context
+from uploadkit.db import execute, write
+from uploadkit.models import NUMBER_BITS, File, WebhookDelivery
+
+_BATCH = 200
+_DAY_MS = 86_400_000
+# Events lie in the order of their sequence, so the oldest stand together at its beginning.
+_FORGET_EVENTS = """
+DELETE FROM event WHERE sequence IN (SELECT sequence FROM event ORDER BY sequence LIMIT :batch) AND at < :before
+"""
+_FORGET_DELIVERIES = """
+DELETE FROM webhook_delivery WHERE id IN (
+  SELECT id FROM webhook_delivery WHERE project_id = :project AND environment = :environment AND created_at < :before
+   AND status IN ('delivered', 'dead') LIMIT :batch)
+"""
+# The conditions on status are written so that SQLite finds the partial indexes of `file`; a row with a sweep_at has still to be swept.
+_ENDED_FILES = (
+    "SELECT number FROM file WHERE project_id = ? AND environment = ? AND status = 'DELETED'"
+    " AND number > ? AND number < ? AND sweep_at IS NULL AND deleted_at < ? ORDER BY number LIMIT ?",
+    "SELECT number FROM file WHERE project_id = ? AND environment = ? AND status <> 'DELETED' AND status = 'FAILED'"
+    " AND number > ? AND number < ? AND sweep_at IS NULL AND updated_at < ? ORDER BY number LIMIT ?",
+)
+
+
+def forget(ctx: Context) -> int:
+    """Remove what is older than the configuration wants it kept; return how many rows went. Stops between steps when asked to."""
+    days = ctx.config.housekeeping.history_days
+    if days is None:
+        return 0
+    before = clock.now_ms() - days * _DAY_MS
+    gone = _delete(ctx, _FORGET_EVENTS, {"before": before})
+    for project_id, environment in _scopes():
+        gone += _delete(ctx, _FORGET_DELIVERIES, {"before": before, "project": project_id, "environment": environment})
+        gone += sum(_forget_files(ctx, sql, project_id, environment, before) for sql in _ENDED_FILES)
+    return gone
+
+
+def _scopes() -> Iterator[tuple[str, str]]:
+    for (project_id,) in execute("SELECT id FROM project WHERE deleted_at IS NULL").fetchall():
+        yield project_id, "live"
+        yield project_id, "test"
+
+
+def _delete(ctx: Context, sql: str, parameters: dict[str, str | int]) -> int:
+    gone, count = 0, _BATCH
+    while count == _BATCH and not ctx.stopping.is_set():
+        with write():
+            count = execute(sql, parameters | {"batch": _BATCH}).rowcount
+        gone += count
+    return gone
+
+
+def _forget_files(ctx: Context, sql: str, project_id: str, environment: str, before: int) -> int:
+    """Remove rows of files that ended before `before`: in one walk through them, oldest first."""
+    gone, seen, created_before = 0, -1, before << NUMBER_BITS
+    while not ctx.stopping.is_set():
+        numbers = [n for (n,) in execute(sql, (project_id, environment, seen, created_before, before, _BATCH)).fetchall()]
+        if not numbers:
+            break
+        gone += remove_rows(numbers)
+        seen = numbers[-1]
+    return gone
+
+
+def remove_rows(numbers: list[int]) -> int:
+    """Remove the rows of files that are DELETED or FAILED and swept, those of `numbers` that still are; return how many went."""
+    with write():
+        found = list(File.select().where(File.number << numbers, File.status << ["DELETED", "FAILED"], File.sweep_at.is_null()))
+        WebhookDelivery.update(file=None).where(WebhookDelivery.file << [file.id for file in found]).execute()
+        for file in found:
+            quotas.remember_purged(file)
+        swept = json.dumps([file.number for file in found])
+        return execute("DELETE FROM file WHERE number IN (SELECT value FROM json_each(?))", (swept,)).rowcount
