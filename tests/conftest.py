@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.appliance import Appliance, running
+from tests.stores import OtherStore, started_store
 from uploadkit import config, first_run, keys
 from uploadkit.application import create_app
 from uploadkit.config import BundledConfig
@@ -68,6 +69,13 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundledStore]:
     store.start()
     yield store
     store.stop()
+
+
+@pytest.fixture(scope="session")
+def other_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherStore]:
+    """A store of somebody else's, for appliances in BYOS mode: `running(home, **byos_settings(other_store.address))`."""
+    with started_store(tmp_path_factory.mktemp("other-store")) as store:
+        yield store
 
 
 @pytest.fixture
