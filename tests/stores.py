@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uploadkit.config import BundledConfig
+from uploadkit.storage.bucket_rules import set_cors
 from uploadkit.storage.bundled import BundledStore
 from uploadkit.storage.s3 import ObjectStore, StoreAddress
 
@@ -51,7 +52,7 @@ def started_store(home: Path, *, region: str = "eu-central-1", bucket: str = "so
             engine.endpoint, engine.public_endpoint, region, bucket, "path", engine.access_key_id, engine.secret_access_key
         )
         other = OtherStore(address)
-        other.bucket(bucket).set_cors(["*"])
+        set_cors(other.bucket(bucket), ["*"])
         yield other
     finally:
         engine.stop()

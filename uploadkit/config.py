@@ -158,6 +158,7 @@ class ByosConfig(Section):
     public_endpoint: OptionalOrigin = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     create_bucket: bool = False
+    cors_origins: tuple[str, ...] = ("*",)
 
 
 class StorageConfig(Section):

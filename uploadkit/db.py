@@ -26,6 +26,10 @@ _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _write_lock = threading.Lock()
 
 
+class DataDirInUse(ConfigError):
+    """Another process, most likely an appliance that serves, holds the data directory."""
+
+
 def new_id() -> str:
     """Return a time-sortable id: UUID version 7 (RFC 9562 section 5.7)."""
     return str(uuid_utils.uuid7())
@@ -59,7 +63,7 @@ def _flock(file: IO[str], data_dir: Path) -> None:
     except BlockingIOError:
         file.seek(0)
         holder = file.read().strip() or "unknown"
-        raise ConfigError(
+        raise DataDirInUse(
             f"data.dir: {data_dir} is in use by process {holder}; stop that one first, or set UPLOADKIT_DATA__DIR to another directory"
         ) from None
 

@@ -61,17 +61,23 @@ def forgeries(access_key_id: str, region: str) -> Iterator[Forgery]:
     yield Forgery("an unsigned-trailer archive with a wrong signature", {}, header | trailer | snowball, _CHUNKED_BODY)
 
 
-def accepted_forgery(endpoint: str, bucket: str, access_key_id: str, region: str, *, timeout_seconds: float = 10) -> str | None:
+def forgery_answers(url: str, access_key_id: str, region: str, *, timeout_seconds: float = 10) -> Iterator[tuple[str, int]]:
+    """Send every forged write to the object at `url`; yield each one's name and the HTTP status that it got.
+
+    Raises urllib3.exceptions.HTTPError when the store can't be reached.
+    """
+    with urllib3.PoolManager(retries=False, timeout=timeout_seconds) as pool:
+        for forgery in forgeries(access_key_id, region):
+            asked = url + (f"?{urlencode(forgery.query)}" if forgery.query else "")
+            answer = pool.request("PUT", asked, body=forgery.body, headers=forgery.headers, redirect=False)
+            yield forgery.name, answer.status
+
+
+def accepted_forgery(endpoint: str, bucket: str, access_key_id: str, region: str) -> str | None:
     """Send every forgery to `endpoint`; return the name of the first that was not refused, else None.
 
     Only 401 and 403 count as a refusal: 404 for a missing bucket already means that the caller was believed.
     The bucket need not exist. Raises urllib3.exceptions.HTTPError when the store can't be reached.
     """
-    key = f"pending/forged-{uuid.uuid4().hex}"
-    with urllib3.PoolManager(retries=False, timeout=timeout_seconds) as pool:
-        for forgery in forgeries(access_key_id, region):
-            url = f"{endpoint}/{bucket}/{key}" + (f"?{urlencode(forgery.query)}" if forgery.query else "")
-            answer = pool.request("PUT", url, body=forgery.body, headers=forgery.headers, redirect=False)
-            if answer.status not in (401, 403):
-                return forgery.name
-    return None
+    answers = forgery_answers(f"{endpoint}/{bucket}/pending/forged-{uuid.uuid4().hex}", access_key_id, region)
+    return next((name for name, status in answers if status not in (401, 403)), None)

@@ -1,0 +1,159 @@
+"""What a bucket is told once, not with every request: its CORS rule, and the lifecycle rule that clears away what nobody needs.
+
+Rules of other people stay. Nothing is written over that could not be read before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uploadkit.config import Config
+from uploadkit.storage.s3 import ObjectStore, StorageRefused
+
+NOT_IMPLEMENTED = {"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"}
+METHODS = ("PUT", "GET", "HEAD")
+_NO_RULE = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
+_DAY_SECONDS = 86400
+_LARGEST_OBJECT_BYTES = 5 * 1024**4
+_SLOWEST_BYTES_PER_SECOND = 256 * 1024
+
+Rule = Mapping[str, Any]
+
+
+def cors_rule(origins: Sequence[str]) -> Rule:
+    """Return the CORS rule that browsers on `origins` need. Headers by name: R2 does not take `*` for them."""
+    return {
+        "AllowedOrigins": list(origins),
+        "AllowedMethods": list(METHODS),
+        "AllowedHeaders": ["content-type"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 3600,
+    }
+
+
+def read_cors(store: ObjectStore) -> list[Rule]:
+    """Return the bucket's CORS rules, none where there are none. Raises StorageUnavailable, AccessDenied and StorageRefused."""
+    return _read(store, "get_bucket_cors", "CORSRules")
+
+
+def set_cors(store: ObjectStore, origins: Sequence[str], others: Sequence[Rule] = ()) -> bool:
+    """Make ours the first of the bucket's CORS rules, before `others`; False where the store has no CORS per bucket (MinIO: global)."""
+    rules = [cors_rule(origins), *(rule for rule in others if not _is_our_cors(rule))]
+    try:
+        store.ask("put_bucket_cors", CORSConfiguration={"CORSRules": rules})
+    except StorageRefused as error:
+        if error.store_code in NOT_IMPLEMENTED:
+            return False
+        raise
+    return True
+
+
+def allows_browsers(rules: Sequence[Rule], origins: Sequence[str]) -> bool:
+    """Say whether the first of `rules` that is about each of `origins` gives it all that uploads need."""
+    return all(_allows(next((rule for rule in rules if _is_about(rule, origin)), {}), origin) for origin in origins)
+
+
+def _is_about(rule: Rule, origin: str) -> bool:
+    return bool({origin, "*"} & set(rule.get("AllowedOrigins", ()))) and "PUT" in rule.get("AllowedMethods", ())
+
+
+def _allows(rule: Rule, origin: str) -> bool:
+    return (
+        _is_about(rule, origin)
+        and set(METHODS) <= set(rule["AllowedMethods"])
+        and bool({"content-type", "*"} & {header.lower() for header in rule.get("AllowedHeaders", ())})
+        and "etag" in {header.lower() for header in rule.get("ExposeHeaders", ())}
+    )
+
+
+def _is_our_cors(rule: Rule) -> bool:
+    """Ours, perhaps of a time when other origins were configured. R2 keeps no ID, so a rule is known by what it says."""
+    ours = cors_rule(())
+    return all(sorted(rule.get(name, ())) == sorted(ours[name]) for name in ("AllowedMethods", "AllowedHeaders", "ExposeHeaders"))
+
+
+@dataclass(frozen=True)
+class LifecycleDays:
+    """After how many days the bucket itself may clear away: pending objects, test files, unfinished multipart uploads."""
+
+    pending: int
+    test: int
+    multiparts: int
+
+    @classmethod
+    def needed(cls, config: Config) -> LifecycleDays:
+        """Return the shortest times that take nothing from the appliance which it still needs, and a day more."""
+        keeping = config.housekeeping
+        longest_put = max(keeping.abandoned_upload_seconds, 5 * 1024**3 // _SLOWEST_BYTES_PER_SECOND)
+        largest = max(tier.max_file_size or _LARGEST_OBJECT_BYTES for tier in config.tiers.values())
+        longest_multipart = max(keeping.abandoned_upload_seconds, largest // _SLOWEST_BYTES_PER_SECOND)
+        expires = config.storage.presign_expires_seconds
+        return cls(
+            pending=_days(expires + longest_put), test=_days(keeping.test_file_ttl_seconds), multiparts=_days(expires + longest_multipart)
+        )
+
+    def rules(self) -> list[Rule]:
+        """Return them as lifecycle rules."""
+        return [
+            {"ID": "uploadkit-pending", "Status": "Enabled", "Filter": {"Prefix": "pending/"}, "Expiration": {"Days": self.pending}},
+            {"ID": "uploadkit-test", "Status": "Enabled", "Filter": {"Prefix": "test/"}, "Expiration": {"Days": self.test}},
+            {
+                "ID": "uploadkit-multiparts",
+                "Status": "Enabled",
+                "Filter": {"Prefix": ""},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": self.multiparts},
+            },
+        ]
+
+
+def _days(seconds: int) -> int:
+    return -(-seconds // _DAY_SECONDS) + 1
+
+
+def read_lifecycle(store: ObjectStore) -> list[Rule]:
+    """Return the bucket's lifecycle rules, none where there are none. Raises StorageUnavailable, AccessDenied and StorageRefused."""
+    return _read(store, "get_bucket_lifecycle_configuration", "Rules")
+
+
+def set_lifecycle(store: ObjectStore, days: LifecycleDays, others: Sequence[Rule]) -> None:
+    """Write our lifecycle rules beside `others`, in the place of earlier ones of ours. Raises as `read_lifecycle` does."""
+    ours = days.rules()
+    names = {rule["ID"] for rule in ours}
+    kept = [rule for rule in others if rule.get("ID") not in names]
+    store.ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*kept, *ours]})
+
+
+def too_early(rules: Sequence[Rule], days: LifecycleDays) -> str | None:
+    """Name a rule that takes away what the appliance still needs: one for all objects, or with too few days; None when there is none."""
+    for rule in rules:
+        if rule.get("Status") != "Enabled":
+            continue
+        prefix = str(rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")))
+        narrowed = set(rule.get("Filter", {})) - {"Prefix"}
+        name = f"rule {rule.get('ID', '')!r} for {prefix + '*' if prefix else 'all objects'}"
+        expires = rule.get("Expiration", {}).get("Days")
+        if expires is not None and not narrowed:
+            least = {"pending/": days.pending, "test/": days.test}.get(prefix)
+            if not prefix or (least is not None and expires < least):
+                return f"{name} deletes after {expires} day(s)" + (f", {least} are needed" if least else "")
+        aborts = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+        if rule.get("ID") == "uploadkit-multiparts" and aborts is not None and aborts < days.multiparts:
+            return f"{name} ends multipart uploads after {aborts} day(s), {days.multiparts} are needed"
+    return None
+
+
+def has_ours(rules: Sequence[Rule], days: LifecycleDays) -> bool:
+    """Say whether all our lifecycle rules are among `rules`, whatever their days."""
+    present = {rule.get("ID") for rule in rules if rule.get("Status") == "Enabled"}
+    return {rule["ID"] for rule in days.rules()} <= present
+
+
+def _read(store: ObjectStore, operation: str, name: str) -> list[Rule]:
+    try:
+        return list(store.ask(operation)[name])
+    except StorageRefused as error:
+        if error.store_code in _NO_RULE:
+            return []
+        raise

@@ -1,0 +1,113 @@
+"""The object store of a configuration, opened: started with the appliance, or found by a command that runs beside it.
+
+A bundled store that serves is written down in `data/store/address` (0600, no secret in it) for as long as it does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from uploadkit.config import Config
+from uploadkit.db import DataDirInUse, lock_data_dir
+from uploadkit.errors import ConfigError, StorageUnavailable
+from uploadkit.storage import bucket_rules, child_processes
+from uploadkit.storage.bundled import BundledStore, load_or_make_credentials
+from uploadkit.storage.s3 import ObjectStore, StoreAddress, byos_address
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def serving_store(config: Config) -> Iterator[ObjectStore]:
+    """The store for an appliance that serves: a bundled one is started, and stopped at the end. The caller holds the data directory."""
+    if config.storage.mode == "byos":
+        yield _byos_store(config)
+        return
+    bundled = BundledStore(
+        config.storage.bundled,
+        config.data_dir,
+        listen_host=config.server.host,
+        public_host=urlsplit(config.server.base_url).hostname or "127.0.0.1",
+    )
+    written = _address_file(config)
+    written.unlink(missing_ok=True)  # of an appliance that was killed
+    bundled.start()
+    try:
+        store = _bundled_store(config, bundled.endpoint, bundled.public_endpoint, bundled.problem, bundled.outage)
+        store.create_bucket()
+        bucket_rules.set_cors(store, config.storage.bundled.cors_origins)
+        found = {"endpoint": bundled.endpoint, "publicEndpoint": bundled.public_endpoint}
+        child_processes.write_private(written, json.dumps(found) + "\n")
+        yield store
+    finally:
+        written.unlink(missing_ok=True)
+        bundled.stop()
+
+
+@contextmanager
+def reached_store(config: Config, tell: Callable[[str], None]) -> Iterator[ObjectStore]:
+    """The store for a command, whether the appliance runs or not.
+
+    While it runs, its bundled store is used; else that is started for as long as the command lasts, which `tell` says.
+    Raises ConfigError when the appliance is just starting or stopping, or the store can't be started.
+    """
+    if config.storage.mode == "byos":
+        yield ObjectStore(byos_address(config.storage.byos), may_create_bucket=config.storage.byos.create_bucket)
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock_data_dir(config.data_dir))
+        except DataDirInUse:
+            yield _running_store(config)
+            return
+        tell("The appliance does not run; its store is started for this.")
+        yield stack.enter_context(serving_store(config))
+
+
+def _byos_store(config: Config) -> ObjectStore:
+    store = ObjectStore(byos_address(config.storage.byos), may_create_bucket=config.storage.byos.create_bucket)
+    try:
+        store.probe()
+    except StorageUnavailable as error:
+        log.warning("the object store can't be used yet: %s; /readyz says when it can", error.message)
+    return store
+
+
+def _running_store(config: Config) -> ObjectStore:
+    """The bundled store of the appliance that holds the data directory. Raises ConfigError."""
+    try:
+        found = json.loads(_address_file(config).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"data.dir: {config.data_dir} is in use, but its store does not answer yet or any more; try again in some seconds"
+        ) from None
+    return _bundled_store(config, found["endpoint"], found["publicEndpoint"])
+
+
+def _bundled_store(
+    config: Config,
+    endpoint: str,
+    public_endpoint: str,
+    problem: Callable[[], str | None] = lambda: None,
+    outage: Callable[[], str | None] = lambda: None,
+) -> ObjectStore:
+    credentials = load_or_make_credentials(config.data_dir / "store-credentials.json")
+    address = StoreAddress(
+        endpoint=endpoint,
+        public_endpoint=public_endpoint,
+        region=BundledStore.region,
+        bucket=BundledStore.bucket,
+        addressing_style="path",
+        access_key_id=credentials.access_key_id,
+        secret_access_key=credentials.secret_access_key,
+    )
+    return ObjectStore(address, problem, outage)
+
+
+def _address_file(config: Config) -> Path:
+    return config.data_dir / "store" / "address"
