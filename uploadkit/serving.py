@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from uploadkit import first_run
+from uploadkit import diagnosis, first_run
 from uploadkit.application import create_app
 from uploadkit.config import Config
 from uploadkit.context import Context
@@ -41,6 +41,7 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
         with running_server(create_app(ctx, rate_limits), config.server, listener):
             jobs.start()
             announce(ctx, start)
+            diagnosis.warn_of_open_bucket(ctx)
             asked_to_stop.wait()
             log.info("stopping: requests in flight are finished first")
     log.info("stopped")

@@ -232,7 +232,9 @@ class FileRouteBody(Schema):
     visibility: Literal["public", "private"] = "public"
     webhook_url: WebhookUrl | None = None
     webhook_events: Annotated[list[WebhookEvent], Field(max_length=3)] = Field(["onUploadComplete"])
-    verify_content: Annotated[bool, Field(description="refuse a file whose first bytes are plainly of another type than the declared one")] = True
+    verify_content: Annotated[
+        bool, Field(description="refuse a file whose first bytes are plainly of another type than the declared one")
+    ] = True
     anonymous_uploads: Annotated[
         bool, Field(description="let pages of allowedOrigins upload without a token; kept, not acted upon yet")
     ] = False

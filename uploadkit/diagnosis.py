@@ -1,0 +1,53 @@
+"""The doctor, asked for this appliance: what its bucket is held against comes from the configuration and from the rows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Generator
+
+import urllib3
+
+from uploadkit.config import Config
+from uploadkit.context import Context
+from uploadkit.errors import StorageUnavailable
+from uploadkit.models import File, FileRoute, Project
+from uploadkit.storage import doctor
+from uploadkit.storage.doctor import Expectations, Finding
+from uploadkit.storage.s3 import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generator[Finding]:
+    """Check `store` against this appliance, whose database is open, or which has none yet; yield each finding as it comes.
+
+    With `fix`, the bucket's CORS and lifecycle rules are set where they are wrong. Who stops early closes the generator, which clears up.
+    """
+    yield from doctor.examine(store, _expectations(config), fix=fix)
+
+
+def warn_of_open_bucket(ctx: Context) -> None:
+    """Have a warning logged when strangers can read the bucket though there are private file routes. Returns at once."""
+    if ctx.config.storage.mode == "byos":
+        expected = _expectations(ctx.config)
+        if expected.has_private_routes:
+            threading.Thread(target=_look, args=(ctx.store, expected), name="open-bucket", daemon=True).start()
+
+
+def _look(store: ObjectStore, expected: Expectations) -> None:
+    try:
+        found = doctor.is_open_to_anybody(store, expected)
+    except (StorageUnavailable, doctor.Refused, urllib3.exceptions.HTTPError):
+        return  # /readyz tells of a store that can't be used, and the doctor finds out why
+    if found.outcome == "failed":
+        log.warning("%s. %s", found.detail, found.mend)
+
+
+def _expectations(config: Config) -> Expectations:
+    if not config.database_path.exists():
+        return Expectations.of(config)
+    of_living_projects = File.select().join(Project).where(File.status == "UPLOADED", Project.deleted_at.is_null())
+    private: File | None = of_living_projects.where(File.visibility == "private").order_by(File.number.desc()).first()
+    has_private_routes = private is not None or FileRoute.select().where(FileRoute.visibility == "private").exists()
+    return Expectations.of(config, has_private_routes=has_private_routes, private_key=private.key if private else None)

@@ -1,0 +1,126 @@
+"""The doctor: proves a configuration against the real bucket, check by check, and leaves nothing behind (storage.md section 2).
+
+It may run while the appliance serves: it touches no object but its own, and changes the bucket only when asked to (`fix`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import urllib3
+
+from uploadkit.errors import StorageUnavailable
+from uploadkit.storage.doctor import objects, rules, strangers
+from uploadkit.storage.doctor.examination import Examination, Expectations, Finding, Refused
+from uploadkit.storage.s3 import AccessDenied, ObjectStore, StorageRefused
+
+__all__ = ["Expectations", "Finding", "Refused", "examine", "is_open_to_anybody"]
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A check, the checks it can't do without, and the permission that it is about."""
+
+    name: str
+    run: Callable[[Examination], Finding]
+    needs: tuple[str, ...] = ("put",)
+    permission: str = ""
+
+
+_CHECKS = (
+    _Check("reach", objects.reach, ()),
+    _Check("clock", objects.clock_skew, ("reach",)),
+    _Check("bucket", objects.bucket, ("reach",)),
+    _Check("public-endpoint", objects.public_endpoint, ("bucket",), "s3:PutObject"),
+    _Check("put", objects.put, ("bucket",), "s3:PutObject"),
+    _Check("get", objects.get, permission="s3:GetObject"),
+    _Check("read", objects.read, permission="s3:GetObject"),
+    _Check("copy", objects.copy, ("get",)),
+    _Check("multipart", objects.multipart, permission="s3:PutObject"),
+    _Check("list-parts", objects.list_parts, ("multipart",)),
+    _Check("complete-multipart", objects.complete_multipart, ("multipart",)),
+    _Check("abort-multipart", objects.abort_multipart, ("multipart",)),
+    _Check("wrong-length", strangers.wrong_length),
+    _Check("wrong-type", strangers.wrong_type),
+    _Check("tampered-signature", strangers.tampered_signature),
+    _Check("expired-url", strangers.expired_url),
+    _Check("forged", strangers.forged, ("bucket",)),
+    _Check("anonymous", strangers.anonymous),
+    _Check("public-url", strangers.public_url),
+    _Check("cors-rule", rules.cors_rule, ("bucket",)),
+    _Check("cors-preflight", rules.cors_preflight),
+    _Check("cors-answer", rules.cors_answer, permission="s3:PutObject"),
+    _Check("lifecycle", rules.lifecycle, ("bucket",)),
+    _Check("delete", objects.delete),
+)
+_MENDS = {
+    "NoSuchBucket": "{section}.bucket: make the bucket, correct its name, or set create_bucket = true",
+    "InvalidAccessKeyId": "{section}.access_key_id: the store does not know it",
+    "SignatureDoesNotMatch": "{section}.secret_access_key: it does not belong to that access key id, or a proxy changes Host or path",
+    "AuthorizationHeaderMalformed": "{section}.region: it is not the bucket's",
+    "PermanentRedirect": "{section}.region: it is not the bucket's (or addressing_style does not suit this store)",
+    "301": "{section}.region: it is not the bucket's (or addressing_style does not suit this store)",
+    "RequestTimeTooSkewed": "Set this machine's clock (NTP)",
+}
+
+
+def examine(store: ObjectStore, expected: Expectations, *, fix: bool = False) -> Iterator[Finding]:
+    """Run every check, yielding each finding as it comes; with `fix`, set the bucket's CORS and lifecycle rules first where they are wrong.
+
+    Whatever happens, also when the caller closes the iterator half-way, what was put into the bucket is deleted again.
+    """
+    examination = Examination(store, expected, fix=fix)
+    works: set[str] = set()
+    try:
+        for check in _CHECKS:
+            finding = _run(check, examination, works)
+            if finding.outcome in ("ok", "warning"):
+                works.add(check.name)
+            yield finding
+        yield _cleared(examination)
+    finally:
+        examination.close()
+
+
+def is_open_to_anybody(store: ObjectStore, expected: Expectations) -> Finding:
+    """Make only the check for anonymous readers. Raises StorageUnavailable, Refused, urllib3.exceptions.HTTPError."""
+    examination = Examination(store, expected, fix=False)
+    try:
+        if expected.private_key is None:
+            examination.put(examination.key("object"))
+        return strangers.anonymous(examination)
+    finally:
+        examination.close()
+
+
+def _run(check: _Check, examination: Examination, works: set[str]) -> Finding:
+    missing = [name for name in check.needs if name not in works]
+    if missing:
+        return Finding(check.name, "skipped", f"needs {missing[0]}")
+    section = examination.expected.section
+    try:
+        return check.run(examination)
+    except AccessDenied as error:
+        return Finding(check.name, "failed", error.message, error.suggestion or "")
+    except StorageRefused as error:
+        mend = _MENDS.get(error.store_code, "Look up the store's code in the provider's documentation")
+        return Finding(check.name, "failed", error.message, mend.format(section=section))
+    except StorageUnavailable as error:
+        return Finding(check.name, "failed", error.message, f"Check {section} and the network, then run doctor again")
+    except Refused as error:
+        mend = _MENDS.get(error.answer.code, "Look up the store's code in the provider's documentation")
+        if error.answer.code == "AccessDenied" and check.permission:
+            mend = f"Give the appliance's credentials {check.permission} on the bucket"
+        return Finding(check.name, "failed", f"a client's request was answered {error}", mend.format(section=section))
+    except urllib3.exceptions.HTTPError as error:
+        mend = f"Check {section}.endpoint, DNS, firewall and TLS, then run doctor again"
+        return Finding(check.name, "failed", f"{examination.client_endpoint} does not answer ({type(error).__name__})", mend)
+
+
+def _cleared(examination: Examination) -> Finding:
+    left = examination.clear()
+    if left:
+        mend = "Give the appliance's credentials s3:DeleteObject and s3:AbortMultipartUpload, and delete these yourself"
+        return Finding("clean-up", "failed", f"could not delete {', '.join(left)}", mend)
+    return Finding("clean-up", "ok", "nothing was left in the bucket")

@@ -1,0 +1,208 @@
+"""One examination of a bucket: what it is held against, how a client's requests are sent, and the traces that have to go again.
+
+Every object is made below `pending/doctor-…`, so that housekeeping finds what a kill left.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import urllib3
+
+from uploadkit import clock
+from uploadkit.config import Config
+from uploadkit.errors import StorageUnavailable
+from uploadkit.storage.bucket_rules import LifecycleDays
+from uploadkit.storage.presign import Signer
+from uploadkit.storage.s3 import AccessDenied, ObjectStore
+
+Outcome = Literal["ok", "warning", "failed", "skipped"]
+BODY = b"UploadKit doctor"
+TYPE = "application/x-uploadkit-doctor"
+DISPOSITION = 'attachment; filename="doctor"'
+_CODE = re.compile(rb"<Code>(\w+)</Code>")
+_URL_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw: `detail` in a sentence and, where something is wrong, `mend`: what to do."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What the bucket is to be held against. `private_key` is the key of a file that nobody may read without a signature, if there is one.
+
+    `section` is where the store's settings stand in config.toml.
+    """
+
+    section: str
+    cors_origins: tuple[str, ...]
+    public_url: str | None
+    days: LifecycleDays
+    has_private_routes: bool = False
+    private_key: str | None = None
+
+    @classmethod
+    def of(cls, config: Config, *, has_private_routes: bool = False, private_key: str | None = None) -> Expectations:
+        """Return what this configuration expects."""
+        storage = config.storage
+        origins = storage.byos.cors_origins if storage.mode == "byos" else storage.bundled.cors_origins
+        section = f"storage.{storage.mode}"
+        return cls(section, origins, storage.public_url, LifecycleDays.needed(config), has_private_routes, private_key)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the store to a client."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the store did what was asked."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the store said no, or that it does not know how: but not that it is out of order."""
+        return 400 <= self.status < 500 or self.status == 501
+
+    @property
+    def code(self) -> str:
+        """The store's own word for what is wrong, "" where it says none."""
+        found = _CODE.search(self.body)
+        return found[1].decode() if found else ""
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status}" + (f" {self.code}" if self.code else "")
+
+
+class Refused(Exception):
+    """The store answered a client's request with an error."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
+
+
+class Examination:
+    """The store under examination, the HTTP client that stands for all clients, and what has been left in the bucket so far."""
+
+    def __init__(self, store: ObjectStore, expected: Expectations, *, fix: bool) -> None:
+        self.store, self.expected, self.fix = store, expected, fix
+        self.address = store.address
+        self.server = ""
+        self.skew_seconds = 0.0
+        self.keeps_versions = False
+        self.cors_was_set = False
+        self.multipart = ("", "")  # upload id, and the ETag of its part
+        # Clients go by the public endpoint; where that fails and the direct one works, the other checks go on there.
+        self.client_endpoint = self.address.public_endpoint
+        self._prefix = f"pending/doctor-{uuid.uuid4().hex}"
+        self._keys: dict[str, None] = {}
+        self._multiparts: dict[tuple[str, str], None] = {}
+        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=30))
+
+    # What checks work with.
+
+    def unused_key(self) -> str:
+        """Return a key under which nothing is stored."""
+        return f"{self._prefix}-nothing"
+
+    def key(self, name: str) -> str:
+        """Return a key for an object of this examination, which is deleted at its end."""
+        key = f"{self._prefix}-{name}"
+        self._keys[key] = None
+        return key
+
+    def begin_multipart(self, name: str) -> str:
+        """Begin a multipart upload, which is aborted at the end."""
+        upload_id = self.store.create_multipart(self.key(name), TYPE, DISPOSITION)
+        self._multiparts[self.key(name), upload_id] = None
+        return upload_id
+
+    def send(self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a client's request; redirects are not followed, as a signature holds for one host."""
+        answer = self._http.request(method, url, body=body, headers=dict(headers or {}), redirect=False)
+        return Answer(answer.status, answer.headers, answer.data)
+
+    def must(self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a client's request that has to succeed. Raises Refused."""
+        answer = self.send(method, url, body, headers)
+        if not answer.is_success:
+            raise Refused(answer)
+        return answer
+
+    def signed(
+        self,
+        method: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        at_ms: int | None = None,
+        expires_seconds: int = _URL_SECONDS,
+    ) -> str:
+        """Return a presigned URL as clients get them."""
+        address = self.address
+        signer = Signer(address.base_url(self.client_endpoint), address.region, address.access_key_id, address.secret_access_key)
+        at = clock.now_ms() if at_ms is None else at_ms
+        return signer.presign(method, key, at_ms=at, expires_seconds=expires_seconds, query=query, headers=headers)
+
+    def signed_put(self, key: str, *, at_ms: int | None = None) -> str:
+        """Return a presigned URL for the PUT of BODY with TYPE."""
+        headers = {"content-length": str(len(BODY)), "content-type": TYPE}
+        return self.signed("PUT", key, headers=headers, at_ms=at_ms)
+
+    def signed_part(self, key: str, upload_id: str) -> str:
+        """Return a presigned URL for the PUT of BODY as the first part of a multipart upload."""
+        query = {"uploadId": upload_id, "partNumber": "1"}
+        return self.signed("PUT", key, headers={"content-length": str(len(BODY))}, query=query)
+
+    def put(self, key: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """PUT BODY to `key` as a client does. Raises Refused."""
+        return self.must("PUT", self.signed_put(key), BODY, {"Content-Type": TYPE} | dict(headers or {}))
+
+    # Clearing away.
+
+    def clear(self) -> list[str]:
+        """Delete what is left of this examination; return what is still there after that."""
+        left = []
+        for key, upload_id in list(self._multiparts):
+            try:
+                self.store.abort_multipart(key, upload_id)
+                del self._multiparts[key, upload_id]
+            except StorageUnavailable:
+                left.append(f"the multipart upload {upload_id} of {key}")
+        for key in list(self._keys):
+            try:
+                self.store.delete(key)
+                del self._keys[key]
+            except StorageUnavailable:
+                left += [key] if self._is_there(key) else []
+        return left
+
+    def close(self) -> None:
+        """Clear away what is left, whatever happened, and close all connections."""
+        self.clear()
+        self._http.clear()
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            return self.store.look_at(key) is not None
+        except AccessDenied:
+            return False  # see the check of the bucket
+        except StorageUnavailable:
+            return True

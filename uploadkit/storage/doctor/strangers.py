@@ -1,0 +1,121 @@
+"""The checks of what the store has to refuse: forged and altered requests, and readers without a permission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import urllib3
+
+from uploadkit import clock
+from uploadkit.storage import probe
+from uploadkit.storage.doctor.examination import BODY, TYPE, Answer, Examination, Finding
+from uploadkit.storage.s3 import object_url
+
+_UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
+_TYPED = {"Content-Type": TYPE}
+_HOUR_MS = 3600_000
+
+
+def wrong_length(ex: Examination) -> Finding:
+    """Is a body refused that is longer or shorter than signed?"""
+    url = ex.signed_put(ex.key("refused"))
+    return _all_refused(
+        "wrong-length",
+        "a body of another length than signed",
+        (ex.send("PUT", url, body, _TYPED) for body in (BODY + b"!", BODY[1:], b"")),
+    )
+
+
+def wrong_type(ex: Examination) -> Finding:
+    """Is another type refused than the one signed?"""
+    url = ex.signed_put(ex.key("refused"))
+    answers = (ex.send("PUT", url, BODY, headers) for headers in ({"Content-Type": "text/html"}, {}))
+    return _all_refused("wrong-type", "another type than signed, or none", answers)
+
+
+def tampered_signature(ex: Examination) -> Finding:
+    """Is an altered URL refused?"""
+    url = ex.signed_put(ex.key("refused"))
+    turned = url[:-1] + ("0" if url[-1] != "0" else "1")
+    moved = url.replace(object_url("", ex.key("refused")), object_url("", ex.key("elsewhere")), 1)
+    answers = (ex.send("PUT", altered, BODY, _TYPED) for altered in (turned, moved))
+    return _all_refused("tampered-signature", "a signature with one digit changed, or for another key", answers)
+
+
+def expired_url(ex: Examination) -> Finding:
+    """Is a URL refused whose time is over?"""
+    url = ex.signed_put(ex.key("refused"), at_ms=clock.now_ms() - _HOUR_MS)
+    return _all_refused("expired-url", "a URL that expired some 55 minutes ago", [ex.send("PUT", url, BODY, _TYPED)])
+
+
+def _all_refused(name: str, what: str, answers: Iterator[Answer] | list[Answer]) -> Finding:
+    for answer in answers:
+        if answer.is_success:
+            return Finding(name, "failed", f"the store takes {what}", _UNSOUND)
+        if not answer.is_refusal:
+            return Finding(name, "warning", f"the store gives no clear answer to {what}: {answer}", "Run doctor again")
+    return Finding(name, "ok", f"the store refuses {what}")
+
+
+def forged(ex: Examination) -> Finding:
+    """Are writes refused that nobody signed? Source: storage.md section 1, CVE-2026-41145."""
+    url = object_url(ex.address.base_url(ex.client_endpoint), ex.key("forged"))
+    for name, status in probe.forgery_answers(url, ex.address.access_key_id, ex.address.region):
+        if 200 <= status < 300:
+            mend = (
+                "Stop using this store now and install a build that refuses it: anybody who has seen one upload URL can write to the bucket"
+            )
+            return Finding("forged", "failed", f"the store takes {name}", mend)
+    return Finding("forged", "ok", "the store refuses every forged write that is known")
+
+
+def anonymous(ex: Examination) -> Finding:
+    """Does the bucket answer people who show no permission?"""
+    base, private = ex.address.base_url(ex.client_endpoint), ex.expected.private_key
+    private_is_open = private is not None and _answers(ex, base, private)
+    if not private_is_open and not _answers(ex, base, ex.key("object")):
+        return Finding("anonymous", "ok", "without a signature nothing is shown")
+    if private_is_open or ex.expected.has_private_routes:
+        return Finding(
+            "anonymous",
+            "failed",
+            "the bucket answers anonymous GETs, and there are private file routes: who knows a key reads the file",
+            "Take the public access off the bucket; public files don't need it, /f/ redirects to signed URLs",
+        )
+    if ex.expected.public_url:
+        return Finding("anonymous", "ok", "the bucket answers anonymous GETs, as storage.public_url may need; no file route is private")
+    return Finding(
+        "anonymous",
+        "warning",
+        "the bucket answers anonymous GETs; no file route is private so far",
+        "Take the public access off the bucket: /f/ redirects to signed URLs and does not need it",
+    )
+
+
+def public_url(ex: Examination) -> Finding:
+    """Does the CDN serve what it must not?"""
+    base, private = ex.expected.public_url, ex.expected.private_key
+    if base is None:
+        return Finding("public-url", "skipped", "storage.public_url is not set")
+    try:
+        if _answers(ex, base, ex.key("object")):
+            return Finding(
+                "public-url",
+                "failed",
+                f"{base} serves pending/: bytes that nobody has verified, with any type that an uploader declared",
+                "Have the CDN refuse every path that begins with /pending/",
+            )
+        if private is not None and _answers(ex, base, private):
+            return Finding(
+                "public-url",
+                "failed",
+                f"{base} serves the files of private file routes, too, to who knows their keys",
+                "Have the CDN serve the keys of public file routes only (PROJECT/FILE-ROUTE/…), or leave storage.public_url empty",
+            )
+    except urllib3.exceptions.HTTPError as error:
+        return Finding("public-url", "warning", f"{base} can't be reached from here ({type(error).__name__})", "Correct storage.public_url")
+    return Finding("public-url", "ok", f"{base} does not serve pending/")
+
+
+def _answers(ex: Examination, base: str, key: str) -> bool:
+    return ex.send("GET", object_url(base, key), headers={"Range": "bytes=0-0"}).is_success
