@@ -121,13 +121,6 @@ def test_the_sandbox_is_apart(appliance: Appliance, test_key: str) -> None:
     assert appliance.read(file["url"]).body == JPEG
 
 
-def test_the_first_key_is_not_in_the_log(appliance: Appliance) -> None:
-    appliance.call("GET", "/files")
-    assert appliance.key not in appliance.log()
-    secret = json.loads((appliance.data_dir / "store-credentials.json").read_text())
-    assert not [value for name, value in secret.items() if "secret" in name and value in appliance.log()]
-
-
 def test_private_things_are_readable_by_their_owner_only(appliance: Appliance) -> None:
     assert appliance.data_dir.stat().st_mode & 0o777 == 0o700
     loose = [p for p in appliance.data_dir.iterdir() if p.is_file() and p.stat().st_mode & 0o077]

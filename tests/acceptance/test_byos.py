@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from tests.appliance import JPEG, running
+import pytest
+
+from tests.appliance import JPEG, Appliance, running
 from tests.stores import OtherStore, byos_settings
 
 
@@ -23,3 +25,8 @@ def test_files_go_to_the_bucket_that_is_configured(tmp_path: Path, other_store: 
         logged = appliance.log()
     assert other_store.bucket(address.bucket).look_at(file["key"]) is not None
     assert address.secret_access_key not in logged
+
+
+@pytest.mark.usefixtures("with_minio")
+def test_the_suite_runs_on_minio_where_there_is_one(appliance: Appliance) -> None:
+    assert appliance.fetch("GET", f"{appliance.base}/readyz").status == 200

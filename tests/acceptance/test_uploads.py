@@ -318,13 +318,12 @@ def test_a_multipart_that_is_plainly_something_else_is_refused(appliance: Applia
 
 
 def test_a_file_route_can_leave_the_first_bytes_alone(appliance: Appliance) -> None:
-    project = appliance.call("GET", "/projects").json["items"][0]["id"]
-    rules = {"slug": "unlooked-at", "verifyContent": False}
+    project = appliance.call("POST", "/projects", {"name": "Unlooked at"}).json["id"]
+    key = appliance.call("POST", f"/projects/{project}/keys", {"name": "x"}).json["key"]
+    rules = {"slug": "raw", "verifyContent": False}
     route = appliance.call("POST", f"/projects/{project}/file-routes", rules).json
-    file = appliance.upload(b"<!doctype html>", "x.png", "image/png", routeSlug="unlooked-at")
-    assert file["status"] == "UPLOADED"
+    assert appliance.upload(b"<!doctype html>", "x.png", "image/png", routeSlug="raw", key=key)["status"] == "UPLOADED"
     appliance.call("PATCH", f"/file-routes/{route['id']}", {"verifyContent": True})
-    slot = appliance.request(15, "x.png", "image/png", routeSlug="unlooked-at").json
+    slot = appliance.request(15, "x.png", "image/png", routeSlug="raw", key=key).json
     appliance.put(slot, b"<!doctype html>", "image/png")
-    assert appliance.complete(slot).code == "UPLOAD_NOT_VERIFIED"
-    appliance.call("DELETE", f"/file-routes/{route['id']}")
+    assert appliance.complete(slot, key=key).code == "UPLOAD_NOT_VERIFIED"

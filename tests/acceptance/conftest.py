@@ -1,0 +1,37 @@
+"""The black-box suite runs once per kind of storage; nothing in the tests knows which."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.appliance import Appliance, running
+from tests.stores import byos_settings, started_store
+
+STORES = ("bundled", "byos", "minio") if shutil.which("minio") else ("bundled", "byos")
+
+
+@pytest.fixture(scope="session", params=STORES)
+def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """One appliance for all tests that leave it as they found it: on the bundled SeaweedFS, on a bucket of somebody else's, and on a
+    bundled MinIO where there is one. Rates and key limits are out of the way.
+    """
+    home = tmp_path_factory.mktemp(f"appliance-on-{request.param}")
+    settings = {"TIERS__PRO__MAX_KEYS": "1000", "TIERS__PRO__REQUESTS_PER_MINUTE": ""}
+    with contextlib.ExitStack() as stack:
+        if request.param == "byos":
+            other = stack.enter_context(started_store(tmp_path_factory.mktemp("other-store-of-the-suite")))
+            settings |= byos_settings(other.address)
+        if request.param == "minio":
+            settings["STORAGE__BUNDLED__ENGINE"] = "minio"
+        yield stack.enter_context(running(home, **settings))
+
+
+@pytest.fixture(scope="session")
+def with_minio() -> None:
+    """Skips, once and with the reason, where the suite could not run on MinIO."""
+    if "minio" not in STORES:
+        pytest.skip("no minio program on PATH: the suite ran on SeaweedFS alone, bundled and as a store of its own")
