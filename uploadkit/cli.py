@@ -15,7 +15,7 @@ import click
 
 from uploadkit import __version__, config, first_run, logs, serving
 from uploadkit.cli_admin import keys_commands, projects_commands, routes_commands
-from uploadkit.cli_storage import doctor
+from uploadkit.cli_storage import doctor, reconcile_command, storage_commands
 from uploadkit.cli_upload import upload
 from uploadkit.cli_usage import usage_commands
 from uploadkit.context import Context
@@ -114,4 +114,6 @@ for _group in (projects_commands, keys_commands, routes_commands):
     main.add_command(_group)
 main.add_command(upload)
 main.add_command(doctor)
+main.add_command(reconcile_command)
+main.add_command(storage_commands)
 main.add_command(usage_commands)

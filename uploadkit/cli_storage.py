@@ -1,4 +1,4 @@
-"""The commands about the object store: `doctor`."""
+"""The commands about the object store: `doctor`, `reconcile` and `storage copy`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import json
 import os
 import signal
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
+from typing import Literal
 
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from uploadkit import config, diagnosis
-from uploadkit.db import open_database
+from uploadkit import config, config_file, diagnosis, reconcile, storage_copy
+from uploadkit.config import Config
+from uploadkit.context import Context
+from uploadkit.db import DataDirInUse, lock_data_dir, open_database
+from uploadkit.errors import ConfigError
 from uploadkit.storage.doctor import Finding
-from uploadkit.storage.opening import reached_store
+from uploadkit.storage.opening import reached_store, running_store, serving_store
+from uploadkit.storage.s3 import ObjectStore
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
@@ -58,3 +64,113 @@ def _show(console: Console, finding: Finding) -> None:
     console.print(f"[{style}]{finding.outcome:<8}[/{style}] {finding.name:<19} {escape(finding.detail)}")
     if finding.mend and finding.outcome != "ok":
         console.print(f"{'':<9}{'':<19} → {escape(finding.mend)}")
+
+
+@click.command("reconcile")
+@click.option("--fix", is_flag=True, help="Delete objects that no file refers to; set files DELETED whose object is gone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def reconcile_command(context: click.Context, fix: bool, as_json: bool) -> None:
+    """Hold the files in the database against the objects in the bucket, and report what is on one side only (exit code 1)."""
+    os.umask(0o077)
+    loaded = config.load(context.find_root().obj)
+    open_database(loaded, upgrade=False)
+    with reached_store(loaded, lambda message: click.echo(message, err=True)) as store:
+        ctx = Context(loaded, store)
+        report = reconcile.compare(ctx)
+        if fix:
+            report = reconcile.fix(ctx, report)
+    left = [finding for finding in report.findings if not finding.fixed]
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+    else:
+        _show_report(report)
+    sys.exit(1 if left else 0)
+
+
+def _show_report(report: reconcile.Report) -> None:
+    for finding in report.findings:
+        mend = f"done: {finding.mend}" if finding.fixed else f"--fix would {finding.mend}" if finding.mend else "look at it yourself"
+        click.echo(f"{finding.kind:<21} {finding.key}: {finding.detail} ({mend})")
+    for unseen in report.unseen:
+        click.echo(f"not looked at: {unseen}")
+    click.echo(
+        f"{report.files} files, {report.objects} objects"
+        + (f", {report.not_ours} of them not the appliance's (left alone)" if report.not_ours else "")
+        + (f", {len(report.findings)} findings." if report.findings else ": they agree.")
+    )
+    if report.waiting:
+        click.echo(
+            f"{report.waiting} rows have waited over an hour for the sweeper: does the appliance run? /readyz says how its jobs are."
+        )
+
+
+@click.group("storage")
+def storage_commands() -> None:
+    """Move the files to another store."""
+
+
+@storage_commands.command("copy")
+@click.option("--to", "target_mode", type=click.Choice(["byos", "bundled"]), help="The store to copy to; the one not in use by default.")
+@click.pass_context
+def copy(context: click.Context, target_mode: Literal["byos", "bundled"] | None) -> None:
+    """Copy every file to the other store and verify it; with the appliance stopped, then switch storage.mode.
+
+    May be run while the appliance works, repeated, and interrupted.
+    """
+    os.umask(0o077)
+    loaded = config.load(context.find_root().obj)
+    target_mode = target_mode or ("bundled" if loaded.storage.mode == "byos" else "byos")
+    if target_mode == loaded.storage.mode:
+        raise ConfigError(f'storage.mode: is "{target_mode}" already; name the other store with --to')
+    open_database(loaded, upgrade=False)
+    with ExitStack() as stack:
+        source, target, is_stopped = _both_stores(stack, loaded, config.with_storage_mode(loaded, target_mode))
+        target.probe()
+        copied = _copy_with_progress(source, target)
+        click.echo(f"{copied.files} files copied, {copied.there_already} were there already, {len(copied.failures)} failed.")
+        for key, reason in copied.failures.items():
+            click.echo(f"failed: {key}: {reason}", err=True)
+        if copied.failures:
+            click.echo("Nothing was switched. Mend that and run the command again; what is copied stays.", err=True)
+            sys.exit(1)
+        if not is_stopped:
+            click.echo(
+                "The appliance runs and still uses the old store. Stop it and run this again: it copies what came since, then switches."
+            )
+            return
+        _switch(context, copied, target_mode)
+
+
+def _both_stores(stack: ExitStack, loaded: Config, wanted: Config) -> tuple[ObjectStore, ObjectStore, bool]:
+    """Source, target, and whether the appliance is stopped, which it then is until the command ends."""
+    try:
+        stack.enter_context(lock_data_dir(loaded.data_dir))
+    except DataDirInUse:
+        if wanted.storage.mode == "bundled":
+            raise ConfigError(
+                "storage.mode: the appliance runs; stop it first, since the bundled store has to be started for this"
+            ) from None
+        return running_store(loaded), running_store(wanted), False
+    return stack.enter_context(serving_store(loaded)), stack.enter_context(serving_store(wanted)), True
+
+
+def _copy_with_progress(source: ObjectStore, target: ObjectStore) -> storage_copy.Copied:
+    total_files, total_bytes = storage_copy.size_of_all()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(f"{total_files} files", total=total_bytes)
+        return storage_copy.copy_files(source, target, lambda file: progress.advance(task, file.size_bytes))
+
+
+def _switch(context: click.Context, copied: storage_copy.Copied, mode: str) -> None:
+    storage_copy.take_over(copied)
+    path = config.find_config_file(context.find_root().obj, os.environ)
+    by_environment = "UPLOADKIT_STORAGE__MODE"
+    if path is None or by_environment in os.environ:
+        click.echo(f"All files are there. Now set {by_environment}={mode} and start the appliance.")
+        return
+    config_file.set_storage_mode(path, mode)
+    click.echo(f'All files are there, and {path} now says storage.mode = "{mode}". Start the appliance; the old store is left as it was.')
+    if under_way := storage_copy.uploads_under_way():
+        click.echo(f"{under_way} upload(s) under way in the old store will have to start again.")

@@ -289,6 +289,11 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
     return _checked(config.model_copy(update={"data": DataConfig(dir=(base / config.data.dir.expanduser()).resolve())}))
 
 
+def with_storage_mode(config: Config, mode: Literal["bundled", "byos"]) -> Config:
+    """Return `config` as it would be with another `storage.mode`, checked. Raises ConfigError."""
+    return _checked(config.model_copy(update={"storage": config.storage.model_copy(update={"mode": mode})}))
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))

@@ -57,13 +57,13 @@ def reached_store(config: Config, tell: Callable[[str], None]) -> Iterator[Objec
     Raises ConfigError when the appliance is just starting or stopping, or the store can't be started.
     """
     if config.storage.mode == "byos":
-        yield ObjectStore(byos_address(config.storage.byos), may_create_bucket=config.storage.byos.create_bucket)
+        yield running_store(config)
         return
     with ExitStack() as stack:
         try:
             stack.enter_context(lock_data_dir(config.data_dir))
         except DataDirInUse:
-            yield _running_store(config)
+            yield running_store(config)
             return
         tell("The appliance does not run; its store is started for this.")
         yield stack.enter_context(serving_store(config))
@@ -78,8 +78,10 @@ def _byos_store(config: Config) -> ObjectStore:
     return store
 
 
-def _running_store(config: Config) -> ObjectStore:
-    """The bundled store of the appliance that holds the data directory. Raises ConfigError."""
+def running_store(config: Config) -> ObjectStore:
+    """The store of an appliance that runs in another process. Raises ConfigError when its bundled store does not answer."""
+    if config.storage.mode == "byos":
+        return ObjectStore(byos_address(config.storage.byos), may_create_bucket=config.storage.byos.create_bucket)
     try:
         found = json.loads(_address_file(config).read_text(encoding="utf-8"))
     except FileNotFoundError:

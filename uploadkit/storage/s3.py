@@ -10,9 +10,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import boto3
@@ -280,6 +280,33 @@ class ObjectStore:
         """Delete the object under `key`; one that is not there is fine."""
         with _translated(), _gone_is_fine():
             self._client.delete_object(Bucket=self.address.bucket, Key=key)
+
+    # Bytes that pass through the appliance: only when files move to another store.
+
+    def read(self, key: str, start: int, length: int, chunk_bytes: int) -> Iterator[bytes]:
+        """Yield `length` bytes of an object from byte `start` on, up to `chunk_bytes` at a time. Raises StorageUnavailable."""
+        with _translated():
+            answer = self._client.get_object(Bucket=self.address.bucket, Key=key, Range=f"bytes={start}-{start + length - 1}")
+            with closing(answer["Body"]) as body:
+                yield from body.iter_chunks(chunk_bytes)
+
+    def put(self, key: str, body: IO[bytes], md5: str, content_type: str, disposition: str) -> str:
+        """Store `body`, which has that MD5 (base64, RFC 1864) or is refused, under `key`; return its ETag."""
+        with _translated():
+            answer = self._patient_client.put_object(
+                Bucket=self.address.bucket, Key=key, Body=body, ContentMD5=md5, ContentType=content_type, ContentDisposition=disposition
+            )
+        etag: str = answer["ETag"].strip('"')
+        return etag
+
+    def put_part(self, key: str, upload_id: str, number: int, body: IO[bytes], md5: str) -> str:
+        """Store part `number` of a multipart upload, which has that MD5 (base64, RFC 1864) or is refused; return its ETag."""
+        with _translated():
+            answer = self._patient_client.upload_part(
+                Bucket=self.address.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body, ContentMD5=md5
+            )
+        etag: str = answer["ETag"].strip('"')
+        return etag
 
     # Multipart uploads.
 
