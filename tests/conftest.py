@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,17 +79,30 @@ def other_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherStore
         yield store
 
 
+@pytest.fixture(scope="session")
+def store(bundled: BundledStore) -> ObjectStore:
+    """The bucket that all houses share."""
+    address = StoreAddress(
+        bundled.endpoint, bundled.public_endpoint, bundled.region, "house", "path", bundled.access_key_id, bundled.secret_access_key
+    )
+    made = ObjectStore(address, bundled.problem)
+    made.create_bucket()
+    return made
+
+
 @pytest.fixture
-def house(tmp_path: Path, bundled: BundledStore) -> Iterator[House]:
+def house(tmp_path: Path, store: ObjectStore) -> Iterator[House]:
     """Services, a fresh database and a real store: everything but HTTP."""
-    settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(tmp_path / "data")})
+    with new_house(tmp_path / "data", store) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def new_house(data_dir: Path, store: ObjectStore) -> Iterator[House]:
+    """A house with its database in `data_dir`. No test of ours cuts the power, so none waits for the disk."""
+    settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(data_dir), "UPLOADKIT_DATABASE__SYNCHRONOUS": "NORMAL"})
     with lock_data_dir(settings.data_dir):
         start = first_run.prepare(settings)
-        address = StoreAddress(
-            bundled.endpoint, bundled.public_endpoint, bundled.region, "house", "path", bundled.access_key_id, bundled.secret_access_key
-        )
-        store = ObjectStore(address, bundled.problem)
-        store.create_bucket()
         assert start.api_key
         yield House(Context(settings, store), start.project, keys.find_caller(start.api_key), start.api_key)
         database.close()

@@ -150,10 +150,11 @@ class ObjectStore:
         self._may_create_bucket = may_create_bucket
         self._problem = problem
         self._signer = Signer(address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key)
-        self._quick_client = self._make_client(read_timeout_seconds=10, attempts=2)
-        self._hasty_client = self._make_client(read_timeout_seconds=3, attempts=1)
+        session = boto3.session.Session()  # one for all: each would read the description of S3 from its files anew
+        self._quick_client = self._make_client(session, read_timeout_seconds=10, attempts=2)
+        self._hasty_client = self._make_client(session, read_timeout_seconds=3, attempts=1)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
-        self._slow_client = self._make_client(read_timeout_seconds=300, attempts=1)
+        self._slow_client = self._make_client(session, read_timeout_seconds=300, attempts=1)
 
     @property
     def _client(self) -> Any:
@@ -168,8 +169,8 @@ class ObjectStore:
             raise StorageUnavailable(f"The object store can't be asked now: {reason}")
         return client
 
-    def _make_client(self, *, read_timeout_seconds: int, attempts: int) -> Any:
-        client = boto3.session.Session().client(
+    def _make_client(self, session: Any, *, read_timeout_seconds: int, attempts: int) -> Any:
+        client = session.client(
             "s3",
             endpoint_url=self.address.endpoint,
             region_name=self.address.region,
