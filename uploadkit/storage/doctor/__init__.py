@@ -5,7 +5,7 @@ It may run while the appliance serves: it touches no object but its own, and cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import urllib3
@@ -55,7 +55,7 @@ _CHECKS = (
     _Check("delete", objects.delete),
 )
 _MENDS = {
-    "NoSuchBucket": "{section}.bucket: make the bucket, correct its name, or set create_bucket = true",
+    "NoSuchBucket": "{section}.bucket: make the bucket, correct its name, or set create_bucket = true and run doctor --fix",
     "InvalidAccessKeyId": "{section}.access_key_id: the store does not know it",
     "SignatureDoesNotMatch": "{section}.secret_access_key: it does not belong to that access key id, or a proxy changes Host or path",
     "AuthorizationHeaderMalformed": "{section}.region: it is not the bucket's",
@@ -65,7 +65,7 @@ _MENDS = {
 }
 
 
-def examine(store: ObjectStore, expected: Expectations, *, fix: bool = False) -> Iterator[Finding]:
+def examine(store: ObjectStore, expected: Expectations, *, fix: bool = False) -> Generator[Finding]:
     """Run every check, yielding each finding as it comes; with `fix`, set the bucket's CORS and lifecycle rules first where they are wrong.
 
     Whatever happens, also when the caller closes the iterator half-way, what was put into the bucket is deleted again.

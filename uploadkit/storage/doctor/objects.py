@@ -44,7 +44,9 @@ def clock_skew(ex: Examination) -> Finding:
 
 
 def bucket(ex: Examination) -> Finding:
-    """Does the store know credentials, region and bucket?"""
+    """Does the store know credentials, region and bucket? A missing bucket is made by `--fix` if the configuration says so."""
+    if ex.fix:
+        ex.store.probe()
     try:
         ex.store.look_at(ex.unused_key())
     except AccessDenied:

@@ -10,6 +10,10 @@ from uploadkit.storage.doctor.examination import Answer, Examination, Finding
 from uploadkit.storage.s3 import AccessDenied, StorageRefused
 
 _BY_HAND = "or set the rule yourself: docs/storage.md shows it"
+_PERMISSIONS = {
+    "cors-rule": "s3:GetBucketCORS and s3:PutBucketCORS",
+    "lifecycle": "s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration",
+}
 _FIX = "Run 'python app.py doctor --fix'"
 _SETTLING_SECONDS = 30
 
@@ -43,8 +47,7 @@ def cors_rule(ex: Examination) -> Finding:
 
 def _denied(ex: Examination, name: str, error: AccessDenied) -> Finding:
     """Not being allowed to look is no fault as long as nobody asks for a mend."""
-    mend = f"{error.suggestion}, {_BY_HAND}"
-    return Finding(name, "failed" if ex.fix else "skipped", error.message, mend)
+    return Finding(name, "failed" if ex.fix else "skipped", error.message, f"Give the credentials {_PERMISSIONS[name]}, {_BY_HAND}")
 
 
 def cors_preflight(ex: Examination) -> Finding:
