@@ -21,7 +21,7 @@ from tests.stores import OtherStore, byos_settings
 from uploadkit.config import Config
 from uploadkit.storage import bucket_rules, doctor
 from uploadkit.storage.doctor import Expectations, Finding
-from uploadkit.storage.s3 import ObjectStore, StoreAddress
+from uploadkit.storage.s3 import CopyRefused, ObjectStore, StoreAddress
 
 PassOn = Callable[[Asked], Answered]
 EXPECTED = replace(Expectations.of(Config()), section="storage.byos")
@@ -34,6 +34,15 @@ def bucket(other_store: OtherStore) -> Iterator[ObjectStore]:
     bucket_rules.set_cors(store, ["*"])
     yield store
     assert contents(store) == []
+    store.ask("delete_bucket")
+
+
+@pytest.fixture
+def bare_bucket(other_store: OtherStore) -> Iterator[ObjectStore]:
+    """A new bucket as providers make them: without a CORS rule."""
+    store = other_store.bucket(f"doctor-{uuid4().hex}")
+    yield store
+    store.ask("delete_bucket")
 
 
 def contents(store: ObjectStore) -> list[str]:
@@ -119,13 +128,12 @@ def test_what_is_wrong_is_found_and_nothing_else(bucket: ObjectStore, kind: str)
         assert failed(findings(address)) == expected
 
 
-def test_a_bucket_without_a_cors_rule_is_a_finding_that_fix_mends(other_store: OtherStore) -> None:
-    store = other_store.bucket(f"doctor-{uuid4().hex}")
-    found = findings(store.address)
+def test_a_bucket_without_a_cors_rule_is_a_finding_that_fix_mends(bare_bucket: ObjectStore) -> None:
+    found = findings(bare_bucket.address)
     assert failed(found) == ["cors-rule"], "this engine answers every web page without a rule"
     assert "doctor --fix" in found["cors-rule"].mend
-    assert failed(findings(store.address, fix=True)) == []
-    assert failed(findings(store.address)) == []
+    assert failed(findings(bare_bucket.address, fix=True)) == []
+    assert failed(findings(bare_bucket.address)) == []
 
 
 def test_fix_keeps_the_rules_of_others_and_replaces_its_own(bucket: ObjectStore) -> None:
@@ -196,6 +204,29 @@ def etags_of_their_own(*more: tuple[str, str]) -> Rule:
     return rule
 
 
+def test_with_kms_encryption_a_source_that_changed_is_still_refused(bucket: ObjectStore) -> None:
+    """Also where the store ignores the condition, so that nothing but the second look at the source can tell."""
+    kms = etags_of_their_own(("x-amz-server-side-encryption", "aws:kms"))
+
+    def change_before_copy(asked: Asked, pass_on: PassOn) -> Answered:
+        if asked.is_copy:
+            bucket.ask("put_object", Key="pending/source", Body=b"other")
+            asked = asked.without("x-amz-copy-source-if-match").signed_by(bucket.address)
+        return kms(asked, pass_on)
+
+    bucket.ask("put_object", Key="pending/source", Body=b"first")
+    stored = bucket.look_at("pending/source")
+    assert stored is not None
+    with proxied(bucket.address, change_before_copy) as address, pytest.raises(CopyRefused):
+        ObjectStore(address).copy("pending/source", stored.etag, "target", "text/plain", "inline")
+    with proxied(bucket.address, kms) as address:
+        again = bucket.look_at("pending/source")
+        assert again is not None
+        assert ObjectStore(address).copy("pending/source", again.etag, "target", "text/plain", "inline") == "7" * 32
+    bucket.delete("pending/source")
+    bucket.delete("target")
+
+
 def test_copies_with_an_etag_of_their_own_are_believed_with_kms_encryption_only(bucket: ObjectStore) -> None:
     with proxied(bucket.address, etags_of_their_own(("x-amz-server-side-encryption", "aws:kms"))) as address:
         found = findings(address)
@@ -264,6 +295,7 @@ def test_fix_makes_a_missing_bucket_if_it_may(other_store: OtherStore) -> None:
     store = ObjectStore(replace(other_store.address, bucket=f"made-{uuid4().hex}"), may_create_bucket=True)
     outcomes = [finding.name for finding in doctor.examine(store, EXPECTED, fix=True) if finding.outcome == "failed"]
     assert outcomes == []
+    store.ask("delete_bucket")
 
 
 def test_minimal_permissions_are_enough_and_what_they_miss_is_named(bucket: ObjectStore) -> None:
@@ -291,17 +323,21 @@ def test_minimal_permissions_are_enough_and_what_they_miss_is_named(bucket: Obje
         (lambda asked: asked.method == "DELETE" and "uploadId" not in asked.query, "delete", "s3:DeleteObject"),
     ],
 )
-def test_each_missing_permission_is_named(other_store: OtherStore, denied: Callable[[Asked], bool], check: str, permission: str) -> None:
-    store = other_store.bucket(f"doctor-{uuid4().hex}")
-    bucket_rules.set_cors(store, ["*"])
-
+def test_each_missing_permission_is_named(bucket: ObjectStore, denied: Callable[[Asked], bool], check: str, permission: str) -> None:
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         return Answered.error(403, "AccessDenied") if denied(asked) else pass_on(asked)
 
-    with proxied(store.address, rule) as address:
+    with proxied(bucket.address, rule) as address:
         found = findings(address)
     assert check in failed(found)
     assert permission in found[check].mend
+    # What could not be deleted is told, none of it and nothing else is there.
+    left = contents(bucket)
+    assert all(key in found["clean-up"].detail for key in left)
+    assert (found["clean-up"].outcome == "failed") == bool(left)
+    for key in left:
+        bucket.delete(key)
+        bucket.abort_all_multiparts(key)
 
 
 # The command.
@@ -321,9 +357,8 @@ def test_the_command_beside_a_running_appliance_and_without_one(tmp_path: Path) 
     assert secret not in beside.stdout + alone.stdout + alone.stderr
 
 
-def test_the_command_fails_with_1_and_a_wrong_setting_with_2(tmp_path: Path, other_store: OtherStore) -> None:
-    store = other_store.bucket(f"doctor-{uuid4().hex}")
-    appliance = Appliance(tmp_path, **byos_settings(store.address))
+def test_the_command_fails_with_1_and_a_wrong_setting_with_2(tmp_path: Path, bare_bucket: ObjectStore) -> None:
+    appliance = Appliance(tmp_path, **byos_settings(bare_bucket.address))
     found = appliance.run("doctor")
     assert found.returncode == 1
     assert "1 check(s) failed: cors-rule" in found.stdout
@@ -358,13 +393,12 @@ def test_the_command_clears_up_when_it_is_interrupted(tmp_path: Path, bucket: Ob
     assert contents(bucket) == []
 
 
-def test_the_start_warns_of_an_open_bucket_with_private_routes(tmp_path: Path, other_store: OtherStore) -> None:
-    store = other_store.bucket(f"doctor-{uuid4().hex}")
-    with proxied(store.address, public_to(store.address)) as address, running(tmp_path, **byos_settings(address)) as appliance:
+def test_the_start_warns_of_an_open_bucket_with_private_routes(tmp_path: Path, bare_bucket: ObjectStore) -> None:
+    with proxied(bare_bucket.address, public_to(bare_bucket.address)) as address, running(tmp_path, **byos_settings(address)) as appliance:
         made = appliance.run("routes", "create", "secret", "--visibility", "private")
         assert made.returncode == 0, made.stderr
         assert "anonymous" not in appliance.log()
         appliance.stop()
         appliance.start()
         wait_until(lambda: "the bucket answers anonymous GETs" in appliance.log(), what="the warning")
-        wait_until(lambda: contents(store) == [], what="the clearing")
+        wait_until(lambda: contents(bare_bucket) == [], what="the clearing")
