@@ -137,6 +137,18 @@ def test_a_bucket_without_a_cors_rule_is_a_finding_that_fix_mends(bare_bucket: O
     assert failed(findings(bare_bucket.address)) == []
 
 
+def test_a_store_without_cors_per_bucket_is_judged_by_what_it_answers(bare_bucket: ObjectStore) -> None:
+    def without_cors_per_bucket(asked: Asked, pass_on: PassOn) -> Answered:
+        return Answered.error(501, "NotImplemented") if asked.method == "PUT" and "cors" in asked.query else pass_on(asked)
+
+    with proxied(bare_bucket.address, without_cors_per_bucket) as address:
+        found = findings(address, fix=True)
+        assert (failed(found), found["cors-rule"].outcome) == ([], "skipped")
+    with proxied(bare_bucket.address, changed("Server", "MinIO")) as address:
+        found = findings(address)
+        assert (failed(found), found["cors-rule"].outcome) == ([], "skipped")
+
+
 def test_fix_keeps_the_rules_of_others_and_replaces_its_own(bucket: ObjectStore) -> None:
     theirs = {"AllowedOrigins": ["https://theirs.example"], "AllowedMethods": ["GET"], "AllowedHeaders": ["range"], "MaxAgeSeconds": 5}
     bucket_rules.set_cors(bucket, ["https://old.example"], [theirs])
