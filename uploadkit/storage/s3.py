@@ -447,7 +447,7 @@ def _translated() -> Iterator[None]:
             permission = _PERMISSIONS.get(error.operation_name, f"s3:{error.operation_name}")
             raise AccessDenied(denied, _code(error), f"Give the appliance's credentials {permission} on the bucket") from None
         refused = f"The object store refused {error.operation_name}: {_code(error) or 'no code'} (HTTP {status})"
-        if status and status < 500:
+        if status and (status < 500 or status == 501):  # 501: well, but without this feature
             raise StorageRefused(refused, _code(error)) from None
         raise StorageUnavailable(refused) from None
     except (BotoCoreError, HTTPError, OSError) as error:
