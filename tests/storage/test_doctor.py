@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import signal
 import subprocess
@@ -147,6 +149,21 @@ def test_a_store_without_cors_per_bucket_is_judged_by_what_it_answers(bare_bucke
     with proxied(bare_bucket.address, changed("Server", "MinIO")) as address:
         found = findings(address)
         assert (failed(found), found["cors-rule"].outcome) == ([], "skipped")
+
+
+def test_rules_are_sent_with_the_checksum_that_older_stores_want(bare_bucket: ObjectStore) -> None:
+    sent = []
+
+    def listen(asked: Asked, pass_on: PassOn) -> Answered:
+        if asked.method == "PUT" and not asked.key:
+            sent.append(asked)
+        return as_another_engine(asked, pass_on)
+
+    with proxied(bare_bucket.address, listen) as address:
+        assert failed(findings(address, fix=True)) == []
+    assert [list(asked.query) for asked in sent] == [["cors"], ["lifecycle"]]
+    for asked in sent:
+        assert asked.headers["Content-MD5"] == base64.b64encode(hashlib.md5(asked.body).digest()).decode()
 
 
 def test_fix_keeps_the_rules_of_others_and_replaces_its_own(bucket: ObjectStore) -> None:
