@@ -18,6 +18,10 @@ BYOS = {
 }
 
 
+def at(endpoint: str, region: str = "auto") -> dict[str, str]:
+    return {"UPLOADKIT_STORAGE__BYOS__ENDPOINT": endpoint, "UPLOADKIT_STORAGE__BYOS__REGION": region}
+
+
 def load(tmp_path: Path, toml: str = "", **environment: str) -> config.Config:
     path = tmp_path / "config.toml"
     path.write_text(toml)
@@ -88,6 +92,23 @@ def test_values_may_name_environment_variables(tmp_path: Path) -> None:
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": ""}, ["storage.byos.secret_access_key"]),
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__BUCKET": "Not A Bucket"}, ["storage.byos.bucket"]),
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__ENDPOINT": "nowhere"}, ["UPLOADKIT_STORAGE__BYOS__ENDPOINT"]),
+        ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__REGION": ""}, ["storage.byos.region", "auto", "us-east-1"]),
+        ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__ACCESS_KEY_ID": "AKID "}, ["storage.byos.access_key_id", "space"]),
+        ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": "hush-hush\n"}, ["storage.byos.secret_access_key", "unprintable"]),
+        ("", BYOS | at("https://acc.r2.cloudflarestorage.com", "eu-west-1"), ["storage.byos.region", '"auto"']),
+        ("", BYOS | at("http://acc.r2.cloudflarestorage.com"), ["storage.byos.endpoint", "https://"]),
+        ("", BYOS | at("https://files.acc.r2.cloudflarestorage.com"), ["storage.byos.endpoint", '"https://acc.r2.cloudflarestorage.com"']),
+        ("", BYOS | at("https://acc.r2.cloudflarestorage.com/files"), ["STORAGE__BYOS__ENDPOINT", "path"]),
+        ("", BYOS | at("https://s3.amazonaws.com", "us-east-1"), ["storage.byos.endpoint", "leave endpoint empty"]),
+        ("", BYOS | at("https://s3.eu-west-1.amazonaws.com", "us-east-1"), ["storage.byos.region", '"eu-west-1"']),
+        (
+            "",
+            BYOS | at("https://files.nyc3.digitaloceanspaces.com", "nyc3"),
+            ["storage.byos.endpoint", '"https://nyc3.digitaloceanspaces.com"'],
+        ),
+        ("", BYOS | at("https://s3.wasabisys.com", "eu-central-1"), ["storage.byos.region", '"us-east-1"', "Wasabi"]),
+        ("", BYOS | at("https://s3.us-west-004.backblazeb2.com", "auto"), ["storage.byos.region", '"us-west-004"']),
+        ("", BYOS | at("http://s3.us-west-004.backblazeb2.com", "us-west-004"), ["storage.byos.endpoint", "https://"]),
     ],
 )
 def test_each_mistake_is_one_line_that_names_the_key(tmp_path: Path, toml: str, environment: dict[str, str], words: list[str]) -> None:

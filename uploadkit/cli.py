@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,32 @@ def init(context: click.Context, as_json: bool) -> None:
         click.echo(f"Your first API key (live, account access), shown this once:\n\n  {start.api_key}\n")
     else:
         click.echo(f"{loaded.data_dir} is there already, with project {start.project.id} ({start.project.name}). Nothing was changed.")
+
+
+@main.group("config")
+def config_commands() -> None:
+    """Look at the configuration."""
+
+
+@config_commands.command("show")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show_config(context: click.Context, as_json: bool) -> None:
+    """Show every setting as it applies: defaults, config.toml and environment together. Secrets are masked."""
+    loaded = config.load(context.obj).model_dump(mode="json")
+    if as_json:
+        click.echo(json.dumps(loaded, indent=2))
+        return
+    for line in _lines_of(loaded, ""):
+        click.echo(line)
+
+
+def _lines_of(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _lines_of(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name} = {json.dumps('' if value is None else value, ensure_ascii=False)}"
 
 
 for _group in (projects_commands, keys_commands, routes_commands):

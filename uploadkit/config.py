@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from uploadkit import providers
 from uploadkit.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "UPLOADKIT_"
@@ -449,9 +450,17 @@ def _check_byos(byos: ByosConfig) -> None:
     for key in ("bucket", "access_key_id", "secret_access_key"):
         if getattr(byos, key) is None:
             raise ConfigError(f'storage.byos.{key}: must be set when storage.mode is "byos"')
+    assert byos.bucket
+    assert byos.access_key_id
+    assert byos.secret_access_key
     if byos.region is None:
         raise ConfigError(
             'storage.byos.region: must be set: the bucket\'s region on AWS, "auto" on Cloudflare R2, any name such as "us-east-1" on MinIO'
         )
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", byos.bucket or ""):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", byos.bucket):
         raise ConfigError("storage.byos.bucket: a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens")
+    for key, value in (("access_key_id", byos.access_key_id), ("secret_access_key", byos.secret_access_key.get_secret_value())):
+        if value != value.strip() or not value.isprintable():
+            raise ConfigError(f"storage.byos.{key}: has a space at an end or an unprintable character in it; copy it once more")
+    if found := providers.mistake(byos.endpoint, byos.region, byos.bucket):
+        raise ConfigError(f"storage.byos.{found[0]}: {found[1]}")

@@ -11,14 +11,26 @@ import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import quote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
+# The parts of one upload share their key, upload id, credential and instant: each is worked out once.
+@lru_cache(maxsize=1024)
 def _encode(text: str) -> str:
     return quote(text, safe="-_.~")
+
+
+@lru_cache(maxsize=256)
+def _encode_path(key: str) -> str:
+    return quote(key, safe="/-_.~")
+
+
+@lru_cache(maxsize=64)
+def _stamp(at_seconds: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_seconds))
 
 
 def _hmac(key: bytes, text: str) -> bytes:
@@ -39,6 +51,13 @@ class Signer:
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
+    @cached_property
+    def _place(self) -> tuple[str, str, str]:
+        """Scheme with authority, path before the key, and the value of the Host header."""
+        parts = urlsplit(self.base_url)
+        host = parts.netloc.removesuffix({"http": ":80", "https": ":443"}[parts.scheme])
+        return f"{parts.scheme}://{parts.netloc}", parts.path, host
+
     def presign(
         self,
         method: str,
@@ -53,13 +72,12 @@ class Signer:
 
         `query` is signed and stands in the URL; `headers` are signed and must be sent exactly so by the client.
         """
-        parts = urlsplit(self.base_url)
-        host = parts.netloc.removesuffix({"http": ":80", "https": ":443"}[parts.scheme])
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_ms // 1000))
+        origin, base_path, host = self._place
+        stamp = _stamp(at_ms // 1000)
         scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
         signed = {name.lower(): " ".join(value.split()) for name, value in (headers or {}).items()} | {"host": host}
         names = sorted(signed)
-        path = f"{parts.path}/{quote(key, safe='/-_.~')}"
+        path = f"{base_path}/{_encode_path(key)}"
         asked = [f"{_encode(name)}={_encode(value)}" for name, value in (query or {}).items()]
         asked += [
             f"X-Amz-Algorithm={_ALGORITHM}",
@@ -81,4 +99,4 @@ class Signer:
         )
         to_sign = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = _hmac(_signing_key(self.secret_access_key, stamp[:8], self.region), to_sign).hex()
-        return f"{parts.scheme}://{parts.netloc}{path}?{'&'.join(asked)}&X-Amz-Signature={signature}"
+        return f"{origin}{path}?{'&'.join(asked)}&X-Amz-Signature={signature}"

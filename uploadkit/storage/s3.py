@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,12 +17,13 @@ from typing import IO, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from uploadkit import clock
-from uploadkit.config import ByosConfig
+from uploadkit.config import ByosConfig, is_loopback
 from uploadkit.errors import InvalidParts, StorageUnavailable
 from uploadkit.storage.presign import Signer
 
@@ -150,7 +152,7 @@ class ObjectStore:
         self._may_create_bucket = may_create_bucket
         self._problem = problem
         self._signer = Signer(address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key)
-        session = boto3.session.Session()  # one for all: each would read the description of S3 from its files anew
+        session = _own_session()  # one for all: each would read the description of S3 from its files anew
         self._quick_client = self._make_client(session, read_timeout_seconds=10, attempts=2)
         self._hasty_client = self._make_client(session, read_timeout_seconds=3, attempts=1)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
@@ -181,6 +183,10 @@ class ObjectStore:
                 s3={"addressing_style": self.address.addressing_style},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
+                use_fips_endpoint=False,
+                use_dualstack_endpoint=False,
+                ignore_configured_endpoint_urls=True,
+                proxies={} if is_loopback(urlsplit(self.address.endpoint).hostname or "") else None,
                 connect_timeout=3,
                 read_timeout=read_timeout_seconds,
                 retries={"total_max_attempts": attempts, "mode": "standard"},
@@ -406,6 +412,18 @@ class ObjectStore:
         with _translated():
             answer: Mapping[str, Any] = getattr(self._client, operation)(Bucket=self.address.bucket, **parameters)
         return answer
+
+
+def _own_session() -> Any:
+    """A session that knows nothing of AWS_PROFILE and ~/.aws: only the appliance's own configuration counts."""
+    core = botocore.session.Session(
+        {
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return boto3.session.Session(botocore_session=core)
 
 
 def object_url(base: str, key: str) -> str:
