@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -11,13 +12,15 @@ import pytest
 from tests.appliance import Appliance, running
 from tests.stores import byos_settings, started_store
 
-STORES = ("bundled", "byos", "minio") if shutil.which("minio") else ("bundled", "byos")
+# A bucket of a real provider, for whoever has one: TEST_STORE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY_ID and _SECRET_ACCESS_KEY.
+OWN_BUCKET = {name: value for name, value in os.environ.items() if name.startswith("TEST_STORE_")}
+STORES = ["bundled", "byos", *["minio"] * bool(shutil.which("minio")), *["own"] * bool(OWN_BUCKET)]
 
 
 @pytest.fixture(scope="session", params=STORES)
 def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """One appliance for all tests that leave it as they found it: on the bundled SeaweedFS, on a bucket of somebody else's, and on a
-    bundled MinIO where there is one. Rates and key limits are out of the way.
+    bundled MinIO where there is one, and on a bucket that the environment names. Rates and key limits are out of the way.
     """
     home = tmp_path_factory.mktemp(f"appliance-on-{request.param}")
     settings = {"TIERS__PRO__MAX_KEYS": "1000", "TIERS__PRO__REQUESTS_PER_MINUTE": ""}
@@ -25,6 +28,10 @@ def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         if request.param == "byos":
             other = stack.enter_context(started_store(tmp_path_factory.mktemp("other-store-of-the-suite")))
             settings |= byos_settings(other.address)
+        if request.param == "own":
+            settings |= {"STORAGE__MODE": "byos"} | {
+                name.replace("TEST_STORE_", "STORAGE__BYOS__"): value for name, value in OWN_BUCKET.items()
+            }
         if request.param == "minio":
             settings["STORAGE__BUNDLED__ENGINE"] = "minio"
         yield stack.enter_context(running(home, **settings))
