@@ -198,6 +198,16 @@ class RateLimitsConfig(Section):
     auth_failures_per_minute: Limit = 60
 
 
+class WebhooksConfig(Section):
+    """Deliveries of events: how long a receiver has, when to try again, and which private networks may be called."""
+
+    timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 30
+    # The pauses between one attempt and the next; one attempt more than there are pauses.
+    retry_schedule_seconds: Annotated[tuple[Annotated[int, Field(ge=1, le=7 * 86400)], ...], Field(max_length=20)] = (60, 300, 1800)
+    allowed_private_cidrs: tuple[Cidr, ...] = ()
+    pause_after_dead_deliveries: Annotated[int, Field(ge=1)] = 20
+
+
 class HousekeepingConfig(Section):
     """What happens by itself, and when."""
 
@@ -232,6 +242,7 @@ class Config(Section):
     limits: LimitsConfig = LimitsConfig()
     tiers: dict[str, TierConfig] = Field(default_factory=_default_tiers)
     rate_limits: RateLimitsConfig = RateLimitsConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
     housekeeping: HousekeepingConfig = HousekeepingConfig()
 
     @property

@@ -26,14 +26,15 @@ class Context:
     """The appliance as the services see it.
 
     The functions come from the scheduler: `wake_sweeper` and `wake_removals` make housekeeping look at once rather than at its next
-    turn, `scheduler_running` says whether it runs, `job_reports` what its jobs have done. `stopping` is set when long work should end
-    between steps.
+    turn, `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether it runs, `job_reports` what its jobs have
+    done. `stopping` is set when long work should end between steps.
     """
 
     config: Config
     store: ObjectStore
     wake_sweeper: Callable[[], None] = lambda: None
     wake_removals: Callable[[], None] = lambda: None
+    wake_webhooks: Callable[[], None] = lambda: None
     scheduler_running: Callable[[], bool] = lambda: False
     job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,7 @@ from uploadkit.models import database
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _write_lock = threading.Lock()
+_transaction = threading.local()
 
 
 class DataDirInUse(ConfigError):
@@ -131,8 +132,19 @@ def write() -> Iterator[None]:
     """
     if database.in_transaction():
         raise RuntimeError("write transactions don't nest")
+    after_commit: dict[Callable[[], None], None] = {}
     with _write_lock, database.atomic("IMMEDIATE"):
+        _transaction.after_commit = after_commit
         yield
+    for callback in after_commit:
+        callback()
+
+
+def on_commit(callback: Callable[[], None]) -> None:
+    """Have `callback` called once when the caller's write transaction has been committed; if it is rolled back, never."""
+    if not database.in_transaction():
+        raise RuntimeError("there is no write transaction")
+    _transaction.after_commit[callback] = None
 
 
 def execute(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from uploadkit import clock, quotas
 from uploadkit.context import Context
 from uploadkit.db import execute, write
-from uploadkit.models import NUMBER_BITS, File, WebhookDelivery
+from uploadkit.models import NUMBER_BITS, File
 
 _BATCH = 200
 _DAY_MS = 86_400_000
@@ -78,7 +78,6 @@ def remove_rows(numbers: list[int]) -> int:
     """Remove the rows of files that are DELETED or FAILED and swept, those of `numbers` that still are; return how many went."""
     with write():
         found = list(File.select().where(File.number << numbers, File.status << ["DELETED", "FAILED"], File.sweep_at.is_null()))
-        WebhookDelivery.update(file=None).where(WebhookDelivery.file << [file.id for file in found]).execute()
         for file in found:
             quotas.remember_purged(file)
         swept = json.dumps([file.number for file in found])

@@ -107,7 +107,7 @@ def _retire(ctx: Context, file: File) -> None:
     with write():
         present = File.get_by_id(file.id)
         if present.status in ("UPLOADED", "FAILED"):
-            files.mark_deleted(present, f"Test files are purged {hours:g} hours after their creation")
+            files.mark_deleted(ctx, present, f"Test files are purged {hours:g} hours after their creation")
 
 
 def _remove_rows(ctx: Context) -> int:
@@ -122,14 +122,14 @@ def retire_old_files(ctx: Context) -> int:
     """Delete the live files that are older than their project's retention days; return how many. The sweeper clears the store of them."""
     retired = 0
     for project in Project.select().where(Project.retention_days.is_null(False), Project.deleted_at.is_null()):
-        while not ctx.stopping.is_set() and (count := _retire_batch(project)):
+        while not ctx.stopping.is_set() and (count := _retire_batch(ctx, project)):
             retired += count
     if retired:
         ctx.wake_sweeper()
     return retired
 
 
-def _retire_batch(project: Project) -> int:
+def _retire_batch(ctx: Context, project: Project) -> int:
     days = project.retention_days
     assert days is not None
     # Written so that SQLite finds the partial index of the lists.
@@ -138,5 +138,5 @@ def _retire_batch(project: Project) -> int:
     with write():
         batch = list(old.order_by(File.number).limit(_BATCH))
         for file in batch:
-            files.mark_deleted(file, f"Files of this project are kept for {days} days")
+            files.mark_deleted(ctx, file, f"Files of this project are kept for {days} days")
     return len(batch)

@@ -170,22 +170,48 @@ class Event(Table):
     status = TextField()
     detail = TextField(null=True)
     metadata = JSONField(default=dict)
+    size_bytes = BigIntegerField()
+    content_type = TextField()
+    visibility = TextField()
+    file_created_at = BigIntegerField()
 
 
-class WebhookDelivery(Table):
-    """One event on its way to one URL: the outbox."""
+class WebhookDestination(Table):
+    """One URL that a project's events of one environment go to. `origin` is scheme, host and port of it."""
 
     id = TextField(primary_key=True)
-    event_id = TextField()
-    event = TextField()
     project = ForeignKeyField(Project)
     project_id: str
     environment = TextField()
-    file = ForeignKeyField(File, null=True)
     url = TextField()
+    origin = TextField()
+    dead_in_a_row = IntegerField(default=0)
+    paused_at = BigIntegerField(null=True)
+    created_at = BigIntegerField()
+
+    class Meta:
+        table_name = "webhook_destination"
+
+
+class WebhookDelivery(Table):
+    """One event on its way to one destination: the outbox. States: pending ⇄ delivering → delivered or dead (→ pending: redelivered).
+
+    `attempts` counts all there ever were, `attempts_in_round` those since it was queued or redelivered last.
+    """
+
+    id = TextField(primary_key=True)
+    destination = ForeignKeyField(WebhookDestination)
+    destination_id: str
+    project = ForeignKeyField(Project)
+    project_id: str
+    environment = TextField()
+    event_id = TextField()
+    event = TextField()
+    file_id = TextField(null=True)
     payload = TextField()
     status = TextField(default="pending")
     attempts = IntegerField(default=0)
+    attempts_in_round = IntegerField(default=0)
     next_attempt_at = BigIntegerField(null=True)
     leased_until = BigIntegerField(null=True)
     last_status_code = IntegerField(null=True)
@@ -211,6 +237,20 @@ class WebhookAttempt(Table):
 
     class Meta:
         table_name = "webhook_attempt"
+
+
+class WebhookSecret(Table):
+    """What a project's deliveries are signed with."""
+
+    project = ForeignKeyField(Project, primary_key=True)
+    project_id: str
+    current_secret = TextField()
+    next_secret = TextField()
+    created_at = BigIntegerField()
+    rotated_at = BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "webhook_secret"
 
 
 class Audit(Table):
@@ -255,8 +295,10 @@ TABLES: tuple[type[Table], ...] = (
     File,
     Usage,
     Event,
+    WebhookDestination,
     WebhookDelivery,
     WebhookAttempt,
+    WebhookSecret,
     Audit,
     Idempotency,
     Setting,
