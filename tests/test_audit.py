@@ -25,9 +25,9 @@ def test_everything_that_is_administered_leaves_an_entry(house: House) -> None:
     project = projects.create_project(config, admin, "Photos")
     issued = keys.issue_key(config, admin, project.id, "CI")
     insider = keys.find_caller(issued.plaintext)
-    route = file_routes.create_file_route(insider, project.id, {"slug": "pics"})
+    route = file_routes.create_file_route(house.ctx.config, insider, project.id, {"slug": "pics"})
     hook = "https://example.com/hooks/sesame"
-    file_routes.update_file_route(insider, route.id, {"visibility": "private", "webhook_url": hook})
+    file_routes.update_file_route(house.ctx.config, insider, route.id, {"visibility": "private", "webhook_url": hook})
     file_routes.delete_file_route(insider, route.id)
     projects.update_project(config, admin, project.id, {"tier": "free", "name": "Photos", "limit_overrides": {"max_keys": "unlimited"}})
     keys.revoke_key(access.COMMAND_LINE, issued.key.id)
@@ -58,7 +58,7 @@ def test_what_does_not_happen_leaves_no_entry(house: House) -> None:
         lambda: projects.delete_project(house.caller, house.project.id),
         lambda: projects.create_project(house.ctx.config, house.caller, " "),
         lambda: keys.revoke_key(house.caller, house.caller.key_id),
-        lambda: file_routes.create_file_route(house.caller, house.project.id, {"slug": "default"}),
+        lambda: file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "default"}),
     ):
         with pytest.raises(UploadKitError):
             refused()

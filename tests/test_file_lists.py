@@ -44,9 +44,9 @@ class Desk:
 
     def set_status(self, file: File, status: str) -> None:
         if status == "UPLOADED":
-            upload_states.finish(file, "etag", {}, sweep_at=None)
+            upload_states.finish(self.ctx, file, "etag", {}, sweep_at=None)
         elif status == "FAILED":
-            upload_states.leave_uploading(file, "not_verified", "not there")
+            upload_states.leave_uploading(self.ctx, file, "not_verified", "not there")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import urllib3
 from tests.conftest import House
 from uploadkit import access, audit, clock, events, file_routes, files, housekeeping, keys, multipart, projects, removals, uploads
 from uploadkit.claims import claimed
-from uploadkit.db import execute, new_id, write
+from uploadkit.db import execute
 from uploadkit.errors import StorageUnavailable, UploadKitError, UploadNotFound
 from uploadkit.models import ApiKey, Audit, Event, File, FileRoute, Project, Usage, WebhookDelivery, database
 from uploadkit.multipart import MultipartSlot
@@ -26,7 +26,10 @@ class Doomed:
         self.project = projects.create_project(house.ctx.config, access.COMMAND_LINE, "Doomed")
         self.caller = self._key("live")
         self.tester = self._key("test")
-        file_routes.create_file_route(self.caller, self.project.id, {"slug": "more"})
+        file_routes.create_file_route(house.ctx.config, self.caller, self.project.id, {"slug": "more"})
+        default = file_routes.find_file_route(self.project.id, "default")
+        told = {"webhook_url": "https://example.com/hook", "webhook_events": ["onUploadComplete", "file.failed", "file.deleted"]}
+        file_routes.update_file_route(house.ctx.config, self.caller, default.id, told)
         self.done = [self.uploaded(self.caller), self.uploaded(self.tester)]
         self.failed = self.request(self.caller)
         with pytest.raises(UploadKitError, match="not in storage"):
@@ -37,18 +40,8 @@ class Doomed:
         put(self.pending.upload_url)
         self.multipart = multipart.start_multipart(house.ctx, self.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
         put(self.multipart.part_urls[0].upload_url, b"x" * 5 * MIB, None)
-        with write():
-            WebhookDelivery.create(
-                id=new_id(),
-                event_id=new_id(),
-                event="onUploadComplete",
-                project=self.project.id,
-                environment="live",
-                file=self.done[0].file.id,
-                url="https://example.com",
-                payload="{}",
-                created_at=clock.now_ms(),
-            )
+        webhook_secrets.signing_secrets(self.project.id)
+        assert WebhookDelivery.select().where(WebhookDelivery.project == self.project.id).count() == 5
 
     def _key(self, environment: keys.Environment) -> keys.Caller:
         issued = keys.issue_key(self.house.ctx.config, access.COMMAND_LINE, self.project.id, "x", environment=environment)

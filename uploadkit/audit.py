@@ -16,8 +16,8 @@ from uploadkit.models import Audit, database
 CLI = "cli"
 """The actor that is no API key: whoever may run commands on the appliance's machine."""
 
-Action = Literal["created", "changed", "revoked", "deleted"]
-Kind = Literal["project", "key", "file_route", "file"]
+Action = Literal["created", "changed", "revoked", "deleted", "rotated", "resumed"]
+Kind = Literal["project", "key", "file_route", "file", "webhook_secret", "webhook_delivery", "webhook_destination"]
 
 
 def record(actor: str, action: Action, kind: Kind, subject_id: str, project_id: str, details: Mapping[str, Any] | None = None) -> None:

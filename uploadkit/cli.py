@@ -19,6 +19,7 @@ from uploadkit.cli_admin import keys_commands, projects_commands, routes_command
 from uploadkit.cli_storage import doctor, reconcile_command, storage_commands
 from uploadkit.cli_upload import upload
 from uploadkit.cli_usage import usage_commands
+from uploadkit.cli_webhooks import webhooks_commands
 from uploadkit.context import Context
 from uploadkit.db import lock_data_dir
 from uploadkit.errors import ConfigError, UploadKitError
@@ -144,3 +145,4 @@ main.add_command(doctor)
 main.add_command(reconcile_command)
 main.add_command(storage_commands)
 main.add_command(usage_commands)
+main.add_command(webhooks_commands)

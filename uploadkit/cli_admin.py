@@ -20,11 +20,11 @@ from uploadkit.models import Project
 from uploadkit.web import documented, schemas
 from uploadkit.web.schemas_admin import FileRouteBody
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_project_option = click.option("--project", help="Project id or slug; the first project by default.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+project_option = click.option("--project", help="Project id or slug; the first project by default.")
 
 
-def _open(context: click.Context) -> config.Config:
+def open_installation(context: click.Context) -> config.Config:
     """Configuration and database for a command that may run beside a running appliance."""
     os.umask(0o077)
     loaded = config.load(context.find_root().obj)
@@ -40,36 +40,36 @@ def projects_commands() -> None:
 @projects_commands.command("create")
 @click.argument("name")
 @click.option("--tier", help="Its tier; limits.default_tier by default.")
-@_json_option
+@json_option
 @click.pass_context
 def create_project(context: click.Context, name: str, tier: str | None, as_json: bool) -> None:
     """Create a project; 'keys create --project' makes keys for it."""
-    loaded = _open(context)
+    loaded = open_installation(context)
     project = projects.create_project(loaded, COMMAND_LINE, name, tier)
     click.echo(json.dumps(_project_json(loaded, project)) if as_json else f"Made project {project.id} ({project.slug}).")
 
 
 @projects_commands.command("list")
-@_json_option
+@json_option
 @click.pass_context
 def list_projects(context: click.Context, as_json: bool) -> None:
     """List projects, oldest first."""
-    loaded = _open(context)
+    loaded = open_installation(context)
     found = projects.all_projects()
     if as_json:
         click.echo(json.dumps([_project_json(loaded, project) for project in found]))
     else:
-        _print_table(("id", "slug", "name", "tier"), [(p.id, p.slug, p.name, p.tier) for p in found])
+        print_table(("id", "slug", "name", "tier"), [(p.id, p.slug, p.name, p.tier) for p in found])
 
 
 @projects_commands.command("delete")
 @click.argument("project")
 @click.confirmation_option(prompt="Its keys stop working at once and all its files go, for good. Go on?", help="Don't ask.")
-@_json_option
+@json_option
 @click.pass_context
 def delete_project(context: click.Context, project: str, as_json: bool) -> None:
     """Delete PROJECT (id or slug) with all its files; the appliance takes them away while it runs."""
-    _open(context)
+    open_installation(context)
     found = projects.find_by_id_or_slug(project)
     projects.delete_project(COMMAND_LINE, found.id)
     click.echo(json.dumps({"deleted": True}) if as_json else f"Deleted project {found.id} ({found.slug}).")
@@ -82,14 +82,14 @@ def keys_commands() -> None:
 
 @keys_commands.command("create")
 @click.option("--name", required=True, help="What the key is for, such as 'Production server'.")
-@_project_option
+@project_option
 @click.option("--test", is_flag=True, help="A key for the test sandbox (uk_test_).")
 @click.option("--access", type=click.Choice(["project", "account"]), default="project", show_default=True)
-@_json_option
+@json_option
 @click.pass_context
 def create_key(context: click.Context, name: str, project: str | None, test: bool, access: Access, as_json: bool) -> None:
     """Create an API key and show it, this once."""
-    loaded = _open(context)
+    loaded = open_installation(context)
     owner = projects.find_by_id_or_slug(project)
     issued = keys.issue_key(loaded, COMMAND_LINE, owner.id, name, environment="test" if test else "live", access=access)
     if as_json:
@@ -102,16 +102,16 @@ def create_key(context: click.Context, name: str, project: str | None, test: boo
 @keys_commands.command("list")
 @click.option("--project", help="Project id or slug; all projects by default.")
 @click.option("--revoked", is_flag=True, help="The revoked keys instead of the active ones.")
-@_json_option
+@json_option
 @click.pass_context
 def list_keys(context: click.Context, project: str | None, revoked: bool, as_json: bool) -> None:
     """List API keys, newest first; masked."""
-    _open(context)
+    open_installation(context)
     found = keys.all_keys(projects.find_by_id_or_slug(project).id if project else None, revoked=revoked)
     if as_json:
         click.echo(json.dumps([documented.api_key(key) for key in found]))
         return
-    _print_table(
+    print_table(
         ("id", "key", "name", "project", "environment", "access", "last used"),
         [(k.id, k.masked_key, k.name, k.project.slug, k.environment, k.access, _iso(k.last_used_at) or "never") for k in found],
     )
@@ -119,11 +119,11 @@ def list_keys(context: click.Context, project: str | None, revoked: bool, as_jso
 
 @keys_commands.command("revoke")
 @click.argument("key_id")
-@_json_option
+@json_option
 @click.pass_context
 def revoke_key(context: click.Context, key_id: str, as_json: bool) -> None:
     """Revoke the API key with this id: the very next request with it is refused."""
-    _open(context)
+    open_installation(context)
     key = keys.revoke_key(COMMAND_LINE, key_id)
     click.echo(json.dumps({"revoked": True}) if as_json else f"Revoked {key.masked_key} ({key.name}).")
 
@@ -135,38 +135,38 @@ def routes_commands() -> None:
 
 @routes_commands.command("create")
 @click.argument("slug")
-@_project_option
+@project_option
 @click.option("--max-file-size", help="Largest file, such as 4MB; as large as the tier allows by default.")
 @click.option("--max-file-count", type=int, help="Files that a browser may select at once; 1 by default.")
 @click.option("--type", "allowed_types", multiple=True, help="An allowed type, such as 'image/*'; repeat it for more. All by default.")
 @click.option("--visibility", type=click.Choice(["public", "private"]), default="public", show_default=True)
 @click.option("--webhook-url", help="Where events go.")
-@_json_option
+@json_option
 @click.pass_context
 def create_route(context: click.Context, /, slug: str, project: str | None, as_json: bool, **rules: Any) -> None:
     """Create a file route. The API can also change one."""
-    _open(context)
+    loaded = open_installation(context)
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in rules.items() if value not in (None, ())}
     try:
         body = FileRouteBody.model_validate({"slug": slug, **given}, by_name=True)
     except ValidationError as error:
         raise schemas.to_validation_failed(error) from None
-    route = file_routes.create_file_route(COMMAND_LINE, projects.find_by_id_or_slug(project).id, body.to_columns())
+    route = file_routes.create_file_route(loaded, COMMAND_LINE, projects.find_by_id_or_slug(project).id, body.to_columns())
     click.echo(json.dumps(documented.file_route(route)) if as_json else f"Made file route {route.slug} ({route.id}).")
 
 
 @routes_commands.command("list")
-@_project_option
-@_json_option
+@project_option
+@json_option
 @click.pass_context
 def list_routes(context: click.Context, project: str | None, as_json: bool) -> None:
     """List a project's file routes, oldest first."""
-    _open(context)
+    open_installation(context)
     found = file_routes.all_file_routes(projects.find_by_id_or_slug(project).id)
     if as_json:
         click.echo(json.dumps([documented.file_route(route) for route in found]))
         return
-    _print_table(
+    print_table(
         ("id", "slug", "largest file", "types", "visibility"),
         [(r.id, r.slug, str(r.max_file_size_bytes or "tier's"), " ".join(r.allowed_types), r.visibility) for r in found],
     )
@@ -174,12 +174,12 @@ def list_routes(context: click.Context, project: str | None, as_json: bool) -> N
 
 @routes_commands.command("delete")
 @click.argument("slug")
-@_project_option
-@_json_option
+@project_option
+@json_option
 @click.pass_context
 def delete_route(context: click.Context, slug: str, project: str | None, as_json: bool) -> None:
     """Delete the file route SLUG; its files stay."""
-    _open(context)
+    open_installation(context)
     route = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
     file_routes.delete_file_route(COMMAND_LINE, route.id)
     click.echo(json.dumps({"deleted": True}) if as_json else f"Deleted file route {slug}.")
@@ -193,7 +193,7 @@ def _iso(at_ms: int | None) -> str | None:
     return None if at_ms is None else clock.to_iso(at_ms)
 
 
-def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print columns; never cut, whatever the width, so that ids can be copied and lines be grepped."""
     table = Table(box=None, pad_edge=False)
     for heading in headings:

@@ -25,8 +25,8 @@ class JobReport:
 class Context:
     """The appliance as the services see it.
 
-    The functions come from the scheduler: `wake_sweeper` and `wake_removals` make housekeeping look at once rather than at its next
-    turn, `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether it runs, `job_reports` what its jobs have
+    The functions come from the jobs: `wake_sweeper` and `wake_removals` make housekeeping look at once rather than at its next turn,
+    `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether all of it runs, `job_reports` what the jobs have
     done. `stopping` is set when long work should end between steps.
     """
 

@@ -1,28 +1,46 @@
-"""The upload event log: one row per change of state of a file, and its list (api.md section 7, "log entry").
+"""The upload event log: one row per change of state of a file, its list, and the feed for receivers (api.md section 7).
 
-A row is written in the transaction that changes the state, so that the log never tells of what did not happen, nor misses what did.
-It outlives the file's own row. `sequence` rises in the order of the transactions.
+A row is written in the transaction that changes the state, so that the log never tells of what did not happen, nor misses what did;
+and so is the webhook delivery that the file route asks for. It outlives the file's own row. `sequence` rises in the order of the
+transactions, which makes the feed gap-free: whoever has read up to a number has missed nothing before it.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
-from uploadkit import clock, paging
+from peewee import SQL
+
+from uploadkit import clock, paging, webhooks
 from uploadkit.access import Caller
+from uploadkit.context import Context
 from uploadkit.db import execute, new_id
 from uploadkit.models import Event, File
 from uploadkit.paging import Page
 
 _INSERT = """
-INSERT INTO event (id, at, event, project_id, environment, file_id, key, file_name, route_slug, status, detail, metadata)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO event (id, at, event, project_id, environment, file_id, key, file_name, route_slug, status, detail, metadata,
+                   size_bytes, content_type, visibility, file_created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
-def record(file: File, event: str, status: str, detail: str | None = None) -> None:
-    """Write down, in the caller's write transaction, that `file` came to `status` by `event`; `detail` says why where that is not plain."""
-    execute(
+@dataclass(frozen=True)
+class Feed:
+    """Some events, oldest first; `next_after` is where to go on, whether there is more yet or not."""
+
+    items: list[Event]
+    next_after: int
+    has_more: bool
+
+
+def record(ctx: Context, file: File, event: str, status: str, detail: str | None = None) -> None:
+    """Write down, in the caller's write transaction, that `file` came to `status` by `event`; `detail` says why where that is not plain.
+
+    What its file route wants to be told goes into the outbox with it.
+    """
+    cursor = execute(
         _INSERT,
         (
             new_id(),
@@ -37,8 +55,27 @@ def record(file: File, event: str, status: str, detail: str | None = None) -> No
             status,
             detail,
             json.dumps(file.metadata),
+            file.size_bytes,
+            file.content_type,
+            file.visibility,
+            file.created_at,
         ),
     )
+    if status != "UPLOADING" and (url := webhooks.wanted_at(file.project_id, file.route_slug, status)):
+        webhooks.enqueue(ctx, Event.get_by_id(cursor.lastrowid), url)
+
+
+def feed(caller: Caller, after: int, limit: int) -> Feed:
+    """Return up to `limit` events of the caller's project and environment whose sequence is above `after`, oldest first.
+
+    Requests for uploads are left out: the feed tells what receivers are told.
+    """
+    query = Event.select().where(
+        Event.project == caller.project_id, Event.environment == caller.environment, SQL("status <> 'UPLOADING'"), Event.sequence > after
+    )
+    found = list(query.order_by(Event.sequence).limit(limit + 1))
+    items = found[:limit]
+    return Feed(items, items[-1].sequence if items else after, len(found) > limit)
 
 
 def list_events(caller: Caller, status: str | None, since: int | None, limit: int, cursor: str | None) -> Page[Event]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from uploadkit import audit, clock, paging
+from uploadkit import audit, clock, outgoing, paging
 from uploadkit.access import Caller, find_project, require_live
-from uploadkit.config import TierConfig
+from uploadkit.config import Config, TierConfig
 from uploadkit.db import new_id, write
-from uploadkit.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound
+from uploadkit.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound, ValidationFailed
 from uploadkit.idempotency import Remember, forget
 from uploadkit.media_types import is_allowed
 from uploadkit.models import File, FileRoute, Project
@@ -30,13 +30,14 @@ def add_default(project: Project) -> FileRoute:
     return route
 
 
-def create_file_route(caller: Caller, project_id: str, rules: Mapping[str, Any], remember: Remember = forget) -> FileRoute:
+def create_file_route(config: Config, caller: Caller, project_id: str, rules: Mapping[str, Any], remember: Remember = forget) -> FileRoute:
     """Make a file route of a project from `rules`: columns of FileRoute, already validated, `slug` among them.
 
     `remember` gets its id in that transaction.
-    Raises Forbidden (a test key asks), NotFound (project), DuplicateSlug.
+    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound (project), DuplicateSlug.
     """
     require_live(caller)
+    _check_webhook_url(config, rules)
     now = clock.now_ms()
     with write():
         project = find_project(caller, project_id)
@@ -70,12 +71,13 @@ def find_by_id(caller: Caller, route_id: str) -> FileRoute:
     return route
 
 
-def update_file_route(caller: Caller, route_id: str, changes: Mapping[str, Any]) -> FileRoute:
+def update_file_route(config: Config, caller: Caller, route_id: str, changes: Mapping[str, Any]) -> FileRoute:
     """Change the columns in `changes`, already validated, for uploads from now on.
 
-    Raises Forbidden (a test key asks), NotFound, DuplicateSlug, and Conflict for another slug on `default`.
+    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound, DuplicateSlug, and Conflict for another slug on `default`.
     """
     require_live(caller)
+    _check_webhook_url(config, changes)
     with write():
         route = find_by_id(caller, route_id)
         different = audit.differences(route.__data__, changes, _SECRET)
@@ -97,6 +99,16 @@ def delete_file_route(caller: Caller, route_id: str) -> None:
         _keep_default(route)
         FileRoute.delete().where(FileRoute.id == route.id).execute()
         audit.record(caller.key_id, "deleted", "file_route", route.id, route.project_id, {"slug": route.slug})
+
+
+def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:
+    """Refuse a URL that will not be called; what its name stands for is looked at at each delivery. Raises ValidationFailed."""
+    if rules.get("webhook_url") is None:
+        return
+    try:
+        outgoing.require_allowed(outgoing.parse(rules["webhook_url"]), config.webhooks.allowed_private_cidrs)
+    except outgoing.Refused as refusal:
+        raise ValidationFailed(f"webhookUrl: {refusal}", refusal.mend, details={"webhookUrl": [str(refusal)]}) from None
 
 
 def _require_free(project_id: str, slug: str) -> None:

@@ -125,7 +125,7 @@ def delete_files(ctx: Context, caller: Caller, keys: Sequence[str]) -> Deletion:
             if file.status == "UPLOADING":
                 under_way.append(file)
                 continue
-            reclaimed_bytes += mark_deleted(file)
+            reclaimed_bytes += mark_deleted(ctx, file)
             audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": key, "status": file.status})
     ctx.wake_sweeper()
     failures |= _abort_all(ctx, caller, under_way)
@@ -157,19 +157,19 @@ def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
             present = find_file(caller, file.key)
             if present.status == "UPLOADING":
                 raise
-            mark_deleted(present)
+            mark_deleted(ctx, present)
             audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": present.status})
         ctx.wake_sweeper()
 
 
-def mark_deleted(file: File, reason: str | None = None) -> int:
+def mark_deleted(ctx: Context, file: File, reason: str | None = None) -> int:
     """UPLOADED or FAILED → DELETED, in the caller's write transaction; return the bytes of storage that this freed.
 
     `file` must have been read in that same transaction. The sweeper takes the object away.
     """
     now = clock.now_ms()
     File.update(status="DELETED", deleted_at=now, updated_at=now, sweep_at=now, sweep_attempts=0).where(File.id == file.id).execute()
-    events.record(file, "file.deleted", "DELETED", reason)
+    events.record(ctx, file, "file.deleted", "DELETED", reason)
     if file.status != "UPLOADED":
         return 0
     quotas.forget(file, now)

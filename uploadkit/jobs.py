@@ -1,4 +1,4 @@
-"""The table of periodic jobs, run by APScheduler. No logic here."""
+"""The table of periodic jobs, run by APScheduler, and the webhook dispatcher beside them. No logic here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from uploadkit import clock, history, housekeeping, idempotency, removals
 from uploadkit.context import Context, JobReport
+from uploadkit.webhook_dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +38,23 @@ class Jobs:
                 _reported(report, function, ctx), "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC)
             )
         self._stopping = ctx.stopping
+        self._webhooks = Dispatcher(ctx)
         ctx.wake_sweeper = lambda: self.run_now("sweep")
         ctx.wake_removals = lambda: self.run_now("removals")
-        ctx.scheduler_running = lambda: bool(self._scheduler.running)
+        ctx.scheduler_running = lambda: bool(self._scheduler.running) and self._webhooks.running
         ctx.job_reports = lambda: self._reports
 
     def start(self) -> None:
-        """Start running jobs; each runs once right away."""
+        """Start running jobs, each once right away, and sending webhooks."""
         self._scheduler.start()
+        self._webhooks.start()
 
     def stop(self) -> None:
         """Let the running job step end, then stop."""
         self._stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+        self._webhooks.stop()
 
     def run_now(self, name: str) -> None:
         """Have a job run at once instead of at its next turn."""

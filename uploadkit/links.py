@@ -1,4 +1,4 @@
-"""The URLs that read a file: the lasting one, signed links with an expiry, and the store's own behind both (storage.md section 4).
+"""The URLs that read a file: signed links with an expiry, and the store's own behind these and the lasting one (storage.md section 4).
 
 A signed link is checked at each use: signature, expiry, and that the file still is UPLOADED. What is wrong with one is never told.
 """
@@ -39,13 +39,6 @@ class Claim:
     expires: str
     signature: str
     download: bool
-
-
-def public_url(ctx: Context, file: File) -> str:
-    """Return the lasting URL of a file: on the bucket's own domain if there is one and the file is public, else under `/f/`."""
-    if ctx.config.storage.public_url and file.visibility == "public":
-        return object_url(ctx.config.storage.public_url, file.key)
-    return object_url(f"{ctx.config.server.base_url}/f", file.key)
 
 
 def make_link(ctx: Context, caller: Caller, key: str, expires_seconds: int, *, download: bool) -> Link:

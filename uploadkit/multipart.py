@@ -69,7 +69,7 @@ def start_multipart(ctx: Context, caller: Caller, request: UploadRequest, rememb
     try:
         file.upload_id = ctx.store.create_multipart(file.key, file.content_type, disposition(file.file_name, file.content_type))
     except StorageUnavailable:
-        upload_states.leave_uploading(file, "aborted", "The store could not begin the upload")
+        upload_states.leave_uploading(ctx, file, "aborted", "The store could not begin the upload")
         raise
     with write():
         saved = File.update(upload_id=file.upload_id).where(File.id == file.id, File.status == "UPLOADING").execute()
@@ -143,7 +143,7 @@ def complete_multipart(
         stored = upload_states.look_at(ctx, file.key)
         upload_states.require_as_declared(ctx, file, stored)
         assert stored is not None
-        return upload_states.finish(file, stored.etag, metadata, sweep_at=None)
+        return upload_states.finish(ctx, file, stored.etag, metadata, sweep_at=None)
 
 
 def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) -> None:

@@ -84,7 +84,7 @@ def insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None
         file.number = _next_number(file.created_at)
         file.save(force_insert=True)
         remember(file.id)
-        events.record(file, "upload.requested", "UPLOADING")
+        events.record(ctx, file, "upload.requested", "UPLOADING")
 
 
 def _next_number(created_at: int) -> int:
@@ -154,7 +154,7 @@ def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -
     message = _difference(file, stored)
     if message is None:
         return
-    leave_uploading(file, "not_verified", message)
+    leave_uploading(ctx, file, "not_verified", message)
     with suppress(StorageUnavailable):  # the sweeper comes back to it
         tidy(ctx, File.get_by_id(file.id))
     raise UploadNotVerified(message, "Start again with POST /api/v1/upload/request")
@@ -178,7 +178,7 @@ def _difference(file: File, stored: StoredObject | None) -> str | None:
     return None
 
 
-def finish(file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int | None) -> File:
+def finish(ctx: Context, file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int | None) -> File:
     """UPLOADING → UPLOADED, with all that goes with it, in one transaction."""
     now = clock.now_ms()
     with write():
@@ -201,14 +201,14 @@ def finish(file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int 
         if done:
             quotas.settle(present, now)
             present.metadata = merged
-            events.record(present, "upload.completed", "UPLOADED")
+            events.record(ctx, present, "upload.completed", "UPLOADED")
     if not done:
         raise ended(File.get_by_id(file.id))
     completed: File = File.get_by_id(file.id)
     return completed
 
 
-def leave_uploading(file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
+def leave_uploading(ctx: Context, file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
     """UPLOADING → FAILED; the sweeper takes it from there."""
     now = clock.now_ms()
     with write():
@@ -219,7 +219,7 @@ def leave_uploading(file: File, failure: str, message: str, deleted_by: str | No
         )
         if failed:
             quotas.release_upload(file)
-            events.record(file, _EVENT_OF_FAILURE[failure], "FAILED", message)
+            events.record(ctx, file, _EVENT_OF_FAILURE[failure], "FAILED", message)
             if deleted_by is not None:
                 audit.record(deleted_by, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADING"})
 
@@ -234,7 +234,7 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> None:
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete; aborting changes nothing", "DELETE /api/v1/files/{key} deletes the file")
         if file.status == "UPLOADING":
-            leave_uploading(file, "aborted", "The upload was aborted", deleted_by)
+            leave_uploading(ctx, file, "aborted", "The upload was aborted", deleted_by)
         tidy(ctx, File.get_by_id(file_id))
 
 
@@ -249,7 +249,7 @@ def expire(ctx: Context, file: File) -> None:
                 with write():
                     File.update(deadline_at=again_at, sweep_at=again_at).where(File.id == file.id, File.status == "UPLOADING").execute()
                 return
-        leave_uploading(file, "expired", "The upload was not completed before its deadline")
+        leave_uploading(ctx, file, "expired", "The upload was not completed before its deadline")
         tidy(ctx, File.get_by_id(file.id))
 
 

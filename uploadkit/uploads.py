@@ -87,7 +87,7 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
         merged_metadata(file.metadata, metadata)
         etag = _copy_verified(ctx, file)
         # The pending object is a second copy on the disk: the sweeper's next round takes it away, and looks again at the deadline.
-        return upload_states.finish(file, etag, metadata, sweep_at=clock.now_ms())
+        return upload_states.finish(ctx, file, etag, metadata, sweep_at=clock.now_ms())
 
 
 def _copy_verified(ctx: Context, file: File) -> str:

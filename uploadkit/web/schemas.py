@@ -189,6 +189,37 @@ class LogListQuery(PageQuery):
     status: Annotated[FileStatus | None, Field(description="the file's status after the event")] = None
 
 
+class EventFeedQuery(BaseModel):
+    """Query of `GET /events`."""
+
+    after: Annotated[int, Field(ge=0, le=2**53 - 1, description="nextAfter of the call before; without it, from the oldest on")] = 0
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class DeliveryListQuery(PageQuery):
+    """Query of `GET /webhooks/deliveries`."""
+
+    status: Literal["pending", "delivering", "delivered", "dead"] | None = None
+
+
+class DeliveryPath(Schema):
+    """A webhook delivery's id in a path."""
+
+    delivery_id: str
+
+
+class DestinationPath(Schema):
+    """A webhook destination's id in a path."""
+
+    destination_id: str
+
+
+class WebhookTestBody(Schema):
+    """Body of `POST /webhooks/test`."""
+
+    route_slug: Annotated[str, Field(min_length=1, max_length=100, description="the file route whose webhookUrl gets it")] = "default"
+
+
 _MESSAGES = {
     "missing": "is required",
     "string_type": "must be a string",

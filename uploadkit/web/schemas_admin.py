@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from uploadkit import outgoing
 from uploadkit.access import Access, Environment
 from uploadkit.config import parse_size
 from uploadkit.projects import UNLIMITED
@@ -25,7 +26,6 @@ _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = rf"{_LABEL}(\.{_LABEL}){{0,9}}"
 _PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 _IPV6 = r"\[[0-9A-Fa-f:.]{2,45}\]"
-_URL = re.compile(rf"https?://({_HOST}|{_IPV6}){_PORT}([/?][!-\x22$-~]*)?")
 _ORIGIN = re.compile(rf"https?://({_HOST}|{_IPV6}){_PORT}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SIZE_SCHEMA: list[dict[str, Any]] = [
@@ -89,13 +89,11 @@ def _require_ipv6(url: str) -> None:
 
 
 def _webhook_url(value: str) -> str:
-    # Syntax only. Which addresses may be called is a question for the moment of calling: names change what they stand for.
+    # Which addresses may be called, the configuration says: the service asks it.
     try:
-        if not _URL.fullmatch(value):
-            raise ValueError
-        _require_ipv6(value)
-    except ValueError:
-        raise ValueError('must be a URL such as "https://example.com/hooks/upload", without a user name and without #') from None
+        outgoing.parse(value)
+    except outgoing.Refused as refusal:
+        raise ValueError(str(refusal)) from None
     return value
 
 

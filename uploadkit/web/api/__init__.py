@@ -7,6 +7,7 @@ from uploadkit.web.api import (
     project_endpoints,
     upload_endpoints,
     usage_endpoints,
+    webhook_endpoints,
 )
 from uploadkit.web.api.blueprint import api
 
@@ -18,4 +19,5 @@ __all__ = [
     "project_endpoints",
     "upload_endpoints",
     "usage_endpoints",
+    "webhook_endpoints",
 ]

@@ -8,7 +8,7 @@ from typing import TypeVar
 from flask import g, request
 from flask_openapi3.blueprint import APIBlueprint
 
-from uploadkit import idempotency, links
+from uploadkit import file_urls, idempotency
 from uploadkit.models import File
 from uploadkit.web import auth, context, openapi, rate_limits
 
@@ -29,7 +29,7 @@ def _authenticate() -> None:
 
 def url_of(file: File) -> str:
     """Return the lasting URL of a file, for the answers that show one."""
-    return links.public_url(context(), file)
+    return file_urls.public_url(context().config, file)
 
 
 def once(first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) -> T:

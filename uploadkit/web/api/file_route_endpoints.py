@@ -6,7 +6,7 @@ from flask import Response, g
 
 from uploadkit import file_routes
 from uploadkit.errors import Conflict, DuplicateSlug, IdempotencyConflict, NotFound
-from uploadkit.web import documented, json_answer, schemas, schemas_admin, shapes
+from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes
 from uploadkit.web.api.blueprint import api, once
 from uploadkit.web.openapi import answers
 
@@ -25,7 +25,7 @@ def list_file_routes(path: schemas_admin.ProjectPath, query: schemas.PageQuery) 
 def create_file_route(path: schemas_admin.ProjectPath, body: schemas_admin.FileRouteBody) -> Response:
     """Make a file route."""
     route = once(
-        lambda remember: file_routes.create_file_route(g.caller, path.project_id, body.to_columns(), remember),
+        lambda remember: file_routes.create_file_route(context().config, g.caller, path.project_id, body.to_columns(), remember),
         lambda route_id: file_routes.find_by_id(g.caller, route_id),
     )
     return json_answer(documented.file_route(route), 201)
@@ -40,7 +40,8 @@ def get_file_route(path: schemas_admin.FileRoutePath) -> Response:
 @api.patch("/file-routes/<fileRouteId>", **answers(shapes.FileRouteObject, NotFound, Conflict, DuplicateSlug, body=True))
 def update_file_route(path: schemas_admin.FileRoutePath, body: schemas_admin.FileRouteChangesBody) -> Response:
     """Change a file route, for uploads from now on."""
-    return json_answer(documented.file_route(file_routes.update_file_route(g.caller, path.file_route_id, body.to_columns())))
+    route = file_routes.update_file_route(context().config, g.caller, path.file_route_id, body.to_columns())
+    return json_answer(documented.file_route(route))
 
 
 @api.delete("/file-routes/<fileRouteId>", **answers(shapes.Deleted, NotFound, Conflict))

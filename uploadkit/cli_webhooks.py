@@ -1,0 +1,175 @@
+"""`webhooks`: deliveries, destinations, test events and secrets on the command line. JSON output is in the words of the API.
+
+These commands write down what is to be done; a running appliance does it within `LOOK_AGAIN_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from uploadkit import clock, projects, webhook_secrets, webhooks
+from uploadkit.access import COMMAND_LINE, Caller
+from uploadkit.cli_admin import json_option, open_installation, print_table, project_option
+from uploadkit.models import WebhookDelivery
+from uploadkit.web import documented
+from uploadkit.webhook_dispatcher import LOOK_AGAIN_SECONDS
+
+_STATUSES = ["pending", "delivering", "delivered", "dead"]
+_test_option = click.option("--test-sandbox", is_flag=True, help="In the sandbox of the test keys.")
+
+
+def _caller(context: click.Context, project: str | None, test_sandbox: bool = False) -> Caller:
+    """Who asks: the command line, for one project and environment."""
+    open_installation(context)
+    found = projects.find_by_id_or_slug(project)
+    return replace(COMMAND_LINE, project_id=found.id, environment="test" if test_sandbox else "live")
+
+
+@click.group("webhooks")
+def webhooks_commands() -> None:
+    """List, inspect, redeliver and test webhook deliveries; show and rotate their secrets."""
+
+
+@webhooks_commands.command("list")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only these; 'dead' is the dead letter queue.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@project_option
+@_test_option
+@json_option
+@click.pass_context
+def list_deliveries(context: click.Context, status: str | None, limit: int, project: str | None, test_sandbox: bool, as_json: bool) -> None:
+    """List deliveries, newest first."""
+    caller = _caller(context, project, test_sandbox)
+    found = webhooks.list_deliveries(caller, status, limit, None).items
+    if as_json:
+        click.echo(json.dumps([documented.delivery(row) for row in found]))
+        return
+    shown = [documented.delivery(row) for row in found]
+    print_table(
+        ("id", "event", "file", "url", "status", "attempts", "last error"),
+        [(d["id"], d["event"], d["fileId"] or "", d["url"], _status(d), str(d["attempts"]), d["lastError"] or "") for d in shown],
+    )
+
+
+def _status(delivery: dict[str, Any]) -> str:
+    return "pending (paused)" if delivery["paused"] else str(delivery["status"])
+
+
+@webhooks_commands.command("show")
+@click.argument("delivery_id")
+@project_option
+@_test_option
+@json_option
+@click.pass_context
+def show_delivery(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
+    """Show a delivery with its payload and every attempt."""
+    delivery = webhooks.find_delivery(_caller(context, project, test_sandbox), delivery_id)
+    shown = documented.delivery_in_full(delivery, webhooks.attempts_of(delivery))
+    click.echo(json.dumps(shown, indent=None if as_json else 2, ensure_ascii=as_json))
+
+
+@webhooks_commands.command("redeliver")
+@click.argument("delivery_id")
+@project_option
+@_test_option
+@json_option
+@click.pass_context
+def redeliver(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
+    """Have a delivery tried again, whatever became of it."""
+    delivery = webhooks.redeliver(_caller(context, project, test_sandbox), delivery_id)
+    click.echo(
+        json.dumps(documented.delivery(delivery))
+        if as_json
+        else f"Queued; a running appliance sends it within {LOOK_AGAIN_SECONDS} seconds."
+    )
+
+
+@webhooks_commands.command("delete")
+@click.argument("delivery_id")
+@project_option
+@_test_option
+@json_option
+@click.pass_context
+def delete_delivery(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
+    """Delete a delivery; one that waits is never sent."""
+    webhooks.delete_delivery(_caller(context, project, test_sandbox), delivery_id)
+    click.echo(json.dumps({"deleted": True}) if as_json else f"Deleted delivery {delivery_id}.")
+
+
+@webhooks_commands.command("test")
+@click.option("--route", "route_slug", default="default", show_default=True, help="The file route whose webhookUrl gets it.")
+@click.option("--wait", "wait_seconds", type=click.IntRange(0, 600), default=40, show_default=True, help="Seconds to wait for the outcome.")
+@project_option
+@_test_option
+@json_option
+@click.pass_context
+def send_test(context: click.Context, route_slug: str, wait_seconds: int, project: str | None, test_sandbox: bool, as_json: bool) -> None:
+    """Send a test event and say whether it arrived (exit code 1 if not). If it does, a paused destination goes on."""
+    loaded = open_installation(context)
+    caller = _caller(context, project, test_sandbox)
+    delivery = webhooks.send_test(loaded, caller, route_slug)
+    until = clock.monotonic_ms() + wait_seconds * 1000
+    while delivery.status in ("pending", "delivering") and clock.monotonic_ms() < until:
+        time.sleep(0.2)
+        delivery = webhooks.find_delivery(caller, delivery.id)
+    click.echo(json.dumps(documented.delivery(delivery)) if as_json else _outcome(delivery))
+    if delivery.status != "delivered":
+        sys.exit(1)
+
+
+def _outcome(delivery: WebhookDelivery) -> str:
+    if delivery.status == "delivered":
+        return f"It arrived: {delivery.destination.url} answered {delivery.last_status_code}."
+    if delivery.status == "dead":
+        return f"It did not arrive at {delivery.destination.url}: {delivery.last_error}"
+    return f"It waits: 'webhooks show {delivery.id}' says how it went. Is the appliance running?"
+
+
+@webhooks_commands.command("destinations")
+@project_option
+@_test_option
+@json_option
+@click.pass_context
+def list_destinations(context: click.Context, project: str | None, test_sandbox: bool, as_json: bool) -> None:
+    """List the URLs that events went to, and which of them are paused."""
+    page = webhooks.list_destinations(_caller(context, project, test_sandbox), 10_000, None)
+    shown = [documented.destination(row) for row in page.items]
+    if as_json:
+        click.echo(json.dumps(shown))
+        return
+    print_table(
+        ("id", "url", "dead in a row", "paused since"), [(d["id"], d["url"], str(d["deadInARow"]), d["pausedAt"] or "") for d in shown]
+    )
+
+
+@webhooks_commands.command("resume")
+@click.argument("destination_id")
+@project_option
+@_test_option
+@json_option
+@click.pass_context
+def resume(context: click.Context, destination_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
+    """End the pause of a destination: what waits is sent."""
+    destination = webhooks.resume(_caller(context, project, test_sandbox), destination_id)
+    click.echo(json.dumps(documented.destination(destination)) if as_json else f"{destination.url} is not paused.")
+
+
+@webhooks_commands.command("secrets")
+@click.option("--rotate", is_flag=True, help="Make the next secret the current one, and a new next one.")
+@project_option
+@json_option
+@click.pass_context
+def secrets(context: click.Context, rotate: bool, project: str | None, as_json: bool) -> None:
+    """Show the two secrets that receivers verify with. Both go to every receiver, so that a rotation breaks none."""
+    caller = _caller(context, project)
+    found = (webhook_secrets.rotate_secrets if rotate else webhook_secrets.show_secrets)(caller, caller.project_id)
+    if as_json:
+        click.echo(json.dumps({"current": found.current, "next": found.next}))
+    else:
+        click.echo(f"current  {found.current}\nnext     {found.next}")

@@ -1,0 +1,186 @@
+"""The outbox of webhooks: which event goes where, and what people do with deliveries: list, look, redeliver, delete, test, resume.
+
+A delivery is written in the transaction of the event it tells of; webhook_delivery.py sends it. Whoever has one sent by hand wakes it
+afterwards. A destination is one URL as one project uses it in one environment: dead deliveries are counted by it, and it is what gets
+paused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from peewee import ModelSelect
+
+from uploadkit import audit, clock, file_routes, outgoing, paging
+from uploadkit.access import Caller
+from uploadkit.config import Config
+from uploadkit.context import Context
+from uploadkit.db import execute, new_id, on_commit, write
+from uploadkit.errors import Conflict, NotFound
+from uploadkit.file_urls import public_url
+from uploadkit.models import Event, WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.paging import Page
+from uploadkit.webhook_payload import PUBLIC_EVENTS, TEST_EVENT, event_body
+
+Row = TypeVar("Row", WebhookDelivery, WebhookDestination)
+_ROUTE = "SELECT webhook_url, webhook_events FROM file_route WHERE project_id = ? AND slug = ? AND webhook_url IS NOT NULL"
+
+
+def wanted_at(project_id: str, route_slug: str, status: str) -> str | None:
+    """Return the URL that a file route wants told of files that come to `status`, as it is set now; None: nowhere."""
+    row = execute(_ROUTE, (project_id, route_slug)).fetchone()
+    return row[0] if row is not None and PUBLIC_EVENTS[status] in json.loads(row[1]) else None
+
+
+def enqueue(ctx: Context, event: Event, url: str) -> None:
+    """Put the delivery of `event` to `url` into the outbox, in the caller's write transaction; it is due at once."""
+    _insert(event, url, event_body(event, public_url(ctx.config, event)), file_id=event.file_id)
+    on_commit(ctx.wake_webhooks)
+
+
+def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDelivery:
+    """Put a test event for a file route's webhookUrl into the outbox: tried once, also while the destination is paused.
+
+    Raises NotFound (file route), Conflict when it has no webhookUrl.
+    """
+    route = file_routes.find_file_route(caller.project_id, route_slug)
+    if route.webhook_url is None:
+        raise Conflict(f"File route {route_slug!r} has no webhookUrl", "PATCH /api/v1/file-routes/{id} sets one")
+    now, event_id = clock.now_ms(), new_id()
+    event = Event(
+        id=event_id,
+        at=now,
+        project=caller.project_id,
+        environment=caller.environment,
+        file_id=event_id,
+        key=f"{caller.project_id}/{route_slug}/{event_id}/test.txt",
+        file_name="test.txt",
+        status="UPLOADED",
+        metadata={},
+        size_bytes=4,
+        content_type="text/plain",
+        visibility=route.visibility,
+        file_created_at=now,
+    )
+    with write():
+        body = event_body(event, public_url(config, event)) | {"event": TEST_EVENT}
+        delivery = _insert(event, route.webhook_url, body, file_id=None)
+    return find_delivery(caller, delivery.id)
+
+
+def _insert(event: Event, url: str, body: dict[str, Any], file_id: str | None) -> WebhookDelivery:
+    delivery: WebhookDelivery = WebhookDelivery.create(
+        id=new_id(),
+        destination=_destination_id(event.project_id, event.environment, url),
+        project=event.project_id,
+        environment=event.environment,
+        event_id=event.id,
+        event=body["event"],
+        file_id=file_id,
+        payload=json.dumps(body, separators=(",", ":")),
+        next_attempt_at=event.at,
+        created_at=event.at,
+    )
+    return delivery
+
+
+def _destination_id(project_id: str, environment: str, url: str) -> str:
+    place = (WebhookDestination.project == project_id, WebhookDestination.environment == environment, WebhookDestination.url == url)
+    known: WebhookDestination | None = WebhookDestination.get_or_none(*place)
+    if known is None:
+        known = WebhookDestination.create(
+            id=new_id(),
+            project=project_id,
+            environment=environment,
+            url=url,
+            origin=_origin(url),
+            created_at=clock.now_ms(),
+        )
+    return str(known.id)
+
+
+def _origin(url: str) -> str:
+    try:
+        return outgoing.parse(url).origin
+    except outgoing.Refused:  # set by an earlier version; the delivery will tell why it is not called
+        return url
+
+
+def list_deliveries(caller: Caller, status: str | None, limit: int, cursor: str | None) -> Page[WebhookDelivery]:
+    """Return up to `limit` deliveries of the caller's project and environment, newest first. Raises ValidationFailed (cursor)."""
+    query = _seen_by(caller, _deliveries(), WebhookDelivery)
+    if status is not None:
+        query = query.where(WebhookDelivery.status == status)
+    return paging.newest_first(query, WebhookDelivery.created_at, WebhookDelivery.id, limit, cursor)
+
+
+def find_delivery(caller: Caller, delivery_id: str) -> WebhookDelivery:
+    """Return the delivery with this id, as far as the caller may know of it. Raises NotFound."""
+    found: WebhookDelivery | None = _seen_by(caller, _deliveries(), WebhookDelivery).where(WebhookDelivery.id == delivery_id).first()
+    if found is None:
+        raise NotFound(f"There is no webhook delivery {delivery_id!r}", "GET /api/v1/webhooks/deliveries lists those that are kept")
+    return found
+
+
+def attempts_of(delivery: WebhookDelivery) -> list[WebhookAttempt]:
+    """Return every attempt at a delivery, oldest first."""
+    query = WebhookAttempt.select().where(WebhookAttempt.delivery == delivery.id)
+    return list(query.order_by(WebhookAttempt.started_at, WebhookAttempt.id))
+
+
+def redeliver(caller: Caller, delivery_id: str) -> WebhookDelivery:
+    """Have a delivery tried again now, with the whole schedule before it, whatever became of it. Its event id stays.
+
+    Raises NotFound, and Conflict while it is being tried.
+    """
+    with write():
+        find_delivery(caller, delivery_id)
+        queued = WebhookDelivery.update(
+            status="pending", next_attempt_at=clock.now_ms(), attempts_in_round=0, leased_until=None, delivered_at=None
+        ).where(WebhookDelivery.id == delivery_id, WebhookDelivery.status != "delivering")
+        if not queued.execute():
+            raise _being_tried()
+    return find_delivery(caller, delivery_id)
+
+
+def delete_delivery(caller: Caller, delivery_id: str) -> None:
+    """Delete a delivery with its attempts; one that waits is never sent. Raises NotFound, and Conflict while it is being tried."""
+    with write():
+        delivery = find_delivery(caller, delivery_id)
+        if not WebhookDelivery.delete().where(WebhookDelivery.id == delivery_id, WebhookDelivery.status != "delivering").execute():
+            raise _being_tried()
+        details = {"event": delivery.event, "eventId": delivery.event_id, "status": delivery.status}
+        audit.record(caller.key_id, "deleted", "webhook_delivery", delivery_id, delivery.project_id, details)
+
+
+def _being_tried() -> Conflict:
+    return Conflict("This delivery is being tried at this moment", "Ask again in a few seconds")
+
+
+def list_destinations(caller: Caller, limit: int, cursor: str | None) -> Page[WebhookDestination]:
+    """Return up to `limit` destinations of the caller's project and environment, newest first. Raises ValidationFailed (cursor)."""
+    query = _seen_by(caller, WebhookDestination.select(), WebhookDestination)
+    return paging.newest_first(query, WebhookDestination.created_at, WebhookDestination.id, limit, cursor)
+
+
+def resume(caller: Caller, destination_id: str) -> WebhookDestination:
+    """End the pause of a destination: what waits is sent, and dead deliveries are counted from nought. Raises NotFound."""
+    with write():
+        mine = _seen_by(caller, WebhookDestination.select(), WebhookDestination)
+        destination: WebhookDestination | None = mine.where(WebhookDestination.id == destination_id).first()
+        if destination is None:
+            raise NotFound(f"There is no webhook destination {destination_id!r}", "GET /api/v1/webhooks/destinations lists them")
+        if destination.paused_at is not None:
+            audit.record(caller.key_id, "resumed", "webhook_destination", destination_id, destination.project_id)
+        destination.paused_at, destination.dead_in_a_row = None, 0
+        WebhookDestination.update(paused_at=None, dead_in_a_row=0).where(WebhookDestination.id == destination_id).execute()
+    return destination
+
+
+def _deliveries() -> ModelSelect[WebhookDelivery]:
+    return WebhookDelivery.select(WebhookDelivery, WebhookDestination).join(WebhookDestination)
+
+
+def _seen_by(caller: Caller, query: ModelSelect[Row], table: type[Row]) -> ModelSelect[Row]:
+    return query.where(table.project == caller.project_id, table.environment == caller.environment)
