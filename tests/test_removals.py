@@ -6,7 +6,21 @@ import pytest
 import urllib3
 
 from tests.conftest import House
-from uploadkit import access, audit, clock, events, file_routes, files, housekeeping, keys, multipart, projects, removals, uploads
+from uploadkit import (
+    access,
+    audit,
+    clock,
+    events,
+    file_routes,
+    files,
+    housekeeping,
+    keys,
+    multipart,
+    projects,
+    removals,
+    uploads,
+    webhook_secrets,
+)
 from uploadkit.claims import claimed
 from uploadkit.db import execute
 from uploadkit.errors import StorageUnavailable, UploadKitError, UploadNotFound

@@ -1,0 +1,566 @@
+"""The outbox and its delivery, with the clock in our hand: schedule, leases, pauses, and what goes where."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.conftest import House
+from uploadkit import (
+    access,
+    clock,
+    config,
+    events,
+    file_routes,
+    files,
+    keys,
+    upload_states,
+    uploads,
+    webhook_delivery,
+    webhook_secrets,
+    webhooks,
+)
+from uploadkit.db import execute, write
+from uploadkit.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from uploadkit.models import Audit, File, FileRoute, WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.outgoing import Outcome
+from uploadkit.webhook_delivery import LONGEST_RETRY_AFTER_MS, next_attempt_at
+
+NOON = 1_900_000_000_000
+MINUTE_MS = 60_000
+URL = "https://receiver.example/hook"
+ALL_EVENTS = ["onUploadComplete", "file.failed", "file.deleted"]
+
+
+@dataclass
+class Calls:
+    """Stands for the network: remembers calls, answers as told."""
+
+    status: int | None = 200
+    retry_after: str | None = None
+    made: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
+
+    def post(self, url: str, body: bytes, headers: dict[str, str], **_: Any) -> Outcome:
+        self.made.append((clock.now_ms(), url, json.loads(body)))
+        error = None if self.status else "ConnectionRefusedError: nobody there"
+        return Outcome(self.status, "body", self.retry_after, error, 5)
+
+    @property
+    def times(self) -> list[int]:
+        return [at for at, _, _ in self.made]
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def told(house: House) -> House:
+    """A house whose file route `default` wants to be told everything."""
+    FileRoute.update(webhook_url=URL, webhook_events=ALL_EVENTS).execute()
+    return house
+
+
+@pytest.fixture
+def at_noon() -> Iterator[Callable[[int], None]]:
+    with clock.travelled_to(NOON) as advance:
+        yield advance
+
+
+def completed(house: House, caller: keys.Caller | None = None, slug: str = "default") -> File:
+    """An upload that is complete, as far as the rows go."""
+    request = uploads.UploadRequest("a.jpg", 5, "image/jpeg", slug, {"by": "ann"})
+    file = uploads.request_upload(house.ctx, caller or house.caller, request).file
+    return upload_states.finish(house.ctx, file, "etag", {}, sweep_at=None)
+
+
+def send_due(house: House, calls: Calls) -> int:
+    """Send what is due, as the dispatcher does, one after another."""
+    sent = 0
+    while claims := webhook_delivery.claim_due(house.ctx):
+        for claim in claims:
+            webhook_delivery.deliver(house.ctx, claim, calls.post)
+            sent += 1
+    return sent
+
+
+def only() -> WebhookDelivery:
+    (delivery,) = WebhookDelivery.select()
+    return delivery
+
+
+# What goes into the outbox.
+
+
+def test_the_outbox_is_written_with_the_state(told: House) -> None:
+    woken = []
+    told.ctx.wake_webhooks = lambda: woken.append(execute("SELECT count(*) FROM webhook_delivery").fetchone()[0])
+    file = completed(told)
+    assert woken == [1], "once, after the commit"
+    delivery = only()
+    assert (delivery.event, delivery.file_id, delivery.status) == ("onUploadComplete", file.id, "pending")
+    (event,) = events.feed(told.caller, 0, 10).items
+    assert delivery.event_id == event.id
+    assert json.loads(delivery.payload) == {
+        "id": event.id,
+        "event": "onUploadComplete",
+        "createdAt": clock.to_iso(event.at),
+        "projectId": told.project.id,
+        "environment": "live",
+        "file": {
+            "id": file.id,
+            "key": file.key,
+            "url": f"http://127.0.0.1:8080/f/{file.key}",
+            "fileName": "a.jpg",
+            "fileSize": 5,
+            "contentType": "image/jpeg",
+            "name": "a.jpg",
+            "size": 5,
+            "type": "image/jpeg",
+            "status": "UPLOADED",
+            "metadata": {"by": "ann"},
+            "createdAt": clock.to_iso(file.created_at),
+        },
+        "metadata": {"by": "ann"},
+    }
+
+
+def test_a_transaction_that_fails_leaves_no_event_and_no_delivery(told: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("power cut")
+
+    woken: list[int] = []
+    told.ctx.wake_webhooks = lambda: woken.append(1)
+    file = uploads.request_upload(told.ctx, told.caller, uploads.UploadRequest("a.jpg", 5, "image/jpeg", "default", {})).file
+    monkeypatch.setattr(webhooks, "on_commit", fail)
+    with pytest.raises(RuntimeError):
+        upload_states.finish(told.ctx, file, "etag", {}, sweep_at=None)
+    assert File.get_by_id(file.id).status == "UPLOADING"
+    assert events.feed(told.caller, 0, 10).items == []
+    assert not WebhookDelivery.select().exists()
+    assert woken == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (["onUploadComplete"], ["onUploadComplete"]),
+        (["file.deleted"], ["file.deleted"]),
+        (ALL_EVENTS, ["onUploadComplete", "file.deleted", "file.failed"]),
+        ([], []),
+    ],
+)
+def test_a_file_route_is_told_what_it_asks_for(house: House, wanted: list[str], expected: list[str]) -> None:
+    FileRoute.update(webhook_url=URL, webhook_events=wanted).execute()
+    file = completed(house)
+    files.delete_file(house.ctx, house.caller, file.key)
+    failed = uploads.request_upload(house.ctx, house.caller, uploads.UploadRequest("b.jpg", 5, "image/jpeg", "default", {})).file
+    upload_states.abort(house.ctx, failed.id)
+    assert [row.event for row in WebhookDelivery.select().order_by(WebhookDelivery.id)] == expected
+    feed = events.feed(house.caller, 0, 10)
+    assert [webhooks.PUBLIC_EVENTS[event.status] for event in feed.items] == ["onUploadComplete", "file.deleted", "file.failed"]
+
+
+def test_what_is_set_now_counts_and_an_unknown_file_route_is_told_nothing(told: House) -> None:
+    route = file_routes.create_file_route(told.ctx.config, told.caller, told.project.id, {"slug": "gone", "webhook_url": URL})
+    request = uploads.UploadRequest("a.jpg", 5, "image/jpeg", "gone", {})
+    file = uploads.request_upload(told.ctx, told.caller, request).file
+    file_routes.delete_file_route(told.caller, route.id)
+    upload_states.finish(told.ctx, file, "etag", {}, sweep_at=None)
+    assert not WebhookDelivery.select().exists()
+    before = uploads.request_upload(told.ctx, told.caller, uploads.UploadRequest("a.jpg", 5, "image/jpeg", "default", {})).file
+    FileRoute.update(webhook_url="https://new.example/").execute()
+    upload_states.finish(told.ctx, before, "etag", {}, sweep_at=None)
+    assert webhooks.find_delivery(told.caller, only().id).destination.url == "https://new.example/"
+
+
+def test_the_payload_outlives_the_file(told: House, calls: Calls) -> None:
+    file = completed(told)
+    with write():
+        execute("DELETE FROM file WHERE id = ?", (file.id,))
+    assert send_due(told, calls) == 1
+    assert calls.made[0][2]["file"]["id"] == file.id
+    (event,) = events.feed(told.caller, 0, 10).items
+    assert (event.size_bytes, event.content_type) == (5, "image/jpeg")
+
+
+# The schedule.
+
+
+def test_exactly_one_five_and_thirty_minutes(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    calls.status = 500
+    completed(told)
+    assert send_due(told, calls) == 1
+    for minutes in (1, 5, 30):
+        assert webhook_delivery.next_due() == clock.now_ms() + minutes * MINUTE_MS
+        at_noon(minutes * MINUTE_MS - 1)
+        assert send_due(told, calls) == 0, "not a millisecond early"
+        at_noon(1)
+        assert send_due(told, calls) == 1
+    assert calls.times == [NOON, NOON + MINUTE_MS, NOON + 6 * MINUTE_MS, NOON + 36 * MINUTE_MS]
+    delivery = only()
+    assert (delivery.status, delivery.attempts, delivery.last_status_code) == ("dead", 4, 500)
+    assert delivery.last_error == "The receiver answered 500"
+    assert webhook_delivery.next_due() is None
+    at_noon(30 * 86_400_000)
+    assert send_due(told, calls) == 0
+
+
+def test_success_ends_it(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    calls.status = None
+    completed(told)
+    send_due(told, calls)
+    assert only().last_error == "ConnectionRefusedError: nobody there"
+    calls.status = 204
+    at_noon(MINUTE_MS)
+    assert send_due(told, calls) == 1
+    delivery = only()
+    assert (delivery.status, delivery.attempts, delivery.delivered_at, delivery.last_error) == ("delivered", 2, NOON + MINUTE_MS, None)
+    assert [a.status_code for a in webhooks.attempts_of(delivery)] == [None, 204]
+    assert len({payload["id"] for _, _, payload in calls.made}) == 1
+
+
+@pytest.mark.parametrize("status", [199, 300, 304, 400, 404, 410, 429, 503])
+def test_only_2xx_is_success(told: House, calls: Calls, status: int) -> None:
+    calls.status = status
+    completed(told)
+    send_due(told, calls)
+    assert only().status == "pending"
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "expected_ms"),
+    [
+        (None, 60_000),
+        ("5", 60_000),
+        ("90", 90_000),
+        (" 3600 ", 3_600_000),
+        ("999999999999", LONGEST_RETRY_AFTER_MS),
+        ("9" * 5000, 60_000),
+        ("-5", 60_000),
+        ("1.5", 60_000),
+        ("soon", 60_000),
+        ("", 60_000),
+        ("٥٠٠", 60_000),
+        (email.utils.formatdate((NOON + 600_000) / 1000, usegmt=True), 600_000),
+        (email.utils.formatdate((NOON - 600_000) / 1000, usegmt=True), 60_000),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER_MS),
+        ("Fri, 99 Foo 99999 99:99:99 GMT", 60_000),
+    ],
+)
+def test_retry_after_may_put_off_but_not_for_ever(retry_after: str | None, expected_ms: int) -> None:
+    assert next_attempt_at(NOON, 1, (60, 300, 1800), retry_after) == NOON + expected_ms
+
+
+def test_the_schedule_is_what_is_configured() -> None:
+    assert [next_attempt_at(0, attempts, (1, 2)) for attempts in (1, 2, 3)] == [1000, 2000, None]
+    assert next_attempt_at(0, 1, ()) is None
+    assert next_attempt_at(0, 4, (60, 300, 1800), "90") is None, "Retry-After adds no attempt"
+
+
+def test_retry_after_of_a_receiver_is_heard(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    calls.status, calls.retry_after = 503, "120"
+    completed(told)
+    send_due(told, calls)
+    assert only().next_attempt_at == NOON + 120_000
+
+
+# Claims.
+
+
+def test_two_workers_never_hold_the_same_delivery(told: House, at_noon: Callable[[int], None]) -> None:
+    for number in range(8):
+        FileRoute.update(webhook_url=f"https://receiver-{number}.example/").execute()
+        for _ in range(3):
+            completed(told)
+    found: list[str] = []
+
+    def work() -> None:
+        found.extend(claim.delivery_id for claim in webhook_delivery.claim_due(told.ctx))
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == len(set(found)) == webhook_delivery.MOST_IN_FLIGHT
+
+
+def test_a_lease_that_ran_out_is_due_again_and_its_late_result_changes_nothing(
+    told: House, calls: Calls, at_noon: Callable[[int], None]
+) -> None:
+    completed(told)
+    (late,) = webhook_delivery.claim_due(told.ctx)
+    assert webhook_delivery.claim_due(told.ctx) == []
+    at_noon(30_000 + 30_000)
+    (again,) = webhook_delivery.claim_due(told.ctx)
+    assert again.delivery_id == late.delivery_id
+    calls.status = 500
+    webhook_delivery.deliver(told.ctx, late, calls.post)
+    assert (only().status, only().attempts) == ("delivering", 0), "it belongs to the other one now"
+    calls.status = 200
+    webhook_delivery.deliver(told.ctx, again, calls.post)
+    assert (only().status, only().attempts) == ("delivered", 1)
+    assert WebhookAttempt.select().count() == 2, "both calls were made, both are told"
+
+
+def test_leases_are_released_at_the_start(told: House, calls: Calls) -> None:
+    completed(told)
+    assert len(webhook_delivery.claim_due(told.ctx)) == 1
+    assert webhook_delivery.release_leases() == 1
+    assert send_due(told, calls) == 1
+    assert webhook_delivery.release_leases() == 0
+
+
+def test_at_most_two_in_flight_to_one_server(told: House) -> None:
+    for path in ("a", "b", "c"):
+        FileRoute.update(webhook_url=f"https://slow.example/{path}").execute()
+        for _ in range(4):
+            completed(told)
+    FileRoute.update(webhook_url="https://quick.example/").execute()
+    completed(told)
+    claims = webhook_delivery.claim_due(told.ctx)
+    urls = [WebhookDelivery.get_by_id(claim.delivery_id).destination.url for claim in claims]
+    assert sorted(urls) == ["https://quick.example/", "https://slow.example/a", "https://slow.example/a"]
+    assert webhook_delivery.claim_due(told.ctx) == []
+
+
+def test_a_delivery_that_was_deleted_while_it_was_sent(told: House, calls: Calls) -> None:
+    completed(told)
+    (claim,) = webhook_delivery.claim_due(told.ctx)
+
+    def delete_then_answer(url: str, body: bytes, headers: dict[str, str], **more: Any) -> Outcome:
+        with write():
+            execute("DELETE FROM webhook_delivery")
+        return calls.post(url, body, headers, **more)
+
+    webhook_delivery.deliver(told.ctx, claim, delete_then_answer)
+    webhook_delivery.deliver(told.ctx, claim, calls.post)
+    assert len(calls.made) == 1
+
+
+# Pauses.
+
+
+def die(house: House, calls: Calls, count: int, advance: Callable[[int], None]) -> None:
+    calls.status = 500
+    for _ in range(count):
+        completed(house)
+    for _ in range(4):
+        send_due(house, calls)
+        advance(30 * MINUTE_MS)
+
+
+def test_twenty_dead_in_a_row_pause_a_destination_and_nothing_is_dropped(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    die(told, calls, 19, at_noon)
+    (destination,) = WebhookDestination.select()
+    assert (destination.dead_in_a_row, destination.paused_at) == (19, None)
+    die(told, calls, 1, at_noon)
+    (destination,) = WebhookDestination.select()
+    assert destination.paused_at is not None
+    before = len(calls.made)
+    for _ in range(3):
+        completed(told)
+    FileRoute.update(webhook_url="https://other.example/").execute()
+    completed(told)
+    calls.status = 200
+    assert send_due(told, calls) == 1, "others go on"
+    at_noon(86_400_000)
+    assert send_due(told, calls) == 0
+    assert webhook_delivery.next_due() is None
+    webhooks.resume(told.caller, destination.id)
+    assert send_due(told, calls) == 3
+    assert len(calls.made) == before + 4
+    assert WebhookDelivery.select().where(WebhookDelivery.status == "dead").count() == 20
+    assert [entry.action for entry in Audit.select().where(Audit.subject_kind == "webhook_destination")] == ["resumed"]
+
+
+def test_a_test_event_that_arrives_ends_a_pause_and_one_that_fails_says_nothing(
+    told: House, calls: Calls, at_noon: Callable[[int], None]
+) -> None:
+    die(told, calls, 20, at_noon)
+    completed(told)
+    failing = webhooks.send_test(told.ctx.config, told.caller, "default")
+    assert send_due(told, calls) == 1
+    failed = webhooks.find_delivery(told.caller, failing.id)
+    assert (failed.status, failed.attempts, failed.event) == ("dead", 1, "webhook.test")
+    (destination,) = WebhookDestination.select()
+    assert destination.dead_in_a_row == 20
+    assert destination.paused_at is not None
+    calls.status = 200
+    webhooks.send_test(told.ctx.config, told.caller, "default")
+    assert send_due(told, calls) == 2, "the test, and then what waited"
+    (destination,) = WebhookDestination.select()
+    assert (destination.dead_in_a_row, destination.paused_at) == (0, None)
+
+
+def test_one_that_arrives_begins_the_count_anew(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    die(told, calls, 19, at_noon)
+    calls.status = 200
+    completed(told)
+    send_due(told, calls)
+    die(told, calls, 19, at_noon)
+    (destination,) = WebhookDestination.select()
+    assert (destination.dead_in_a_row, destination.paused_at) == (19, None)
+
+
+def test_the_sandbox_has_destinations_of_its_own(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    issued = keys.issue_key(told.ctx.config, access.COMMAND_LINE, told.project.id, "x", environment="test")
+    tester = keys.find_caller(issued.plaintext)
+    calls.status = 500
+    for _ in range(20):
+        completed(told, tester)
+    for _ in range(4):
+        send_due(told, calls)
+        at_noon(30 * MINUTE_MS)
+    completed(told)
+    calls.status = 200
+    assert send_due(told, calls) == 1, "the live one is not paused"
+    (live,) = webhooks.list_deliveries(told.caller, None, 100, None).items
+    assert len(webhooks.list_deliveries(tester, None, 100, None).items) == 20
+    with pytest.raises(NotFound):
+        webhooks.find_delivery(tester, live.id)
+    (paused,) = webhooks.list_destinations(tester, 10, None).items
+    assert paused.paused_at is not None
+    with pytest.raises(NotFound):
+        webhooks.resume(told.caller, paused.id)
+
+
+# What people do.
+
+
+def test_redeliver_begins_the_schedule_anew_with_the_same_event(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    die(told, calls, 1, at_noon)
+    webhooks.redeliver(told.caller, only().id)
+    assert send_due(told, calls) == 1
+    delivery = only()
+    assert (delivery.status, delivery.attempts, delivery.next_attempt_at) == ("pending", 5, clock.now_ms() + MINUTE_MS)
+    calls.status = 200
+    webhooks.redeliver(told.caller, delivery.id)
+    assert send_due(told, calls) == 1
+    assert only().status == "delivered"
+    webhooks.redeliver(told.caller, delivery.id)
+    assert send_due(told, calls) == 1, "a delivered one, too"
+    assert len({payload["id"] for _, _, payload in calls.made}) == 1
+    assert len(webhooks.attempts_of(only())) == 7
+
+
+def test_what_is_being_tried_can_not_be_redelivered_or_deleted(told: House, calls: Calls) -> None:
+    completed(told)
+    (claim,) = webhook_delivery.claim_due(told.ctx)
+    for act in (webhooks.redeliver, webhooks.delete_delivery):
+        with pytest.raises(Conflict):
+            act(told.caller, claim.delivery_id)
+    webhook_delivery.deliver(told.ctx, claim, calls.post)
+    webhooks.delete_delivery(told.caller, claim.delivery_id)
+    assert not WebhookDelivery.select().exists()
+    assert not WebhookAttempt.select().exists()
+    with pytest.raises(NotFound):
+        webhooks.delete_delivery(told.caller, claim.delivery_id)
+
+
+def test_a_test_event_needs_a_url(house: House) -> None:
+    with pytest.raises(Conflict, match="no webhookUrl"):
+        webhooks.send_test(house.ctx.config, house.caller, "default")
+    with pytest.raises(NotFound):
+        webhooks.send_test(house.ctx.config, house.caller, "nowhere")
+
+
+def test_secrets_are_made_once_and_rotate(told: House) -> None:
+    first = webhook_secrets.show_secrets(told.caller, told.project.id)
+    assert webhook_secrets.show_secrets(told.caller, told.project.id) == first
+    second = webhook_secrets.rotate_secrets(told.caller, told.project.id)
+    assert second.current == first.next
+    assert second.next not in (first.current, first.next)
+    (entry,) = Audit.select().where(Audit.subject_kind == "webhook_secret")
+    assert (entry.action, entry.actor, entry.details) == ("rotated", told.caller.key_id, {})
+    issued = keys.issue_key(told.ctx.config, access.COMMAND_LINE, told.project.id, "x", environment="test")
+    with pytest.raises(Forbidden):
+        webhook_secrets.show_secrets(keys.find_caller(issued.plaintext), told.project.id)
+
+
+def test_no_secret_is_kept_beside_an_attempt_or_logged(told: House, calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    completed(told)
+    send_due(told, calls)
+    signing = webhook_secrets.signing_secrets(told.project.id)
+    (attempt,) = webhooks.attempts_of(only())
+    for secret in (signing.current, signing.next):
+        assert secret not in caplog.text
+        assert secret not in json.dumps(attempt.request_headers)
+    assert "/hook" not in caplog.text, "the path of a webhook URL may be a secret in itself"
+    assert "https://receiver.example:443: delivered" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://10.0.0.1/", "http://[::1]/", "http://localhost/"])
+def test_set_up_refuses_private_addresses_and_names_the_line(house: House, url: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "x", "webhook_url": url})
+    assert "webhooks.allowed_private_cidrs" in (refused.value.suggestion or "")
+    assert list(refused.value.details or {}) == ["webhookUrl"]
+    allowing = config.load(None, {"UPLOADKIT_WEBHOOKS__ALLOWED_PRIVATE_CIDRS": '["127.0.0.0/8", "10.0.0.1/32", "::1/128"]'})
+    assert file_routes.create_file_route(allowing, house.caller, house.project.id, {"slug": "x", "webhook_url": url}).webhook_url == url
+
+
+# The feed.
+
+
+def test_the_feed_has_no_gaps_and_no_repeats(told: House) -> None:
+    files_made = [completed(told) for _ in range(5)]
+    seen, after = [], 0
+    while True:
+        feed = events.feed(told.caller, after, 2)
+        seen += [event.file_id for event in feed.items]
+        after = feed.next_after
+        if not feed.has_more:
+            break
+    assert seen == [file.id for file in files_made]
+    assert events.feed(told.caller, after, 2) == events.Feed([], after, False)
+    late = completed(told)
+    assert [event.file_id for event in events.feed(told.caller, after, 2).items] == [late.id]
+
+
+def test_readers_of_the_feed_beside_writers_miss_nothing(told: House) -> None:
+    done = threading.Event()
+    made: list[str] = []
+
+    def write_some() -> None:
+        for _ in range(30):
+            made.append(completed(told).id)
+
+    writers = [threading.Thread(target=write_some) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    seen: list[str] = []
+    after = 0
+    while not done.is_set():
+        if not any(writer.is_alive() for writer in writers):
+            done.set()  # one last look
+        feed = events.feed(told.caller, after, random.randint(1, 20))
+        while True:
+            seen += [event.file_id for event in feed.items]
+            after = feed.next_after
+            if not feed.has_more:
+                break
+            feed = events.feed(told.caller, after, 20)
+    assert sorted(seen) == sorted(made)
+    assert len(seen) == 120
+
+
+def test_the_feed_reads_its_index(told: House) -> None:
+    completed(told)
+    plan = execute(
+        "EXPLAIN QUERY PLAN SELECT * FROM event WHERE project_id = ? AND environment = ? AND status <> 'UPLOADING' AND sequence > ? "
+        "ORDER BY sequence LIMIT 20",
+        (told.project.id, "live", 0),
+    ).fetchall()
+    assert any("event_feed" in row[3] for row in plan)
+    assert not any("TEMP B-TREE" in row[3] for row in plan)
