@@ -1,0 +1,104 @@
+"""The receivers in docs/webhooks.md, run as they stand: each verifies, refuses what it should, and works once per event."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+import urllib3
+
+from tests.appliance import ROOT, free_port, wait_until
+from uploadkit import webhook_signatures
+from uploadkit.webhook_signatures import Secrets, new_secret
+
+GUIDE = (ROOT / "docs" / "webhooks.md").read_text()
+BODY = b'{"id":"event-1","event":"onUploadComplete","file":{"fileName":"photo.jpg"}}'
+
+
+def block(heading: str, language: str) -> str:
+    """The code block of this language under this heading."""
+    section = GUIDE.partition(f"### {heading}\n")[2].partition("\n#")[0] if language != "go" else GUIDE.partition(f"### {heading}\n")[2]
+    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert found, heading
+    return found[1]
+
+
+def python(*modules: str) -> list[str] | None:
+    return [sys.executable] if all(importlib.util.find_spec(module) for module in modules) else None
+
+
+def program(name: str) -> list[str] | None:
+    found = shutil.which(name) or (f"/usr/local/go/bin/{name}" if Path(f"/usr/local/go/bin/{name}").exists() else None)
+    return None if found is None else [found]
+
+
+RECEIVERS = {
+    "Flask": ("Python, Flask", "python", "receiver.py", python("flask", "standardwebhooks")),
+    "FastAPI": ("Python, FastAPI", "python", "receiver.py", python("fastapi", "uvicorn", "standardwebhooks")),
+    "Node": ("Node", "js", "receiver.mjs", program("node")),
+    "Go": ("Go", "go", "receiver.go", program("go")),
+}
+
+
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_the_receiver_of_the_guide(tmp_path: Path, name: str) -> None:
+    heading, language, file_name, command = RECEIVERS[name]
+    if command is None:
+        pytest.skip(f"{name} is not here")
+    source = tmp_path / file_name
+    source.write_text(block(heading, language))
+    if name == "Go":
+        subprocess.run([*command, "build", "-o", "receiver", file_name], cwd=tmp_path, check=True, env=os.environ | {"GO111MODULE": "off"})
+        command = ["./receiver"]
+    secrets, port = Secrets(new_secret(), new_secret()), free_port()
+    environment = os.environ | {"PORT": str(port), "UPLOADKIT_WEBHOOK_SECRETS": f"{secrets.current} {secrets.next}"}
+    output = tmp_path / "output"
+    with output.open("wb") as log:
+        arguments = command if name == "Go" else [*command, file_name]
+        process = start(arguments, tmp_path, environment, log)
+        try:
+            talk_to(f"http://127.0.0.1:{port}/hooks/upload", secrets)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+    assert output.read_text().count("onUploadComplete photo.jpg") == 1, "once per event"
+
+
+def start(arguments: list[str], folder: Path, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(arguments, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def talk_to(url: str, secrets: Secrets) -> None:
+    with urllib3.PoolManager(retries=False) as http:
+
+        def post(signing: Secrets, body: bytes = BODY, age_seconds: int = 0) -> int | None:
+            at_ms = int((time.time() - age_seconds) * 1000)
+            headers = webhook_signatures.headers(signing, "event-1", "attempt", url, BODY, at_ms)
+            try:
+                return http.request("POST", url, body=body, headers=headers | {"Content-Type": "application/json"}).status
+            except urllib3.exceptions.HTTPError:
+                return None
+
+        wait_until(lambda: post(Secrets(new_secret(), new_secret())) == 401, what="the receiver to refuse what others signed")
+        assert post(secrets, BODY + b" ") == 401
+        assert post(secrets, age_seconds=400) == 401
+        assert post(secrets) == 204
+        assert post(secrets) == 204
+        assert post(Secrets(secrets.next, new_secret())) == 204, "after a rotation"
+
+
+def test_the_guide_names_what_there_is() -> None:
+    listed = set(re.findall(r"app\.py webhooks (\w+)", GUIDE))
+    help_text = subprocess.run(
+        [sys.executable, str(ROOT / "app.py"), "webhooks", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert listed
+    assert all(re.search(rf"^  {name} ", help_text, re.MULTILINE) for name in listed)
