@@ -11,7 +11,7 @@ from tests.test_housekeeping import objects
 from tests.test_usage import DAY_MS, request, upload
 from uploadkit import clock, files, history, housekeeping, quotas, usage
 from uploadkit.config import HousekeepingConfig
-from uploadkit.models import Event, File, Project, WebhookAttempt, WebhookDelivery
+from uploadkit.models import Event, File, Project, WebhookAttempt, WebhookDelivery, WebhookDestination
 
 
 def keep(house: House, days: int | None) -> None:
@@ -20,8 +20,11 @@ def keep(house: House, days: int | None) -> None:
 
 def deliver(house: House, file: File, name: str, status: str) -> None:
     now = clock.now_ms()
-    common = {"event_id": "e", "event": "onUploadComplete", "project": house.project, "environment": "live", "url": "u"}
-    WebhookDelivery.create(id=name, file=file, payload="{}", status=status, created_at=now, **common)
+    common = {"project": house.project, "environment": "live", "created_at": now}
+    destination, _ = WebhookDestination.get_or_create(url="u", defaults={"id": "d", "origin": "u", **common})
+    waits = {"pending": {"next_attempt_at": now}, "delivering": {"leased_until": now}}.get(status, {})
+    told = {"event_id": "e", "event": "onUploadComplete", "file_id": file.id, "payload": "{}"}
+    WebhookDelivery.create(id=name, destination=destination, status=status, **told, **waits, **common)
     WebhookAttempt.create(id=f"try-{name}", delivery=name, started_at=now, duration_ms=1)
 
 

@@ -14,7 +14,7 @@ from uploadkit import clock, db, events, files, housekeeping, multipart, quotas,
 from uploadkit.access import Caller
 from uploadkit.errors import StorageUnavailable
 from uploadkit.files import FileFilter
-from uploadkit.models import File, Project, Usage, WebhookDelivery
+from uploadkit.models import File, FileRoute, Project, Usage, WebhookDelivery
 from uploadkit.uploads import UploadRequest, UploadSlot
 
 DAY_MS = 86_400_000
@@ -246,21 +246,12 @@ def _crash(file: File) -> None:
 
 
 def test_deliveries_of_a_purged_file_stay(house: House, sandbox: Caller) -> None:
+    FileRoute.update(webhook_url="https://example.com/hook").execute()
     file = upload(house, sandbox)
-    delivery = WebhookDelivery.create(
-        id="d",
-        event_id="e",
-        event="onUploadComplete",
-        project=house.project,
-        environment="test",
-        file=file,
-        url="u",
-        payload="{}",
-        created_at=1,
-    )
     with clock.travelled_to(file.created_at + DAY_MS):
         purge_all(house)
-    assert WebhookDelivery.get_by_id(delivery.id).file_id is None
+    assert not File.select().where(File.id == file.id).exists()
+    assert [delivery.file_id for delivery in WebhookDelivery.select()] == [file.id]
 
 
 def test_the_sandbox_and_the_live_files_never_meet(house: House, sandbox: Caller) -> None:

@@ -199,17 +199,17 @@ def _fix(ctx: Context, finding: Finding) -> bool:
             ctx.store.abort_multipart(finding.key, finding.upload_id)
         case "row_without_object":
             assert finding.file_id is not None
-            return _is_missing(ctx, finding.file_id, finding.key) and _give_up(finding.file_id)
+            return _is_missing(ctx, finding.file_id, finding.key) and _give_up(ctx, finding.file_id)
         case "object_differs":
             return False
     return True
 
 
-def _give_up(file_id: str) -> bool:
+def _give_up(ctx: Context, file_id: str) -> bool:
     with write():
         file: File | None = File.get_or_none(File.id == file_id, File.status == "UPLOADED")
         if file is None:
             return False
-        files.mark_deleted(file, "Its object was missing from the store")
+        files.mark_deleted(ctx, file, "Its object was missing from the store")
         audit.record(audit.CLI, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADED"})
     return True
