@@ -72,6 +72,30 @@ def test_a_migration_that_fails_changes_nothing(path: Path, one_more: Path) -> N
         assert "colour" not in {row[1] for row in connection.execute("PRAGMA table_info(project)")}
 
 
+def test_events_of_before_webhooks_get_what_a_payload_needs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = db.migrations()
+    monkeypatch.setattr(db, "migrations", lambda: every[:1])
+    db.migrate(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO project (id, name, slug, tier, created_at, updated_at) VALUES ('p', 'P', 'p', 'pro', 1, 1)")
+        connection.execute(
+            "INSERT INTO file (number, id, project_id, environment, route_slug, key, file_name, size_bytes, content_type, visibility, "
+            "status, expires_at, deadline_at, created_at, updated_at) "
+            "VALUES (1, 'there', 'p', 'live', 'default', 'k', 'a.png', 7, 'image/png', 'public', 'UPLOADED', 9, 9, 5, 5)"
+        )
+        for file in ("there", "gone"):
+            connection.execute(
+                "INSERT INTO event (id, at, event, project_id, environment, file_id, key, file_name, route_slug, status) "
+                "VALUES (?, 6, 'upload.completed', 'p', 'live', ?, 'k', 'a.png', 'default', 'UPLOADED')",
+                (file, file),
+            )
+    monkeypatch.undo()
+    db.migrate(path)
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT id, size_bytes, content_type, visibility, file_created_at FROM event ORDER BY sequence")
+        assert found.fetchall() == [("there", 7, "image/png", "public", 5), ("gone", 0, "application/octet-stream", "private", 6)]
+
+
 def test_an_older_program_refuses_a_newer_database(path: Path) -> None:
     db.migrate(path)
     with closing(sqlite3.connect(path)) as connection:

@@ -28,6 +28,7 @@ Resolver = Callable[[str, int], Sequence[str]]
 MAX_URL_LENGTH = 2000
 _MAX_ANSWER_BYTES = 64 * 1024
 _EXCERPT_CHARACTERS = 1000
+_LONGEST_ERROR = 500
 _PRINTABLE = re.compile(r"[!-~]+")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 # As the URL standard has it: a host whose last part is a number is an IPv4 address, in whichever notation.
@@ -211,7 +212,7 @@ def post(
             answer = connection.getresponse()
             status_code, retry_after = answer.status, answer.getheader("Retry-After")
             # A redirect leads to an address that nobody checked.
-            error = f"Redirects are not followed (to {answer.getheader('Location', '')[:200]})" if 300 <= status_code < 400 else None
+            error = f"Redirects are not followed (to {answer.getheader('Location', '')})" if 300 <= status_code < 400 else None
             content = answer.read(_MAX_ANSWER_BYTES)
             excerpt = content.decode("utf-8", "replace")[:_EXCERPT_CHARACTERS]
             if answer.length and len(content) < _MAX_ANSWER_BYTES:
@@ -220,9 +221,16 @@ def post(
         error = f"Refused: {refusal}" + (f". {refusal.mend}" if refusal.mend else "")
     except TimeoutError:
         error = f"No complete answer within {timeout_seconds} seconds"
-    except (OSError, http.client.HTTPException, UnicodeError) as failure:
-        error = f"{type(failure).__name__}: {failure}"
-    return Outcome(status_code, excerpt, retry_after, error, clock.monotonic_ms() - began)
+    except OSError as failure:
+        error = str(failure)
+    except (http.client.HTTPException, UnicodeError) as failure:
+        error = f"The answer can't be read: {type(failure).__name__}: {failure}"
+    return Outcome(status_code, excerpt, retry_after, error and _one_line(error), clock.monotonic_ms() - began)
+
+
+def _one_line(text: str) -> str:
+    """What a receiver sent may be in it, and it goes to a log."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_ERROR]).split()) or "No answer"
 
 
 @contextmanager

@@ -29,7 +29,7 @@ LONGEST_RETRY_AFTER_MS = 24 * 3600_000
 _LEASE_MARGIN_MS = 30_000
 _IN_FLIGHT = """
 SELECT t.origin FROM webhook_delivery d JOIN webhook_destination t ON t.id = d.destination_id
- WHERE d.status = 'delivering' AND d.leased_until > ?
+ WHERE d.status = 'delivering'
 """
 _RELEASE = "UPDATE webhook_delivery SET status = 'pending', next_attempt_at = ?, leased_until = NULL WHERE status = 'delivering'"
 _RELEASE_EXPIRED = f"{_RELEASE} AND leased_until <= ?"
@@ -84,7 +84,7 @@ def claim_due(ctx: Context) -> list[Claim]:
     claims: list[Claim] = []
     with write():
         execute(_RELEASE_EXPIRED, (now, now))
-        in_flight = Counter(origin for (origin,) in execute(_IN_FLIGHT, (now,)).fetchall())
+        in_flight = Counter(origin for (origin,) in execute(_IN_FLIGHT).fetchall())
         room = MOST_IN_FLIGHT - in_flight.total()
 
         def take(origin: str, ids: Sequence[str]) -> None:

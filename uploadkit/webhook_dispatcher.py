@@ -68,9 +68,11 @@ class Dispatcher:
             sender.join(max(0, until - clock.monotonic_ms()) / 1000)
 
     def _hand_over_until_stopped(self) -> None:
-        while not self._stopping:
+        while True:
             # Whatever is added from here on sets it again, so nothing that is added while we look is left lying.
             self._woken.clear()
+            if self._stopping:
+                break
             try:
                 self._woken.wait(self._hand_over())
             except Exception:  # a locked or full database, say: it passes
