@@ -21,7 +21,7 @@ from uploadkit.web import documented
 from uploadkit.webhook_dispatcher import LOOK_AGAIN_SECONDS
 
 _STATUSES = ["pending", "delivering", "delivered", "dead"]
-_test_option = click.option("--test-sandbox", is_flag=True, help="In the sandbox of the test keys.")
+_test_option = click.option("--test", "test_sandbox", is_flag=True, help="In the sandbox of the test keys.")
 
 
 def _caller(context: click.Context, project: str | None, test_sandbox: bool = False) -> Caller:
@@ -46,11 +46,10 @@ def webhooks_commands() -> None:
 def list_deliveries(context: click.Context, status: str | None, limit: int, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """List deliveries, newest first."""
     caller = _caller(context, project, test_sandbox)
-    found = webhooks.list_deliveries(caller, status, limit, None).items
+    shown = [documented.delivery(row) for row in webhooks.list_deliveries(caller, status, limit, None).items]
     if as_json:
-        click.echo(json.dumps([documented.delivery(row) for row in found]))
+        click.echo(json.dumps(shown))
         return
-    shown = [documented.delivery(row) for row in found]
     print_table(
         ("id", "event", "file", "url", "status", "attempts", "last error"),
         [(d["id"], d["event"], d["fileId"] or "", d["url"], _status(d), str(d["attempts"]), d["lastError"] or "") for d in shown],

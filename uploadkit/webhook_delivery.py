@@ -11,7 +11,7 @@ import email.utils
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from uploadkit import __version__, clock, outgoing, webhook_secrets, webhook_signatures
@@ -86,20 +86,21 @@ def claim_due(ctx: Context) -> list[Claim]:
         execute(_RELEASE_EXPIRED, (now, now))
         in_flight = Counter(origin for (origin,) in execute(_IN_FLIGHT).fetchall())
         room = MOST_IN_FLIGHT - in_flight.total()
-
-        def take(origin: str, ids: Sequence[str]) -> None:
-            for delivery_id in ids[: min(room - len(claims), MOST_PER_ORIGIN - in_flight[origin])]:
-                if execute(_LEASE, (leased_until, delivery_id)).rowcount:
-                    claims.append(Claim(delivery_id, leased_until))
-                    in_flight[origin] += 1
-
-        for delivery_id, origin in execute(_DUE_TESTS, (now, MOST_IN_FLIGHT)).fetchall():
-            take(origin, [delivery_id])
-        for destination_id, origin, _ in execute(_DUE_DESTINATIONS, (now,)).fetchall():
-            if len(claims) < room and in_flight[origin] < MOST_PER_ORIGIN:
-                due = execute(_DUE_DELIVERIES, (destination_id, now, MOST_PER_ORIGIN)).fetchall()
-                take(origin, [delivery_id for (delivery_id,) in due])
+        for delivery_id, origin in _due(now):
+            if len(claims) >= room:
+                break
+            if in_flight[origin] < MOST_PER_ORIGIN and execute(_LEASE, (leased_until, delivery_id)).rowcount:
+                claims.append(Claim(delivery_id, leased_until))
+                in_flight[origin] += 1
     return claims
+
+
+def _due(now: int) -> Iterator[tuple[str, str]]:
+    """Id and origin of deliveries to claim: test events, then as many of each destination as one server may have in flight."""
+    yield from execute(_DUE_TESTS, (now, MOST_IN_FLIGHT)).fetchall()
+    for destination_id, origin, _ in execute(_DUE_DESTINATIONS, (now,)).fetchall():
+        for (delivery_id,) in execute(_DUE_DELIVERIES, (destination_id, now, MOST_PER_ORIGIN)).fetchall():
+            yield delivery_id, origin
 
 
 def next_due() -> int | None:

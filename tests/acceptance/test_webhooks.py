@@ -266,7 +266,7 @@ def test_the_command_line(sender: Appliance) -> None:
         wait_until(lambda: project.deliveries("dead"), what="the delivery to be given up")
         (listed,) = project.run("list", "--status", "dead")
         assert listed == project.deliveries()[0]
-        assert project.run("list", "--test-sandbox") == []
+        assert project.run("list", "--test") == []
         table = sender.run("webhooks", "list", "--project", project.slug).stdout
         assert all(text in table for text in (listed["id"], "onUploadComplete", "dead", receiver.url, "The receiver answered 500"))
         shown = project.run("show", listed["id"])
