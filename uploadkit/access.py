@@ -17,8 +17,27 @@ Access = Literal["project", "account"]
 
 
 @dataclass(frozen=True)
+class Browser:
+    """What a browser without an API key may do: upload by one file route, and go on with what it began there itself.
+
+    With an upload token, `metadata` is what the token's owner vouches for, and `max_files` how many it lets in. Without one,
+    `network` is the client's address (IPv6: its /64).
+    """
+
+    route_slug: str
+    upload_token_id: str | None = None
+    expires_at: int | None = None
+    max_files: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    network: str | None = None
+
+
+@dataclass(frozen=True)
 class Caller:
-    """Who is asking: a valid API key and its project."""
+    """Who is asking: a valid API key and its project, or a browser that the project lets in.
+
+    A browser's `key_id` is the key that made its upload token; "" without a token.
+    """
 
     key_id: str
     project_id: str
@@ -26,6 +45,7 @@ class Caller:
     access: Access
     tier: str
     limit_overrides: dict[str, Any] = field(default_factory=dict)
+    browser: Browser | None = None
 
 
 COMMAND_LINE = Caller(key_id=audit.CLI, project_id="", environment="live", access="account", tier="")

@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from uploadkit import __version__, web
 from uploadkit.context import Context
 from uploadkit.rate_limits import RateLimits
-from uploadkit.web import openapi, schemas
+from uploadkit.web import doors, openapi, schemas
 from uploadkit.web.api import api
+from uploadkit.web.browser import browser
 from uploadkit.web.docs import docs
 from uploadkit.web.health import pages
 from uploadkit.web.links import links
+from uploadkit.web.sdk_endpoints import cloud_sdk
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +44,10 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
     app.extensions["uploadkit"] = ctx
     app.extensions["uploadkit.rate_limits"] = rate_limits
     web.install(app)
+    app.wsgi_app = doors.without_doubled_slash(app.wsgi_app)  # type: ignore[method-assign]
     app.register_api(api)
+    app.register_blueprint(cloud_sdk)
+    app.register_blueprint(browser)
     app.register_blueprint(links)
     app.register_blueprint(pages)
     app.register_blueprint(docs)

@@ -208,6 +208,15 @@ class WebhooksConfig(Section):
     pause_after_dead_deliveries: Annotated[int, Field(ge=1)] = 20
 
 
+class BrowserConfig(Section):
+    """What browsers without an API key may do at /api/uploadkit, each of them and all together."""
+
+    requests_per_minute: Limit = 120
+    anonymous_pending_uploads: Limit = 20
+    anonymous_pending_bytes: SizeLimit = 1024**3
+    anonymous_quota_percent: Annotated[int, Field(ge=0, le=100)] = 10
+
+
 class HousekeepingConfig(Section):
     """What happens by itself, and when."""
 
@@ -243,6 +252,7 @@ class Config(Section):
     tiers: dict[str, TierConfig] = Field(default_factory=_default_tiers)
     rate_limits: RateLimitsConfig = RateLimitsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
+    browser: BrowserConfig = BrowserConfig()
     housekeeping: HousekeepingConfig = HousekeepingConfig()
 
     @property

@@ -144,6 +144,20 @@ class NotFound(UploadKitError):
     code, status = "NOT_FOUND", 404
 
 
+class RouteNotFound(UploadKitError):
+    """The browser endpoint knows no such file route, or not for this upload token."""
+
+    code, status = "ROUTE_NOT_FOUND", 404
+    default_suggestion = "The last part of the address is the slug of a file route: the one that the upload token was made for"
+
+
+class NotImplementedHere(UploadKitError):
+    """The cloud has it, this appliance has not."""
+
+    code, status = "NOT_IMPLEMENTED", 501
+    default_suggestion = "Leave this call out; docs/clients.md says what the official packages can do here"
+
+
 class DuplicateSlug(UploadKitError):
     """The file route's slug is taken in this project."""
 

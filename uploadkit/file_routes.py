@@ -34,7 +34,8 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
     """Make a file route of a project from `rules`: columns of FileRoute, already validated, `slug` among them.
 
     `remember` gets its id in that transaction.
-    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound (project), DuplicateSlug.
+    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound (project), DuplicateSlug, and Conflict as
+    `update_file_route` does.
     """
     require_live(caller)
     _check_webhook_url(config, rules)
@@ -43,6 +44,7 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
         project = find_project(caller, project_id)
         _require_free(project.id, rules["slug"])
         route: FileRoute = FileRoute.create(id=new_id(), project=project, created_at=now, updated_at=now, **rules)
+        _keep_origins_apart(route)
         audit.record(caller.key_id, "created", "file_route", route.id, project.id, {"slug": route.slug})
         remember(route.id)
     return route
@@ -74,7 +76,8 @@ def find_by_id(caller: Caller, route_id: str) -> FileRoute:
 def update_file_route(config: Config, caller: Caller, route_id: str, changes: Mapping[str, Any]) -> FileRoute:
     """Change the columns in `changes`, already validated, for uploads from now on.
 
-    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound, DuplicateSlug, and Conflict for another slug on `default`.
+    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound, DuplicateSlug, and Conflict for another slug on
+    `default`, or for an origin that uploads anonymously to another project's file route of the same slug already.
     """
     require_live(caller)
     _check_webhook_url(config, changes)
@@ -88,6 +91,7 @@ def update_file_route(config: Config, caller: Caller, route_id: str, changes: Ma
             FileRoute.update(**changes, updated_at=clock.now_ms()).where(FileRoute.id == route.id).execute()
             audit.record(caller.key_id, "changed", "file_route", route.id, route.project_id, different)
             route = FileRoute.get_by_id(route.id)
+            _keep_origins_apart(route)
     return route
 
 
@@ -114,6 +118,19 @@ def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:
 def _require_free(project_id: str, slug: str) -> None:
     if FileRoute.select().where(FileRoute.project == project_id, FileRoute.slug == slug).exists():
         raise DuplicateSlug(f"This project has a file route {slug!r} already", "Choose another slug, or PATCH the file route that is there")
+
+
+def _keep_origins_apart(route: FileRoute) -> None:
+    """Anonymous uploads name no project: slug and origin together have to say which one is meant (docs/decisions/0015)."""
+    if not route.anonymous_uploads:
+        return
+    others = FileRoute.select().join(Project).where(FileRoute.slug == route.slug, FileRoute.anonymous_uploads, Project.deleted_at.is_null())
+    for other in others.where(FileRoute.id != route.id):
+        if taken := set(route.allowed_origins) & set(other.allowed_origins):
+            raise Conflict(
+                f"Pages of {min(taken)} upload to a file route {route.slug!r} of another project on this appliance already",
+                "Choose another slug for anonymous uploads, or use upload tokens, which say what project they are for",
+            )
 
 
 def _keep_default(route: FileRoute) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +92,18 @@ def _first_number(at_ms: int) -> int:
 
 def merge_metadata(caller: Caller, key: str, changes: Mapping[str, Any]) -> File:
     """Lay `changes` over a file's metadata. Raises NotFound, and ValidationFailed when the result is over 8 KiB."""
+    return _change_metadata(caller, key, lambda present: merged_metadata(present, changes))
+
+
+def replace_metadata(caller: Caller, key: str, metadata: Mapping[str, Any]) -> File:
+    """Put `metadata` in the place of what a file has. Raises as `merge_metadata` does."""
+    return _change_metadata(caller, key, lambda _: merged_metadata({}, metadata))
+
+
+def _change_metadata(caller: Caller, key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> File:
     with write():
         file = find_file(caller, key)
-        file.metadata = merged_metadata(file.metadata, changes)
+        file.metadata = change(file.metadata)
         file.updated_at = clock.now_ms()
         File.update(metadata=file.metadata, updated_at=file.updated_at).where(File.id == file.id).execute()
     return file

@@ -26,7 +26,7 @@ from waitress.task import ErrorTask
 
 from uploadkit.config import ServerConfig
 from uploadkit.errors import ConfigError, HeadersTooLarge, InternalServerError, PayloadTooLarge, UploadKitError, ValidationFailed
-from uploadkit.web import CORS_HEADERS, SAFE_HEADERS, access_log, documented
+from uploadkit.web import SAFE_HEADERS, access_log, documented, doors
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class JsonErrorTask(ErrorTask):  # type: ignore[misc]
         body = orjson.dumps(documented.error(failure))
         self.status = f"{failure.status} {HTTPStatus(failure.status).phrase}"
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id, "Cache-Control": "no-store"}
-        self.response_headers.extend((headers | SAFE_HEADERS | CORS_HEADERS).items())
+        self.response_headers.extend((headers | SAFE_HEADERS | doors.DOCUMENTED.cors("*")).items())
         self.set_close_on_finish()
         self.channel.refused = True
         self.content_length = len(body)

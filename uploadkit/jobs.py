@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import clock, history, housekeeping, idempotency, removals
+from uploadkit import clock, history, housekeeping, idempotency, removals, upload_tokens
 from uploadkit.context import Context, JobReport
 from uploadkit.webhook_dispatcher import Dispatcher
 
@@ -31,6 +31,7 @@ class Jobs:
             ("retention", housekeeping.retire_old_files, 3600),
             ("history", history.forget, 3600),
             ("idempotency", idempotency.purge_expired, 3600),
+            ("upload tokens", upload_tokens.purge_expired, 3600),
         ]
         self._reports = [JobReport(name) for name, _, _ in table]
         for (name, function, every_seconds), report in zip(table, self._reports, strict=True):

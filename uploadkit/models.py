@@ -88,6 +88,29 @@ class FileRoute(Table):
         table_name = "file_route"
 
 
+class UploadToken(Table):
+    """Permission for a browser to upload some files by one file route: only its SHA-256 is kept."""
+
+    id = TextField(primary_key=True)
+    project = ForeignKeyField(Project)
+    project_id: str
+    api_key = ForeignKeyField(ApiKey, on_delete="CASCADE")
+    api_key_id: str
+    file_route = ForeignKeyField(FileRoute, on_delete="CASCADE")
+    file_route_id: str
+    token_hash = TextField(unique=True)
+    environment = TextField()
+    metadata = JSONField(default=dict)
+    max_files = IntegerField()
+    max_bytes = BigIntegerField(null=True)
+    expires_at = BigIntegerField()
+    created_at = BigIntegerField()
+    revoked_at = BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "upload_token"
+
+
 class File(Table):
     """One upload and, once verified, one file. States: UPLOADING → UPLOADED → DELETED, or UPLOADING → FAILED (→ DELETED).
 
@@ -106,8 +129,12 @@ class File(Table):
     file_name = TextField()
     size_bytes = BigIntegerField()
     content_type = TextField()
+    type_declared = BooleanField(default=True)
     visibility = TextField()
     metadata = JSONField(default=dict)
+    client_metadata = JSONField(default=dict)
+    upload_token_id = TextField(null=True)
+    client_network = TextField(null=True)
     status = TextField()
     failure = TextField(null=True)
     failure_message = TextField(null=True)
@@ -292,6 +319,7 @@ TABLES: tuple[type[Table], ...] = (
     Project,
     ApiKey,
     FileRoute,
+    UploadToken,
     File,
     Usage,
     Event,

@@ -34,6 +34,7 @@ MAX_OBJECT_BYTES = 5 * 1024**4
 MULTIPART_ABOVE_BYTES = 10 * MIB
 SMALLEST_PART_BYTES = 5 * MIB
 COMFORTABLE_PARTS = 1_000
+MOST_PARTS = 10_000  # S3's limit
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,12 @@ class MultipartSlot:
     arrived: Sequence[StoredPart] = ()
 
 
-def start_multipart(ctx: Context, caller: Caller, request: UploadRequest, remember: Remember = forget) -> MultipartSlot:
+def start_multipart(
+    ctx: Context, caller: Caller, request: UploadRequest, remember: Remember = forget, *, part_size_bytes: int | None = None
+) -> MultipartSlot:
     """Reserve quota for a file over 10 MiB, begin its multipart upload at the store, and sign all its parts.
 
+    All parts but the last have `part_size_bytes`; what `part_size` says, unless the client insists on its own.
     `remember` gets the file's id in the transaction that ends the beginning, so that half a beginning is never answered again.
     Raises as `request_upload` does, and FileTooSmallForMultipart.
     """
@@ -64,7 +68,12 @@ def start_multipart(ctx: Context, caller: Caller, request: UploadRequest, rememb
     if request.size_bytes > MAX_OBJECT_BYTES:
         raise FileTooLarge(f"File size {request.size_bytes} bytes exceeds the {MAX_OBJECT_BYTES} bytes that an object can have")
     file = upload_states.new_file(ctx, caller, request)
-    file.part_size_bytes = part_size(request.size_bytes)
+    file.part_size_bytes = part_size_bytes or part_size(request.size_bytes)
+    if part_count(file) > MOST_PARTS:
+        raise FileTooLarge(
+            f"File size {request.size_bytes} bytes would need more than {MOST_PARTS} parts of {file.part_size_bytes} bytes",
+            "POST /api/v1/upload/multipart/init chooses larger parts",
+        )
     upload_states.insert(ctx, caller, file, forget)
     try:
         file.upload_id = ctx.store.create_multipart(file.key, file.content_type, disposition(file.file_name, file.content_type))

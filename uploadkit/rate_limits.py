@@ -119,15 +119,25 @@ class RateLimits:
         """Count one request of an API key and say how it stands; None where there is no limit."""
         return None if limit is None else self._count(limit, "key", key_id)
 
-    def count_failure(self, address: str) -> None:
-        """Count one wrong key from `address` (an IPv6 address stands for its /64). Raises RateLimited once there were too many."""
-        if self._failures_per_minute is None:
-            return
-        standing = self._count(self._failures_per_minute, "failures", _network_of(address))
+    def count_browser_request(self, name: str, limit: int | None) -> None:
+        """Count one request of a browser by `name`: of its upload token, or of its network. Raises RateLimited."""
+        standing = None if limit is None else self._count(limit, "browser", name)
         if standing is not None and standing.retry_after_seconds is not None:
             raise RateLimited(
-                f"More than {standing.limit} wrong API keys in a minute came from this address",
-                "Correct the key that is sent from here; a valid one works at once",
+                f"Browsers may make {standing.limit} requests in a minute here",
+                "Wait as long as Retry-After says; browser.requests_per_minute in config.toml sets how many there may be",
+                retry_after_seconds=standing.retry_after_seconds,
+            )
+
+    def count_failure(self, address: str) -> None:
+        """Count one wrong key or upload token from `address` (IPv6: its /64). Raises RateLimited once there were too many."""
+        if self._failures_per_minute is None:
+            return
+        standing = self._count(self._failures_per_minute, "failures", network_of(address))
+        if standing is not None and standing.retry_after_seconds is not None:
+            raise RateLimited(
+                f"More than {standing.limit} wrong API keys or upload tokens in a minute came from this address",
+                "Correct what is sent from here; a valid key or token works at once",
                 retry_after_seconds=standing.retry_after_seconds,
             )
 
@@ -168,7 +178,8 @@ def _storage_at(uri: str) -> Storage:
     raise ConfigError(f'rate_limits.storage_uri: {scheme!r} can\'t be used: {reason}; "memory://" always works')
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
+    """Return what one client has: an IPv4 address, or of an IPv6 address its /64."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

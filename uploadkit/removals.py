@@ -41,7 +41,14 @@ SELECT EXISTS (SELECT 1 FROM file WHERE project_id = :project AND status <> 'DEL
 """
 # What belongs to a project apart from its files, by primary key; what refers to a row stands before it.
 _BEFORE_FILES = {"webhook_delivery": "id"}
-_AFTER_FILES = {"webhook_destination": "id", "webhook_secret": "project_id", "event": "sequence", "file_route": "id", "api_key": "id"}
+_AFTER_FILES = {
+    "webhook_destination": "id",
+    "webhook_secret": "project_id",
+    "event": "sequence",
+    "upload_token": "id",
+    "file_route": "id",
+    "api_key": "id",
+}
 
 
 def remove_deleted_projects(ctx: Context) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from uploadkit import audit, clock, events, file_routes, quotas, tiers
-from uploadkit.access import Caller
+from uploadkit import anonymous_uploads, audit, clock, events, file_routes, quotas, tiers, upload_tokens
+from uploadkit.access import Browser, Caller
 from uploadkit.claims import claimed
 from uploadkit.content import merged_metadata, safe_name
 from uploadkit.context import Context
@@ -32,18 +32,23 @@ from uploadkit.storage.s3 import AccessDenied, StoredObject
 
 MIB = 1024**2
 SLOWEST_BYTES_PER_SECOND = 256 * 1024
+UNKNOWN_TYPE = "application/octet-stream"
 _EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "not_verified": "upload.failed"}
 
 
 @dataclass(frozen=True)
 class UploadRequest:
-    """What a client wants to upload. `size_bytes` and `content_type` are promises that the store holds it to."""
+    """What a client wants to upload. `size_bytes` and `content_type` are promises that the store holds it to.
+
+    A `content_type` of "" is none: the client does not know. `client_metadata` is what a browser says, whom nobody vouches for.
+    """
 
     file_name: str
     size_bytes: int
     content_type: str
     route_slug: str
     metadata: Mapping[str, Any]
+    client_metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
@@ -51,7 +56,8 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
     ctx.store.ensure_available()
     route = file_routes.find_file_route(caller.project_id, request.route_slug)
     limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
-    file_routes.check_upload(route, limits, request.size_bytes, request.content_type)
+    content_type = request.content_type or UNKNOWN_TYPE
+    file_routes.check_upload(route, limits, request.size_bytes, content_type)
     now, file_id = clock.now_ms(), new_id()
     expires_at, deadline_at = _expiry(ctx, now, request.size_bytes)
     sandbox = "test/" if caller.environment == "test" else ""
@@ -60,13 +66,17 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
         project=caller.project_id,
         environment=caller.environment,
         route_slug=route.slug,
-        api_key=caller.key_id,
+        api_key=caller.key_id or None,
         key=f"{sandbox}{caller.project_id}/{route.slug}/{file_id}/{safe_name(request.file_name)}",
         file_name=request.file_name,
         size_bytes=request.size_bytes,
-        content_type=request.content_type,
+        content_type=content_type,
+        type_declared=bool(request.content_type),
         visibility=route.visibility,
         metadata=merged_metadata({}, request.metadata),
+        client_metadata=merged_metadata({}, request.client_metadata),
+        upload_token_id=caller.browser.upload_token_id if caller.browser else None,
+        client_network=caller.browser.network if caller.browser else None,
         status="UPLOADING",
         expires_at=expires_at,
         deadline_at=deadline_at,
@@ -77,14 +87,26 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
 
 
 def insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None:
-    """Reserve quota and insert the row; `remember` gets its id in the same transaction. Raises TierLimitExceeded."""
+    """Reserve quota and insert the row; `remember` gets its id in the same transaction.
+
+    Raises TierLimitExceeded; for a browser also what its upload token or address is refused with.
+    """
     limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
     with write():
+        if caller.browser is not None:
+            _require_room(ctx, caller, caller.browser, file.size_bytes)
         file.reserved_bytes = quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
         file.number = _next_number(file.created_at)
         file.save(force_insert=True)
         remember(file.id)
         events.record(ctx, file, "upload.requested", "UPLOADING")
+
+
+def _require_room(ctx: Context, caller: Caller, browser: Browser, size_bytes: int) -> None:
+    if browser.upload_token_id is not None:
+        upload_tokens.require_room(browser, size_bytes)
+    else:
+        anonymous_uploads.require_room(ctx.config, caller, browser, size_bytes)
 
 
 def _next_number(created_at: int) -> int:
@@ -99,9 +121,21 @@ def find(caller: Caller, file_id: str) -> File:
     file: File | None = File.get_or_none(
         File.id == file_id, File.project == caller.project_id, File.environment == caller.environment, File.status != "DELETED"
     )
-    if file is None:
+    if file is None or (caller.browser is not None and not _began(caller.browser, file)):
         raise UploadNotFound(f"There is no upload {file_id!r}")
     return file
+
+
+def _began(browser: Browser, file: File) -> bool:
+    """Say whether a browser may know of an upload: with a token, of what was begun with that one.
+
+    Without, of anonymous ones under way, whose ids nobody can guess; that of a finished file stands in its URL, so then the address counts.
+    """
+    if browser.upload_token_id is not None:
+        return file.upload_token_id == browser.upload_token_id
+    if file.client_network is None or file.route_slug != browser.route_slug:
+        return False
+    return file.status == "UPLOADING" or file.client_network == browser.network
 
 
 def put_off_deadline(ctx: Context, file: File) -> int:
@@ -167,7 +201,7 @@ def _difference(file: File, stored: StoredObject | None) -> str | None:
         return f"The object is not in storage: {sent}"
     if stored.size_bytes != file.size_bytes:
         return f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared"
-    if not same_type(stored.content_type, file.content_type):
+    if file.type_declared and not same_type(stored.content_type, file.content_type):
         return f"The object in storage has the type {stored.content_type!r}, {file.content_type!r} was declared"
     found = contradiction(file.content_type, stored.first_bytes)
     if found is not None and file_routes.verifies_content(file):

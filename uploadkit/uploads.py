@@ -47,10 +47,9 @@ def request_upload(ctx: Context, caller: Caller, request: UploadRequest, remembe
             "Use multipart: POST /api/v1/upload/multipart/init",
         )
     file = upload_states.new_file(ctx, caller, request)
-    expires_seconds = ctx.config.storage.presign_expires_seconds
-    url = ctx.store.presign_put(file.pending_key, file.content_type, file.size_bytes, file.created_at, expires_seconds)
+    slot = _sign(ctx, file, file.created_at)
     upload_states.insert(ctx, caller, file, remember)
-    return _slot(file, url)
+    return slot
 
 
 def request_again(ctx: Context, caller: Caller, file_id: str) -> UploadSlot:
@@ -63,12 +62,15 @@ def request_again(ctx: Context, caller: Caller, file_id: str) -> UploadSlot:
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete", "POST /api/v1/upload/complete answers the file")
         now = upload_states.put_off_deadline(ctx, file)
-    expires_seconds = ctx.config.storage.presign_expires_seconds
-    return _slot(file, ctx.store.presign_put(file.pending_key, file.content_type, file.size_bytes, now, expires_seconds))
+    return _sign(ctx, file, now)
 
 
-def _slot(file: File, url: str) -> UploadSlot:
-    return UploadSlot(file, url, {"Content-Type": file.content_type, "Content-Length": str(file.size_bytes)})
+def _sign(ctx: Context, file: File, at_ms: int) -> UploadSlot:
+    """A type that the client did not declare is not signed: whatever header its PUT has, or none, will do (docs/decisions/0015)."""
+    declared = file.content_type if file.type_declared else None
+    url = ctx.store.presign_put(file.pending_key, declared, file.size_bytes, at_ms, ctx.config.storage.presign_expires_seconds)
+    length = {"Content-Length": str(file.size_bytes)}
+    return UploadSlot(file, url, length if declared is None else {"Content-Type": declared, **length})
 
 
 def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mapping[str, Any]) -> File:

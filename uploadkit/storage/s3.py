@@ -207,9 +207,9 @@ class ObjectStore:
         if reason:
             raise StorageUnavailable(f"Uploads can't be stored now: {reason}")
 
-    def presign_put(self, key: str, content_type: str, size_bytes: int, at_ms: int, expires_seconds: int) -> str:
-        """Return a URL for one PUT of exactly `size_bytes` and `content_type` to `key`."""
-        headers = {"content-length": str(size_bytes), "content-type": content_type}
+    def presign_put(self, key: str, content_type: str | None, size_bytes: int, at_ms: int, expires_seconds: int) -> str:
+        """Return a URL for one PUT of exactly `size_bytes` and `content_type` (None: any or none) to `key`."""
+        headers = {"content-length": str(size_bytes)} | ({} if content_type is None else {"content-type": content_type})
         return self._signer.presign("PUT", key, at_ms=at_ms, expires_seconds=expires_seconds, headers=headers)
 
     def presign_part(self, key: str, upload_id: str, number: int, size_bytes: int, at_ms: int, expires_seconds: int) -> str:

@@ -27,22 +27,12 @@ from uploadkit.errors import (
     ValidationFailed,
 )
 from uploadkit.rate_limits import RateLimits, Standing
-from uploadkit.web import auth, documented
+from uploadkit.web import auth, doors
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("uploadkit.access")
 
-API_PREFIX = "/api/v1/"
 SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-CORS_HEADERS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
-}
-PREFLIGHT_HEADERS = {
-    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, Authorization, x-api-key, Idempotency-Key, x-uploadkit-version",
-    "Access-Control-Max-Age": "86400",
-}
 PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # What SQLite says while another process holds it, or the disk lets it down: no mistake of ours, and it passes.
 _DATABASE_AWAY = ("is locked", "is full", "disk I/O error", "readonly database")
@@ -105,24 +95,22 @@ def install(app: Flask) -> None:
 def _begin() -> Response | None:
     g.request_id = uuid.uuid4().hex
     g.began = time.perf_counter()
-    if not _is_documented_api(request.path):
+    g.door = doors.at(request.path)
+    if g.door is None:
         return None
+    g.origin = g.door.origin_of(request)
     if request.method == "OPTIONS":
-        return Response(status=204, headers=PREFLIGHT_HEADERS)
+        return Response(status=204, headers=g.door.preflight(g.origin))
     if request.routing_exception is not None:
-        auth.authenticate_lost(request, context().config, rate_limits())
+        auth.authenticate_lost(request, context().config, rate_limits(), takes_keys=g.door.takes_keys)
     return None
-
-
-def _is_documented_api(path: str) -> bool:
-    return path.startswith(API_PREFIX) or path == API_PREFIX.rstrip("/")
 
 
 def _end(answer: Response) -> Response:
     answer.headers["X-Request-Id"] = g.request_id
     answer.headers.update(SAFE_HEADERS)
-    if _is_documented_api(request.path):
-        answer.headers.update(CORS_HEADERS)
+    if g.door is not None:
+        answer.headers.update(g.door.cors(g.get("origin")))
         answer.headers.setdefault("Cache-Control", "no-store")
         _show_standing(answer, g.get("standing"))
     if answer.mimetype == "text/html":
@@ -148,7 +136,7 @@ def _log_access(answer: Response) -> None:
             "request_id": g.request_id,
             "client": auth.client_address(request, context().config.server),
             "method": request.method,
-            "path": quote(request.path, safe="/-_.~@+=,:"),
+            "path": quote(doors.shown(request.path), safe="/-_.~@+=,:"),
             "status": answer.status_code,
             "duration_ms": round((time.perf_counter() - g.began) * 1000, 1),
             "project": caller.project_id if caller else None,
@@ -160,7 +148,7 @@ def _log_access(answer: Response) -> None:
 def _answer_failure(failure: UploadKitError) -> Response | tuple[str, int]:
     if _wants_page():
         return render_template("error.html", failure=failure), failure.status
-    answer = json_answer(documented.error(failure), failure.status)
+    answer = json_answer(*(g.door or doors.DOCUMENTED).render(failure))
     if failure.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(failure.retry_after_seconds)
     return answer
@@ -171,10 +159,11 @@ def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, in
         return exception.response
     status = exception.code or 500
     kind = _BY_STATUS.get(status)
-    if kind is NotFound:
-        failure: UploadKitError = NotFound(f"There is nothing at {request.path}", "The API begins at /api/v1; the README lists its calls")
+    door, path = g.door or doors.DOCUMENTED, doors.shown(request.path)
+    if kind is NotFound or (kind is MethodNotAllowed and door.only_not_found):
+        failure: UploadKitError = NotFound(f"There is nothing at {path}", door.elsewhere)
     elif kind is MethodNotAllowed:
-        failure = MethodNotAllowed(f"{request.method} is not possible at {request.path}")
+        failure = MethodNotAllowed(f"{request.method} is not possible at {path}")
     elif kind is PayloadTooLarge:
         failure = PayloadTooLarge(f"The request body is over {context().config.server.max_body_bytes} bytes")
     elif kind is not None:
@@ -184,7 +173,7 @@ def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, in
     else:
         return _answer_unexpected(exception)
     answer = _answer_failure(failure)
-    if status == 405 and isinstance(answer, Response):
+    if isinstance(answer, Response) and answer.status_code == 405:
         answer.headers["Allow"] = ", ".join(sorted(getattr(exception, "valid_methods", None) or ()))
     return answer
 
@@ -200,6 +189,6 @@ def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
 
 
 def _wants_page() -> bool:
-    if request.path.startswith("/api/") or request.path == "/api":
+    if g.door is not None or request.path.startswith("/api/") or request.path == "/api":
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json") == "text/html"

@@ -24,7 +24,7 @@ def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> N
     A wrong key counts against the client's address, a missing one does not: nobody tried to guess.
     Raises HttpsRequired, Unauthorized, RateLimited.
     """
-    _refuse_plain_http(request, config.server)
+    refuse_plain_http(request, config.server)
     presented = _presented_key(request)
     try:
         caller = keys.find_caller(presented)
@@ -37,16 +37,19 @@ def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> N
     _refuse_too_many(g.standing)
 
 
-def authenticate_lost(request: Request, config: Config, rate_limits: RateLimits) -> None:
+def authenticate_lost(request: Request, config: Config, rate_limits: RateLimits, *, takes_keys: bool) -> None:
     """The same for a path or method that is not there: the answer will say so, and needs no key; but one that is sent counts as ever."""
-    _refuse_plain_http(request, config.server)
+    refuse_plain_http(request, config.server)
+    if not takes_keys:
+        return
     if request.headers.get("x-api-key") or request.headers.get("Authorization"):
         authenticate(request, config, rate_limits)
 
 
-def _refuse_plain_http(request: Request, server: ServerConfig) -> None:
+def refuse_plain_http(request: Request, server: ServerConfig) -> None:
+    """Refuse a request that came in the clear where HTTPS is required. Raises HttpsRequired."""
     if server.https_enforced and not arrived_by_https(request, server):
-        raise HttpsRequired("This API is served over HTTPS only; the key was not looked at")
+        raise HttpsRequired("This API is served over HTTPS only; no key or token was looked at")
 
 
 def _refuse_too_many(standing: Standing | None) -> None:

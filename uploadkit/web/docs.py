@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import as_file, files
+from typing import Any
 
 import flask_openapi3_swagger.templates
 from flask import Blueprint, Response, current_app, render_template, send_from_directory
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
 
+from uploadkit import __version__
 from uploadkit.web import json_answer, openapi
+from uploadkit.web.sdk_endpoints import cloud_sdk
+from uploadkit.web.shapes_sdk import SdkErrorAnswer
 
 docs = Blueprint("docs", __name__)
 
@@ -22,6 +29,27 @@ DOCS_POLICY = (
 def document() -> Response:
     """Answer the OpenAPI 3.1 document, made from the schemas that validate requests."""
     return json_answer(openapi.with_examples(openapi.with_idempotency_keys(current_app.api_doc)))  # type: ignore[attr-defined]
+
+
+@docs.get("/sdk/api/v1/openapi.json")
+def sdk_document() -> Response:
+    """Answer the same for the cloud-SDK door."""
+    return json_answer(_sdk_document())
+
+
+@cache
+def _sdk_document() -> dict[str, Any]:
+    """flask-openapi3 makes one document per application, so this door's comes from an application that never serves."""
+    described = OpenAPI(
+        "uploadkit.sdk",
+        info=Info(title="UploadKit, cloud-SDK door", version=__version__, description=openapi.SDK_DESCRIPTION),
+        security_schemes={"bearer": openapi.SECURITY_SCHEMES["bearer"]},
+        doc_ui=False,
+        validation_error_status=400,
+        validation_error_model=SdkErrorAnswer,
+    )
+    described.register_api(cloud_sdk)
+    return openapi.with_examples(described.api_doc)
 
 
 @docs.get("/docs")

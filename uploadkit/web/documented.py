@@ -20,6 +20,7 @@ from uploadkit.models import ApiKey, Event, File, FileRoute, Project, WebhookAtt
 from uploadkit.multipart import MultipartSlot
 from uploadkit.paging import Page
 from uploadkit.projects import UNLIMITED
+from uploadkit.upload_tokens import IssuedToken
 from uploadkit.uploads import UploadSlot
 
 UrlOf = Callable[[File], str]
@@ -52,6 +53,7 @@ def file(row: File, url_of: UrlOf) -> Json:
         "routeSlug": row.route_slug,
         "etag": row.etag,
         "metadata": row.metadata,
+        "clientMetadata": row.client_metadata,
         "createdAt": to_iso(row.created_at),
         "updatedAt": to_iso(row.updated_at),
         "uploadedAt": None if row.uploaded_at is None else to_iso(row.uploaded_at),
@@ -152,6 +154,30 @@ def file_route(row: FileRoute) -> Json:
         "allowedOrigins": row.allowed_origins,
         "createdAt": to_iso(row.created_at),
         "updatedAt": to_iso(row.updated_at),
+    }
+
+
+def issued_token(issued: IssuedToken, base_url: str) -> Json:
+    """A new upload token: the only answer that holds its plaintext."""
+    return {
+        "id": issued.token.id,
+        "token": issued.plaintext,
+        "endpoint": f"{base_url}/api/uploadkit/t/{issued.plaintext}",
+        "routeSlug": issued.route.slug,
+        "environment": issued.token.environment,
+        "maxFiles": issued.token.max_files,
+        "maxBytes": issued.token.max_bytes,
+        "expiresAt": to_iso(issued.token.expires_at),
+    }
+
+
+def upload_rules(route: FileRoute, of_tier: TierConfig, max_files: int | None) -> Json:
+    """What a browser may upload: the file route's rules, within the tier's and those of its upload token. A size of null is any."""
+    sizes = [size for size in (route.max_file_size_bytes, of_tier.max_file_size) if size is not None]
+    return {
+        "maxFileSize": min(sizes, default=None),
+        "maxFileCount": min(route.max_file_count, max_files or route.max_file_count),
+        "allowedTypes": route.allowed_types,
     }
 
 

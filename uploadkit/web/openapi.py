@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ from uploadkit.errors import (
     UploadKitError,
     ValidationFailed,
 )
+from uploadkit.web import documented
 from uploadkit.web.shapes import ErrorAnswer
 
 __all__ = ["ErrorAnswer", "answers"]
@@ -26,6 +28,9 @@ __all__ = ["ErrorAnswer", "answers"]
 DESCRIPTION = (
     "File uploads by presigned URL. Every call needs an API key in `x-api-key`; every failure has the shape of `ErrorAnswer`; "
     "lists are paged by `cursor`; times are UTC."
+)
+SDK_DESCRIPTION = (
+    "What the official JavaScript packages call when their base URL is `…/sdk`. Everything else is in the documented API, `/api/v1`."
 )
 SECURITY_SCHEMES: dict[str, Any] = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -40,39 +45,38 @@ def operation_id(*, name: str, **_: str) -> str:
     return to_camel(name)
 
 
-def answers(shape: type[BaseModel], *failures: type[UploadKitError], status: int = 200, body: bool = False) -> dict[str, Any]:
+def answers(
+    shape: type[BaseModel],
+    *failures: type[UploadKitError],
+    status: int = 200,
+    body: bool = False,
+    render: Callable[[UploadKitError], tuple[dict[str, Any], int]] = lambda failure: (documented.error(failure), failure.status),
+    error_shape: type[BaseModel] = ErrorAnswer,
+) -> dict[str, Any]:
     """Return flask-openapi3's `responses` for an endpoint: `shape` at `status`, the `failures` it names, and those of all endpoints.
 
-    `body` adds what a wrong or overlong JSON body brings about.
+    `body` adds what a wrong or overlong JSON body brings about. `render` says what a door makes of a failure, in the shape `error_shape`.
     """
-    by_status: dict[int, list[type[UploadKitError]]] = {}
-    for failure in (*failures, *_ALWAYS, *(_WITH_BODY if body else ())):
-        found = by_status.setdefault(failure.status, [])
-        if failure not in found:
-            found.append(failure)
+    by_status: dict[int, dict[type[UploadKitError], Any]] = {}
+    for kind in (*failures, *_ALWAYS, *(_WITH_BODY if body else ())):
+        example, code = render(_example(kind))
+        by_status.setdefault(code, {})[kind] = example
     responses: dict[int, Any] = {status: shape}
-    return {"responses": responses | {code: _answer(kinds) for code, kinds in sorted(by_status.items())}}
+    return {"responses": responses | {code: _answer(kinds, error_shape) for code, kinds in sorted(by_status.items())}}
 
 
-def _answer(kinds: list[type[UploadKitError]]) -> dict[str, Any]:
+def _answer(examples: Mapping[type[UploadKitError], Any], shape: type[BaseModel]) -> dict[str, Any]:
+    by_code = {example["error"]["code"]: {"value": example} for example in examples.values()}
     return {
-        "description": " ".join(f"`{kind.code}`: {kind.__doc__}" for kind in kinds),
-        "content": {
-            "application/json": {
-                "schema": {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"},
-                "examples": {kind.code: {"value": {"error": _example(kind)}} for kind in kinds},
-            }
-        },
+        "description": " ".join(f"`{example['error']['code']}`: {kind.__doc__}" for kind, example in examples.items()),
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape.__name__}"}, "examples": by_code}},
     }
 
 
-def _example(kind: type[UploadKitError]) -> dict[str, Any]:
-    example: dict[str, Any] = {"code": kind.code, "message": (kind.__doc__ or "").rstrip(".")}
-    if kind.default_suggestion:
-        example["suggestion"] = kind.default_suggestion
+def _example(kind: type[UploadKitError]) -> UploadKitError:
     if kind is ValidationFailed:
-        example |= {"message": "fileName is required", "details": {"fileName": ["is required"]}}
-    return example
+        return ValidationFailed("fileName is required", details={"fileName": ["is required"]})
+    return kind((kind.__doc__ or "").rstrip("."))
 
 
 _IDEMPOTENCY_KEY: dict[str, Any] = {

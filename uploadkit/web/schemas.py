@@ -34,6 +34,10 @@ def _media_type(value: str) -> str:
     return value.strip(" \t")
 
 
+def _any_media_type(value: str) -> str:
+    return _media_type(value) if value else ""
+
+
 def _shallow(value: dict[str, Any]) -> dict[str, Any]:
     if nested_at_most(value, MAX_METADATA_DEPTH):
         return value
@@ -61,6 +65,24 @@ Metadata = Annotated[dict[str, Any], AfterValidator(_shallow)]
 ShortText = Annotated[str, Field(min_length=1, max_length=255)]
 
 
+FileName = Annotated[
+    str,
+    Field(min_length=1, max_length=255, examples=["photo.jpg"], json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}),
+    AfterValidator(_file_name),
+]
+MediaType = Annotated[
+    str,
+    Field(min_length=1, max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^{_MEDIA_TYPE.pattern}$"}),
+    AfterValidator(_media_type),
+]
+AnyMediaType = Annotated[
+    str,
+    Field(max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^({_MEDIA_TYPE.pattern})?$"}),
+    Field(description='"" where the browser does not know'),
+    AfterValidator(_any_media_type),
+]
+
+
 class Schema(BaseModel):
     """What all request bodies have in common: camelCase outside, no coercion between JSON types."""
 
@@ -70,23 +92,21 @@ class Schema(BaseModel):
 class UploadRequestBody(Schema):
     """Body of `POST /upload/request` and `POST /upload/multipart/init`."""
 
-    file_name: Annotated[
-        str,
-        Field(min_length=1, max_length=255, examples=["photo.jpg"], json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}),
-        AfterValidator(_file_name),
-    ]
+    file_name: FileName
     file_size: Annotated[int, Field(ge=1, description="bytes", examples=[1048576]), WHOLE]
-    content_type: Annotated[
-        str,
-        Field(min_length=1, max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^{_MEDIA_TYPE.pattern}$"}),
-        AfterValidator(_media_type),
-    ]
+    content_type: MediaType
     route_slug: Annotated[str, Field(min_length=1, max_length=100)]
     metadata: Metadata = {}
 
     def to_request(self) -> UploadRequest:
         """Return it in the core's words."""
         return UploadRequest(self.file_name, self.file_size, self.content_type, self.route_slug, self.metadata)
+
+
+class AnyTypeUploadRequestBody(UploadRequestBody):
+    """The same at the cloud-SDK door, where the packages send "" for a type that the browser does not know."""
+
+    content_type: AnyMediaType
 
 
 class UploadCompleteBody(Schema):

@@ -59,6 +59,9 @@ class FileObject(Shape):
     route_slug: Annotated[str, Field(examples=["default"])]
     etag: str | None
     metadata: Metadata
+    client_metadata: Annotated[
+        dict[str, Any], Field(description="what a browser without an API key said; nobody vouches for it", examples=[{}])
+    ]
     created_at: Timestamp
     updated_at: Timestamp
     uploaded_at: Timestamp | None
@@ -446,3 +449,16 @@ class DestinationPage(Shape):
     items: list[DestinationObject]
     next_cursor: str | None
     has_more: bool
+
+
+class UploadTokenObject(Shape):
+    """A new upload token, with the only sight of `token` there will ever be. A page uploads to `endpoint`."""
+
+    id: Annotated[str, Field(examples=["01a1fc45-c5e2-7d3f-9b6a-8f2e4c1d0a77"])]
+    token: Annotated[str, Field(pattern=r"^ukt_[A-Za-z0-9_-]{32}$")]
+    endpoint: Annotated[str, Field(examples=["https://uploads.example.com/api/uploadkit/t/ukt_..."])]
+    route_slug: Annotated[str, Field(examples=["default"])]
+    environment: Environment
+    max_files: Annotated[int, Field(examples=[1])]
+    max_bytes: Annotated[int | None, Field(description="of all files together; null: any number", examples=[4194304])]
+    expires_at: Annotated[Timestamp, Field(description="no upload can be begun after that; one that was begun can be finished")]

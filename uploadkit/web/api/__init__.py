@@ -6,6 +6,7 @@ from uploadkit.web.api import (
     key_endpoints,
     project_endpoints,
     upload_endpoints,
+    upload_token_endpoints,
     usage_endpoints,
     webhook_endpoints,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "key_endpoints",
     "project_endpoints",
     "upload_endpoints",
+    "upload_token_endpoints",
     "usage_endpoints",
     "webhook_endpoints",
 ]

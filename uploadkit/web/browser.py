@@ -1,0 +1,115 @@
+"""`/api/uploadkit`: where pages upload without an API key, by upload token or by an anonymous file route (api.md section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Response, request
+from pydantic import ValidationError
+
+from uploadkit import anonymous_uploads, file_routes, multipart, tiers, upload_states, upload_tokens, uploads
+from uploadkit.access import Browser, Caller
+from uploadkit.errors import Unauthorized, UploadNotFound, ValidationFailed
+from uploadkit.models import File
+from uploadkit.rate_limits import network_of
+from uploadkit.web import auth, context, documented, json_answer, rate_limits, schemas, schemas_browser, sdk
+from uploadkit.web.api.blueprint import url_of
+from uploadkit.web.documented import Json
+
+browser = Blueprint("browser", __name__, url_prefix="/api/uploadkit")
+
+
+@browser.get("/<slug>", defaults={"token": None})
+@browser.get("/t/<token>/<slug>")
+def get_rules(token: str | None, slug: str) -> Response:
+    """Answer what may be uploaded here."""
+    caller, visitor = _let_in(token, slug)
+    upload_tokens.require_unexpired(visitor)
+    route = file_routes.find_file_route(caller.project_id, slug)
+    limits = tiers.limits_of(context().config, caller.tier, caller.limit_overrides)
+    return json_answer(documented.upload_rules(route, limits, visitor.max_files))
+
+
+@browser.post("/<slug>", defaults={"token": None})
+@browser.post("/t/<token>/<slug>")
+def act(token: str | None, slug: str) -> Response:
+    """Do what `action` in the body says."""
+    caller, visitor = _let_in(token, slug)
+    body = request.get_json()
+    name = body.pop("action", None)
+    if not isinstance(name, str) or name not in _ACTIONS:
+        words = f"must be one of {', '.join(_ACTIONS)}"
+        raise ValidationFailed(f"action {words}", details={"action": [words]})
+    schema, action = _ACTIONS[name]
+    try:
+        asked = schema.model_validate(body)
+    except ValidationError as error:
+        raise schemas.to_validation_failed(error) from None
+    return json_answer(action(caller, visitor, asked))
+
+
+def _let_in(token: str | None, slug: str) -> tuple[Caller, Browser]:
+    """Find out who asks, and count the request: by token, else by address. Raises HttpsRequired, RateLimited, and what both kinds raise."""
+    config, limits = context().config, rate_limits()
+    auth.refuse_plain_http(request, config.server)
+    address = auth.client_address(request, config.server)
+    if token is None:
+        limits.count_browser_request(network_of(address), config.browser.requests_per_minute)
+        caller = anonymous_uploads.find_caller(slug, request.headers.get("Origin"), network_of(address))
+    else:
+        try:
+            caller = upload_tokens.find_caller(token)
+        except Unauthorized:
+            limits.count_failure(address)
+            raise
+    visitor = caller.browser
+    assert visitor is not None
+    if visitor.upload_token_id is not None:
+        limits.count_browser_request(visitor.upload_token_id, config.browser.requests_per_minute)
+        upload_tokens.require_route(visitor, slug)
+    return caller, visitor
+
+
+def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
+    slot = uploads.request_upload(context(), caller, asked.to_request(visitor.route_slug, visitor.metadata))
+    return documented.upload_requested(slot, url_of)
+
+
+def _complete_upload(caller: Caller, visitor: Browser, asked: schemas_browser.UploadCompleteBody) -> Json:
+    if upload_states.find(caller, asked.file_id).key != asked.key:
+        raise UploadNotFound(f"There is no upload {asked.file_id!r} with that key")
+    return _completed(uploads.complete_upload(context(), caller, asked.file_id, {}))
+
+
+def _start_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
+    slot = multipart.start_multipart(context(), caller, asked.to_request(visitor.route_slug, visitor.metadata))
+    return documented.multipart_started(slot)
+
+
+def _resume_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.MultipartPartsBody) -> Json:
+    return documented.multipart_resumed(multipart.resume_multipart(context(), caller, asked.file_id, asked.upload_id, asked.part_numbers))
+
+
+def _complete_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.MultipartCompleteBody) -> Json:
+    file = multipart.complete_multipart(context(), caller, asked.file_id, asked.upload_id, asked.to_parts(), {})
+    return documented.file(file, url_of) | _completed(file)
+
+
+def _abort_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.MultipartAbortBody) -> Json:
+    multipart.abort_multipart(context(), caller, asked.file_id, asked.upload_id)
+    return {"aborted": True}
+
+
+def _completed(file: File) -> Json:
+    return {"ok": True, "file": sdk.file(file, url_of), "url": url_of(file)}
+
+
+_ACTIONS: dict[str, tuple[type[schemas.Schema], Callable[[Caller, Browser, Any], Json]]] = {
+    "request-upload": (schemas_browser.BeginBody, _request_upload),
+    "upload-complete": (schemas_browser.UploadCompleteBody, _complete_upload),
+    "multipart-init": (schemas_browser.BeginBody, _start_multipart),
+    "multipart-parts": (schemas_browser.MultipartPartsBody, _resume_multipart),
+    "multipart-complete": (schemas_browser.MultipartCompleteBody, _complete_multipart),
+    "multipart-abort": (schemas_browser.MultipartAbortBody, _abort_multipart),
+}
