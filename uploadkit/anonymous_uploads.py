@@ -29,7 +29,7 @@ def find_caller(slug: str, origin: str | None, network: str) -> Caller:
     routes = _anonymous_routes(slug)
     if not routes:
         raise RouteNotFound(
-            f"There is no file route {slug!r} for anonymous uploads", "Set anonymousUploads on it, or put an upload token into the endpoint"
+            "There is no such file route for anonymous uploads", "Set anonymousUploads on it, or put an upload token into the endpoint"
         )
     for route in routes:
         if origin in route.allowed_origins:

@@ -117,7 +117,7 @@ def find_caller(plaintext: str) -> Caller:
 def require_route(browser: Browser, slug: str) -> None:
     """Hold the file route that is asked for against the token's. Raises RouteNotFound."""
     if browser.route_slug != slug:
-        raise RouteNotFound(f"There is no file route {slug!r} for this upload token")
+        raise RouteNotFound("This upload token is not for that file route, or there is none")
 
 
 def require_unexpired(browser: Browser) -> None:

@@ -23,6 +23,8 @@ class Owned:
         appliance.put(self.slot, JPEG)
         self.multipart = appliance.call("POST", "/upload/multipart/init", NEW_FILE | {"fileSize": 11 * MIB}).json
         self.ids = {"fileId": self.multipart["fileId"], "uploadId": self.multipart["uploadId"]}
+        self.part_ids = self.ids | {"parts": [{"partNumber": 1, "etag": "x"}]}
+        self.token_id = appliance.call("POST", "/upload-tokens", {"routeSlug": "default"}).json["id"]
 
 
 # name → (call made of what the owner has, the owner's status, everybody else's status and code)
@@ -45,6 +47,8 @@ ENDPOINTS: dict[str, tuple[Call, int, tuple[int, str] | None]] = {
     "logs": (lambda o: ("GET", "/logs?limit=100", None), 200, None),
     "usage": (lambda o: ("GET", "/usage", None), 200, None),
     "usage history": (lambda o: ("GET", "/usage/history", None), 200, None),
+    "upload token": (lambda o: ("POST", "/upload-tokens", {"routeSlug": "default"}), 201, None),
+    "revoke upload token": (lambda o: ("DELETE", f"/upload-tokens/{o.token_id}", None), 200, (404, "NOT_FOUND")),
 }
 
 
@@ -84,9 +88,50 @@ def test_each_endpoint_as_everybody(appliance: Appliance, outsider_key: str, tes
     assert appliance.call(method, path, body).status == owners_status
 
 
+SDK_ENDPOINTS: dict[str, tuple[Call, int, tuple[int, str] | None]] = {
+    "request": (lambda o: ("POST", "/upload/request", NEW_FILE), 200, None),
+    "complete": (lambda o: ("POST", "/upload/complete", {"fileId": o.slot["fileId"]}), 200, (404, "NOT_FOUND")),
+    "multipart init": (lambda o: ("POST", "/upload/multipart/init", NEW_FILE | {"fileSize": 11 * MIB}), 200, None),
+    "multipart complete": (lambda o: ("POST", "/upload/multipart/complete", o.part_ids), 422, (404, "NOT_FOUND")),
+    "get": (lambda o: ("GET", f"/files/{o.file['key']}", None), 200, (404, "NOT_FOUND")),
+    "update": (lambda o: ("PATCH", f"/files/{o.file['key']}", {"metadata": {}}), 200, (404, "NOT_FOUND")),
+    "delete": (lambda o: ("DELETE", f"/files/{o.file['key']}", None), 200, (404, "NOT_FOUND")),
+    "delete many": (lambda o: ("DELETE", "/files", {"keys": [o.file["key"]]}), 200, (404, "NOT_FOUND")),
+    "list": (lambda o: ("GET", "/files?limit=100", None), 200, None),
+    "own project": (lambda o: ("GET", "/projects/me", None), 200, None),
+    "images": (lambda o: ("POST", "/transforms/image", {}), 501, None),
+}
+
+
+@pytest.mark.parametrize("name", SDK_ENDPOINTS)
+def test_each_endpoint_of_the_sdk_door_as_everybody(
+    appliance: Appliance, outsider_key: str, test_key: str, revoked_key: str, name: str
+) -> None:
+    call, owners_status, others = SDK_ENDPOINTS[name]
+    owned = Owned(appliance)
+    method, path, body = call(owned)
+
+    def attempt(key: str, path: str = path, body: Any = body) -> Answer:
+        headers = {"Authorization": f"Bearer {key}"} | ({} if body is None else {"Content-Type": "application/json"})
+        return appliance.fetch(method, f"{appliance.base}/sdk/api/v1{path}", None if body is None else json.dumps(body).encode(), headers)
+
+    for key in (outsider_key, test_key):
+        answer = attempt(key)
+        if others:
+            assert (answer.status, answer.code) == others
+            assert _shape(attempt(key, *_elsewhere(owned, path, body))) == _shape(answer), "a stranger must not learn that it exists"
+        else:
+            assert answer.status == owners_status
+            assert owned.file["id"].encode() not in answer.body
+    for key in ("", revoked_key, "uk_live_" + "x" * 32):
+        answer = attempt(key)
+        assert (answer.status, answer.code, answer.json["error"]["type"]) == (401, "UNAUTHORIZED", "authentication_error")
+    assert attempt(appliance.key).status == owners_status
+
+
 def _elsewhere(owned: Owned, path: str, body: Any) -> tuple[str, Any]:
     """The same call for something that nobody has."""
-    for there in (owned.file["id"], owned.slot["fileId"], owned.multipart["fileId"]):
+    for there in (owned.file["id"], owned.slot["fileId"], owned.multipart["fileId"], owned.token_id):
         nowhere = "0" * len(there)
         path = path.replace(there, nowhere)
         body = json.loads(json.dumps(body).replace(there, nowhere))

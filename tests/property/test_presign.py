@@ -52,6 +52,14 @@ def test_put(endpoint: tuple[str, str], key: str, content_type: str, size: int, 
     assert ours == by_botocore(base, region, "PUT", key, at_ms, expires, {}, headers)
 
 
+@given(st.sampled_from(ENDPOINTS), texts, st.integers(1, 5 * 2**30), instants_ms)
+def test_put_of_an_unknown_type(endpoint: tuple[str, str], key: str, size: int, at_ms: int) -> None:
+    base, region = endpoint
+    headers = {"content-length": str(size)}
+    ours = Signer(base, region, "AKIDEXAMPLE", "secret/+=").presign("PUT", key, at_ms=at_ms, expires_seconds=60, headers=headers)
+    assert ours == by_botocore(base, region, "PUT", key, at_ms, 60, {}, headers)
+
+
 @given(st.sampled_from(ENDPOINTS), texts, texts, st.integers(1, 10_000), st.integers(1, 5 * 2**30), instants_ms)
 def test_part(endpoint: tuple[str, str], key: str, upload_id: str, number: int, size: int, at_ms: int) -> None:
     base, region = endpoint

@@ -140,7 +140,7 @@ def _log_access(answer: Response) -> None:
             "status": answer.status_code,
             "duration_ms": round((time.perf_counter() - g.began) * 1000, 1),
             "project": caller.project_id if caller else None,
-            "key": caller.key_id if caller else None,
+            "key": (caller.key_id or None) if caller else None,
         },
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 
 from uploadkit import anonymous_uploads, file_routes, multipart, tiers, upload_states, upload_tokens, uploads
@@ -63,7 +63,7 @@ def _let_in(token: str | None, slug: str) -> tuple[Caller, Browser]:
         except Unauthorized:
             limits.count_failure(address)
             raise
-    visitor = caller.browser
+    g.caller, visitor = caller, caller.browser
     assert visitor is not None
     if visitor.upload_token_id is not None:
         limits.count_browser_request(visitor.upload_token_id, config.browser.requests_per_minute)

@@ -1,0 +1,162 @@
+"""Upload tokens as the services see them: races for the last place, what is kept of them, and their end."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import House
+from uploadkit import clock, file_routes, keys, multipart, projects, removals, upload_states, upload_tokens, uploads
+from uploadkit.access import COMMAND_LINE, Caller
+from uploadkit.errors import Forbidden, NotFound, Unauthorized, UploadKitError
+from uploadkit.models import File, Project, UploadToken
+from uploadkit.uploads import UploadRequest
+
+MIB = 1024**2
+
+
+def new(size: int = 10) -> UploadRequest:
+    return UploadRequest("a.jpg", size, "image/jpeg", "default", {})
+
+
+def browser_of(house: House, **limits: int) -> Caller:
+    return upload_tokens.find_caller(upload_tokens.issue_token(house.caller, "default", {}, **limits).plaintext)
+
+
+def test_only_the_hash_is_kept_and_nothing_shows_the_token(house: House) -> None:
+    issued = upload_tokens.issue_token(house.caller, "default", {"a": 1})
+    row = UploadToken.get()
+    assert row.token_hash == hashlib.sha256(issued.plaintext.encode()).hexdigest()
+    assert issued.plaintext not in repr(issued) + repr(row.__data__)
+    assert issued.plaintext[4:] not in repr(upload_tokens.find_caller(issued.plaintext))
+    assert (row.max_files, row.max_bytes, row.expires_at - row.created_at) == (1, None, 900_000)
+
+
+@pytest.mark.parametrize("presented", ["", "ukt_", "ukt_" + "x" * 32, "ukt_" + "é" * 32, "uk_live_" + "x" * 32, "\x00", "x" * 100_000])
+def test_what_is_no_token(house: House, presented: str) -> None:
+    with pytest.raises(Unauthorized):
+        upload_tokens.find_caller(presented)
+
+
+@pytest.mark.parametrize("kind", ["single", "multipart", "both"])
+def test_a_race_for_the_last_places(house: House, kind: str) -> None:
+    browser, together = browser_of(house, max_files=5), threading.Barrier(16)
+
+    def begin(number: int) -> bool:
+        together.wait()
+        try:
+            if kind == "single" or (kind == "both" and number % 2):
+                uploads.request_upload(house.ctx, browser, new())
+            else:
+                multipart.start_multipart(house.ctx, browser, new(11 * MIB))
+        except Forbidden:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(begin, range(16))) == 5
+    assert File.select().count() == 5
+
+
+def test_a_race_for_the_last_bytes(house: House) -> None:
+    browser, together = browser_of(house, max_files=100, max_bytes=1000), threading.Barrier(16)
+
+    def begin(_: int) -> int:
+        together.wait()
+        try:
+            return uploads.request_upload(house.ctx, browser, new(150)).file.size_bytes
+        except UploadKitError:
+            return 0
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(begin, range(16))) == 900
+
+
+def test_a_race_between_uploads_and_the_revocation(house: House) -> None:
+    issued = upload_tokens.issue_token(house.caller, "default", {}, max_files=1000)
+    browser = upload_tokens.find_caller(issued.plaintext)
+    revoked_at: list[int] = []
+
+    def begin() -> None:
+        for _ in range(20):
+            try:
+                uploads.request_upload(house.ctx, browser, new())
+            except Unauthorized:
+                return
+
+    def revoke() -> None:
+        upload_tokens.revoke_token(house.caller, issued.token.id)
+        revoked_at.append(File.select().count())
+
+    with ThreadPoolExecutor(5) as pool:
+        running = [pool.submit(begin) for _ in range(4)]
+        running.append(pool.submit(revoke))
+        for job in running:
+            job.result()
+    assert File.select().count() == revoked_at[0], "nothing began after the revocation"
+
+
+def test_a_failed_upload_counts_for_as_long_as_its_url_may_store_bytes(house: House) -> None:
+    with clock.travelled_to(clock.now_ms()) as advance:
+        browser = browser_of(house, expires_seconds=86400)
+        file = uploads.request_upload(house.ctx, browser, new()).file
+        upload_states.leave_uploading(file, "aborted", "test")
+        with pytest.raises(Forbidden):
+            uploads.request_upload(house.ctx, browser, new())
+        advance(file.deadline_at - clock.now_ms())
+        assert uploads.request_upload(house.ctx, browser, new()).file.upload_token_id
+
+
+def test_only_its_own_project_and_environment_revoke_a_token(house: House) -> None:
+    issued = upload_tokens.issue_token(house.caller, "default", {})
+    for stranger in (replace(house.caller, environment="test"), replace(house.caller, project_id="other"), COMMAND_LINE):
+        with pytest.raises(NotFound):
+            upload_tokens.revoke_token(stranger, issued.token.id)
+    assert upload_tokens.find_caller(issued.plaintext)
+
+
+def test_old_tokens_are_purged_and_their_files_stay(house: House) -> None:
+    with clock.travelled_to(clock.now_ms()) as advance:
+        file = uploads.request_upload(house.ctx, browser_of(house, expires_seconds=1), new()).file
+        advance(1_000 + upload_tokens.KEPT_MS - 1)
+        assert upload_tokens.purge_expired(house.ctx) == 0
+        advance(1)
+        fresh = upload_tokens.issue_token(house.caller, "default", {})
+        assert upload_tokens.purge_expired(house.ctx) == 1
+    assert [token.id for token in UploadToken.select()] == [fresh.token.id]
+    assert File.get_by_id(file.id).upload_token_id
+
+
+def test_a_deleted_file_route_takes_its_tokens_along(house: House) -> None:
+    route = file_routes.create_file_route(house.caller, house.project.id, {"slug": "gone"})
+    issued = upload_tokens.issue_token(house.caller, "gone", {})
+    file_routes.delete_file_route(house.caller, route.id)
+    assert UploadToken.select().count() == 0
+    with pytest.raises(Unauthorized):
+        upload_tokens.find_caller(issued.plaintext)
+
+
+def test_a_renamed_file_route_keeps_its_tokens(house: House) -> None:
+    route = file_routes.create_file_route(house.caller, house.project.id, {"slug": "before"})
+    issued = upload_tokens.issue_token(house.caller, "before", {})
+    file_routes.update_file_route(house.caller, route.id, {"slug": "after"})
+    found = upload_tokens.find_caller(issued.plaintext).browser
+    assert found is not None
+    upload_tokens.require_route(found, "after")
+
+
+def test_a_removed_project_leaves_no_tokens(house: House) -> None:
+    project = projects.create_project(house.ctx.config, house.caller, "Gone soon")
+    key = keys.issue_key(house.ctx.config, house.caller, project.id, "a")
+    issued = upload_tokens.issue_token(keys.find_caller(key.plaintext), "default", {})
+    projects.delete_project(house.caller, project.id)
+    with pytest.raises(Unauthorized):
+        upload_tokens.find_caller(issued.plaintext)
+    with clock.travelled_to(clock.now_ms() + 120_000):
+        assert removals.remove_deleted_projects(house.ctx) == 1
+    assert UploadToken.select().where(UploadToken.project == project.id).count() == 0
+    assert Project.get_or_none(Project.id == project.id) is None
