@@ -234,7 +234,7 @@ class FileRouteBody(Schema):
         bool, Field(description="refuse a file whose first bytes are plainly of another type than the declared one")
     ] = True
     anonymous_uploads: Annotated[
-        bool, Field(description="let pages of allowedOrigins upload without a token; kept, not acted upon yet")
+        bool, Field(description="let pages of allowedOrigins upload without key and token")
     ] = False
     allowed_origins: Annotated[list[Origin], Field(max_length=100)] = Field([])
 
