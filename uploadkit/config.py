@@ -211,7 +211,7 @@ class WebhooksConfig(Section):
 class BrowserConfig(Section):
     """What browsers without an API key may do at /api/uploadkit, each of them and all together."""
 
-    requests_per_minute: Limit = 120
+    requests_per_minute: Limit = 300
     anonymous_pending_uploads: Limit = 20
     anonymous_pending_bytes: SizeLimit = 1024**3
     anonymous_quota_percent: Annotated[int, Field(ge=0, le=100)] = 10

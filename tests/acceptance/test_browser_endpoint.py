@@ -56,7 +56,7 @@ def page(appliance: Appliance, **more: Any) -> Page:
     return Page(appliance, token(appliance, **more)["endpoint"])
 
 
-@pytest.mark.parametrize("content_type", ["image/jpeg", ""])
+@pytest.mark.parametrize("content_type", ["image/jpeg", "application/octet-stream", ""])
 def test_an_upload_as_the_react_provider_sends_it(appliance: Appliance, content_type: str) -> None:
     visitor = page(appliance)
     done = visitor.upload(content_type=content_type)

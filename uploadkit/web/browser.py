@@ -87,16 +87,16 @@ def _start_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.Be
     return documented.multipart_started(slot)
 
 
-def _resume_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.MultipartPartsBody) -> Json:
+def _resume_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartPartsBody) -> Json:
     return documented.multipart_resumed(multipart.resume_multipart(context(), caller, asked.file_id, asked.upload_id, asked.part_numbers))
 
 
-def _complete_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.MultipartCompleteBody) -> Json:
+def _complete_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartCompleteBody) -> Json:
     file = multipart.complete_multipart(context(), caller, asked.file_id, asked.upload_id, asked.to_parts(), {})
     return documented.file(file, url_of) | _completed(file)
 
 
-def _abort_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.MultipartAbortBody) -> Json:
+def _abort_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartBody) -> Json:
     multipart.abort_multipart(context(), caller, asked.file_id, asked.upload_id)
     return {"aborted": True}
 
@@ -109,7 +109,7 @@ _ACTIONS: dict[str, tuple[type[schemas.Schema], Callable[[Caller, Browser, Any],
     "request-upload": (schemas_browser.BeginBody, _request_upload),
     "upload-complete": (schemas_browser.UploadCompleteBody, _complete_upload),
     "multipart-init": (schemas_browser.BeginBody, _start_multipart),
-    "multipart-parts": (schemas_browser.MultipartPartsBody, _resume_multipart),
-    "multipart-complete": (schemas_browser.MultipartCompleteBody, _complete_multipart),
-    "multipart-abort": (schemas_browser.MultipartAbortBody, _abort_multipart),
+    "multipart-parts": (schemas.MultipartPartsBody, _resume_multipart),
+    "multipart-complete": (schemas.MultipartCompleteBody, _complete_multipart),
+    "multipart-abort": (schemas.MultipartBody, _abort_multipart),
 }

@@ -233,9 +233,7 @@ class FileRouteBody(Schema):
     verify_content: Annotated[
         bool, Field(description="refuse a file whose first bytes are plainly of another type than the declared one")
     ] = True
-    anonymous_uploads: Annotated[
-        bool, Field(description="let pages of allowedOrigins upload without key and token")
-    ] = False
+    anonymous_uploads: Annotated[bool, Field(description="let pages of allowedOrigins upload without key and token")] = False
     allowed_origins: Annotated[list[Origin], Field(max_length=100)] = Field([])
 
     def to_columns(self) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from pydantic import AliasChoices, Field
 
 from uploadkit.upload_states import UploadRequest
 from uploadkit.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS
-from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, MultipartBody, Schema, ShortText
-from uploadkit.web.schemas import MultipartCompleteBody as MultipartCompleteBody
-from uploadkit.web.schemas import MultipartPartsBody as MultipartPartsBody
+from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, Schema, ShortText
 from uploadkit.web.schemas_admin import Size
 
 
@@ -50,7 +48,3 @@ class UploadCompleteBody(Schema):
 
     file_id: ShortText
     key: Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class MultipartAbortBody(MultipartBody):
-    """Body of the action `multipart-abort`."""
