@@ -46,7 +46,7 @@ check: lint test ## lint, then test: what CI runs
 bench: setup-dev ## Measure ourselves beside others, in turns; the figures are ratios, and go to bench/results.json as well
 	@$(BIN)/python -m bench
 
-openapi: setup-dev ## Write docs/openapi.json anew from a running appliance
+openapi: setup-dev ## Write docs/openapi.json and openapi-sdk.json anew from a running appliance
 	@UPDATE_OPENAPI=1 $(BIN)/python -m pytest -q tests/acceptance/test_openapi.py -k copy
 
 fuzz: setup-dev ## Hold the running API against its own document for long; FUZZ_EXAMPLES=1000 sets how long

@@ -19,19 +19,21 @@ _TOKEN = re.compile(r"ukt_[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Door:
-    """One way in. `origin_of` says for which origin (or "*") browsers may read the answer to a request; None: for none.
+    """One way in.
 
-    `elsewhere` is what to tell somebody who asks for a path that is not there; `takes_keys` whether API keys are the credential.
+    `render` makes of a failure a body and a status; `elsewhere` is what to tell somebody who asks for a path that is not there, and with
+    `only_not_found` for a method, too. `origin_of` says for which origin (or "*") browsers may read the answer to a request, None: for
+    none; the four after it stand in CORS headers. `takes_keys`: API keys are the credential.
     """
 
     prefix: str
     render: Callable[[UploadKitError], tuple[Json, int]]
     origin_of: Callable[[Request], str | None]
-    elsewhere: str
     exposed: str
     methods: str
     headers: str
     max_age_seconds: int
+    elsewhere: str
     takes_keys: bool = True
     only_not_found: bool = False
 
