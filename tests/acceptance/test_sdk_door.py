@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.appliance import JPEG, Answer, Appliance, running, wait_until
+from tests.appliance import Answer, Appliance, running, wait_until
 from tests.conftest import House
 from uploadkit import clock
 from uploadkit.models import Project
@@ -104,7 +104,7 @@ def package(appliance: Appliance) -> Package:
     ],
 )
 def test_upload(package: Package, appliance: Appliance, name: str, content_type: str, recorded: str) -> None:
-    content = JPEG * 7
+    content = b"\x00\x01\x02\x03" * 20  # the beginning of no type that is known
     file = package.upload(content, name, content_type, metadata={"album": "summer"})
     assert file.keys() == FILE_FIELDS
     assert file["_id"] == file["id"]
