@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from uploadkit import config, config_file, diagnosis, reconcile, storage_copy
-from uploadkit.config import Config
+from uploadkit import config, diagnosis, reconcile, storage_copy
+from uploadkit.config import Config, editing
 from uploadkit.context import Context
 from uploadkit.db import DataDirInUse, lock_data_dir, open_database
 from uploadkit.errors import ConfigError
@@ -170,7 +170,7 @@ def _switch(context: click.Context, copied: storage_copy.Copied, mode: str) -> N
     if path is None or by_environment in os.environ:
         click.echo(f"All files are there. Now set {by_environment}={mode} and start the appliance.")
         return
-    config_file.set_storage_mode(path, mode)
+    editing.set_storage_mode(path, mode)
     click.echo(f'All files are there, and {path} now says storage.mode = "{mode}". Start the appliance; the old store is left as it was.')
     if under_way := storage_copy.uploads_under_way():
         click.echo(f"{under_way} upload(s) under way in the old store will have to start again.")

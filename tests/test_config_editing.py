@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance import ROOT
-from uploadkit.config_file import set_storage_mode, with_storage_mode
+from uploadkit.config.editing import set_storage_mode, with_storage_mode
 from uploadkit.errors import ConfigError
 
 

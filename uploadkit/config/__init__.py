@@ -1,0 +1,31 @@
+"""Configuration: defaults → `config.toml` → environment, validated once, then passed to whoever needs it (operations.md)."""
+
+from uploadkit.config.loading import find_config_file, known_keys, load
+from uploadkit.config.rules import with_storage_mode
+from uploadkit.config.sections import (
+    BundledConfig,
+    ByosConfig,
+    Config,
+    HousekeepingConfig,
+    RateLimitsConfig,
+    ServerConfig,
+    TierConfig,
+    is_loopback,
+    parse_size,
+)
+
+__all__ = [
+    "BundledConfig",
+    "ByosConfig",
+    "Config",
+    "HousekeepingConfig",
+    "RateLimitsConfig",
+    "ServerConfig",
+    "TierConfig",
+    "find_config_file",
+    "is_loopback",
+    "known_keys",
+    "load",
+    "parse_size",
+    "with_storage_mode",
+]

@@ -1,0 +1,265 @@
+"""Every setting with its type and default. `config.toml` in the repository is the reference: a test keeps the two equal."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|TB)?", re.IGNORECASE)
+_UNIT_BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
+
+
+def parse_size(value: Any) -> Any:
+    """Turn `"4MB"` into bytes; KB, MB, GB and TB are powers of 1024 (api.md section 7). Anything else passes through.
+
+    Raises ValueError for text that is no size.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError('write a size as bytes or as "4MB" (KB, MB, GB and TB are powers of 1024)')
+    return int(match[1]) * _UNIT_BYTES[(match[2] or "").upper()]
+
+
+def _empty_is_unset(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    try:
+        port_is_possible = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_possible = False
+    plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment and "@" not in parts.netloc
+    if not plain or not port_is_possible or not re.fullmatch(r"[!-~]+", value):
+        raise ValueError('write a URL such as "https://uploads.example.com"')
+    return value.rstrip("/").replace(value[: len(parts.scheme)], parts.scheme, 1)
+
+
+def _http_origin(value: str) -> str:
+    if urlsplit(value).path.strip("/"):
+        raise ValueError('write scheme, host and port only, such as "https://s3.example.com": a path breaks the signatures')
+    return value
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _not_empty(value: Any) -> Any:
+    if value == "":
+        raise ValueError("must not be empty; leave it out for the default")
+    return value
+
+
+def _network(value: str) -> str:
+    return str(ipaddress.ip_network(value))
+
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(parse_size), BeforeValidator(_empty_is_unset)]
+Limit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_unset)]
+OptionalUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, BeforeValidator(_empty_is_unset)]
+OptionalOrigin = Annotated[Annotated[str, AfterValidator(_http_url), AfterValidator(_http_origin)] | None, BeforeValidator(_empty_is_unset)]
+OptionalText = Annotated[str | None, BeforeValidator(_empty_is_unset)]
+Cidr = Annotated[str, AfterValidator(_network)]
+Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
+FilePath = Annotated[Path, BeforeValidator(_not_empty)]
+
+
+class Section(BaseModel):
+    """A table of the configuration: unknown keys are errors, values never change after the start, secrets stay out of `repr()`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ServerConfig(Section):
+    """The HTTP server and what it believes about the network in front of it."""
+
+    host: Annotated[str, BeforeValidator(_not_empty)] = "127.0.0.1"
+    port: Annotated[Port, Field(ge=1)] = 8080
+    public_url: OptionalUrl = None
+    threads: Annotated[int, Field(ge=1, le=256)] = 16
+    require_https: Literal["auto", "on", "off"] = "auto"
+    trusted_proxies: tuple[Cidr, ...] = ()
+    max_body_bytes: Annotated[Size, Field(ge=1024)] = 1024**2
+    log_format: Literal["text", "json"] = "text"
+
+    @property
+    def base_url(self) -> str:
+        """The address that people and programs reach the appliance under, without a trailing slash."""
+        if self.public_url:
+            return self.public_url
+        listens_everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+        host = listens_everywhere.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
+        return f"http://{host}:{self.port}"
+
+    @property
+    def https_enforced(self) -> bool:
+        """Whether plain HTTP requests to the API are refused (api.md section 11)."""
+        if self.require_https == "auto":
+            reached_at = urlsplit(self.public_url).hostname if self.public_url else self.host
+            return not is_loopback(reached_at or "")
+        return self.require_https == "on"
+
+
+class DataConfig(Section):
+    """Where everything is kept."""
+
+    dir: FilePath = Path("data")
+
+
+class DatabaseConfig(Section):
+    """The SQLite file."""
+
+    path: FilePath = Path("uploadkit.db")
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+
+
+class BundledConfig(Section):
+    """The store that the appliance starts itself (storage.md section 1)."""
+
+    engine: Literal["auto", "minio", "seaweedfs"] = "auto"
+    port: Port = 9000
+    minio_binary: OptionalText = None
+    public_endpoint: OptionalOrigin = None
+    max_disk_bytes: Size = 0
+    cors_origins: tuple[str, ...] = ("*",)
+
+
+class ByosConfig(Section):
+    """A bucket of one's own (storage.md section 2)."""
+
+    endpoint: OptionalOrigin = None
+    region: OptionalText = None
+    access_key_id: OptionalText = None
+    secret_access_key: Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)] = None
+    bucket: OptionalText = None
+    public_endpoint: OptionalOrigin = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    create_bucket: bool = False
+    cors_origins: tuple[str, ...] = ("*",)
+
+
+class StorageConfig(Section):
+    """Where the bytes of files go."""
+
+    mode: Literal["bundled", "byos"] = "bundled"
+    # SigV4 allows seven days; a leaked URL should die sooner.
+    presign_expires_seconds: Annotated[int, Field(ge=1, le=86400)] = 3600
+    public_url: OptionalUrl = None
+    bundled: BundledConfig = BundledConfig()
+    byos: ByosConfig = ByosConfig()
+
+
+class LimitsConfig(Section):
+    """Limits of the whole appliance."""
+
+    max_projects: Annotated[int, Field(ge=0)] = 0
+    default_tier: str = "pro"
+
+
+class TierConfig(Section):
+    """The limits of one tier; None is unlimited (api.md section 8)."""
+
+    requests_per_minute: Limit = None
+    max_keys: Limit = None
+    max_file_size: SizeLimit = None
+    max_storage: SizeLimit = None
+    max_uploads_per_month: Limit = None
+
+
+class RateLimitsConfig(Section):
+    """Where the windows of the rate limits are kept, and how many wrong keys an address may try."""
+
+    # The address of a Redis may hold a password.
+    storage_uri: SecretStr = SecretStr("memory://")
+    auth_failures_per_minute: Limit = 60
+
+
+class WebhooksConfig(Section):
+    """Deliveries of events: how long a receiver has, when to try again, and which private networks may be called."""
+
+    timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 30
+    # The pauses between one attempt and the next; one attempt more than there are pauses.
+    retry_schedule_seconds: Annotated[tuple[Annotated[int, Field(ge=1, le=7 * 86400)], ...], Field(max_length=20)] = (60, 300, 1800)
+    allowed_private_cidrs: tuple[Cidr, ...] = ()
+    pause_after_dead_deliveries: Annotated[int, Field(ge=1)] = 20
+
+
+class BrowserConfig(Section):
+    """What browsers without an API key may do at /api/uploadkit, each of them and all together."""
+
+    requests_per_minute: Limit = 300
+    anonymous_pending_uploads: Limit = 20
+    anonymous_pending_bytes: SizeLimit = 1024**3
+    anonymous_quota_percent: Annotated[int, Field(ge=0, le=100)] = 10
+
+
+class HousekeepingConfig(Section):
+    """What happens by itself, and when."""
+
+    interval_seconds: Annotated[int, Field(ge=1)] = 60
+    abandoned_upload_seconds: Annotated[int, Field(ge=1)] = 900
+    test_file_ttl_seconds: Annotated[int, Field(ge=1)] = 86400
+    history_days: Limit = 90
+
+
+def default_tiers() -> dict[str, TierConfig]:
+    """Return the four tiers of api.md section 8."""
+    return {
+        "free": TierConfig(
+            requests_per_minute=60, max_keys=2, max_file_size=4 * 1024**2, max_storage=5 * 1024**3, max_uploads_per_month=1_000
+        ),
+        "pro": TierConfig(
+            requests_per_minute=300, max_keys=10, max_file_size=512 * 1024**2, max_storage=100 * 1024**3, max_uploads_per_month=50_000
+        ),
+        "team": TierConfig(
+            requests_per_minute=1000, max_keys=50, max_file_size=5 * 1024**3, max_storage=1024**4, max_uploads_per_month=500_000
+        ),
+        "enterprise": TierConfig(),
+    }
+
+
+class Config(Section):
+    """Everything that can be set, with its default."""
+
+    server: ServerConfig = ServerConfig()
+    data: DataConfig = DataConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    storage: StorageConfig = StorageConfig()
+    limits: LimitsConfig = LimitsConfig()
+    tiers: dict[str, TierConfig] = Field(default_factory=default_tiers)
+    rate_limits: RateLimitsConfig = RateLimitsConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
+    browser: BrowserConfig = BrowserConfig()
+    housekeeping: HousekeepingConfig = HousekeepingConfig()
+
+    @property
+    def data_dir(self) -> Path:
+        """The absolute path of the data directory."""
+        return self.data.dir
+
+    @property
+    def database_path(self) -> Path:
+        """The absolute path of the SQLite file."""
+        return self.data.dir / self.database.path
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address (IPv6 with or without brackets) means this very machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
