@@ -8,7 +8,8 @@ import boto3
 from botocore.config import Config
 
 from bench.measure import Comparison, compare
-from uploadkit.storage.s3 import ObjectStore, StoreAddress
+from uploadkit.storage.address import StoreAddress
+from uploadkit.storage.s3 import ObjectStore
 
 PARTS = 1_000
 PART_BYTES = 5 * 1024**2

@@ -19,8 +19,9 @@ from uploadkit.context import Context
 from uploadkit.db import lock_data_dir
 from uploadkit.models import Project, database
 from uploadkit.rate_limits import RateLimits
+from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.bundled import BundledStore
-from uploadkit.storage.s3 import ObjectStore, StoreAddress
+from uploadkit.storage.s3 import ObjectStore
 
 
 @dataclass

@@ -14,7 +14,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from uploadkit.storage.s3 import StoreAddress
+from uploadkit.storage.address import StoreAddress
 
 _OF_THE_CONNECTION = {"connection", "transfer-encoding", "content-length", "keep-alive", "expect"}
 _OF_A_SIGNATURE = {"authorization", "x-amz-date", "x-amz-content-sha256", "host", "origin", "accept-encoding", "user-agent"}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uploadkit.config import BundledConfig
+from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.bucket_rules import set_cors
 from uploadkit.storage.bundled import BundledStore
-from uploadkit.storage.s3 import ObjectStore, StoreAddress
+from uploadkit.storage.s3 import ObjectStore
 
 
 @dataclass(frozen=True)

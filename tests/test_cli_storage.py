@@ -10,8 +10,9 @@ import pytest
 
 from tests.appliance import JPEG, ROOT, Appliance, running
 from tests.stores import OtherStore, byos_settings
+from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.listing import objects
-from uploadkit.storage.s3 import ObjectStore, StoreAddress
+from uploadkit.storage.s3 import ObjectStore
 
 MIB = 1024**2
 

@@ -19,7 +19,8 @@ from uploadkit.context import Context
 from uploadkit.errors import NotFound
 from uploadkit.files import FileFilter
 from uploadkit.models import File, database
-from uploadkit.storage.s3 import ObjectStore, StoreAddress
+from uploadkit.storage.address import StoreAddress
+from uploadkit.storage.s3 import ObjectStore
 from uploadkit.uploads import UploadRequest
 
 NOON = 1_790_000_000_000

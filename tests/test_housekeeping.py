@@ -11,7 +11,7 @@ from tests.conftest import House
 from uploadkit import clock, files, housekeeping, multipart, upload_states, uploads
 from uploadkit.errors import StorageUnavailable, UploadExpired, UploadNotVerified
 from uploadkit.models import File, Project
-from uploadkit.storage.s3 import AccessDenied
+from uploadkit.storage.s3_client import AccessDenied
 from uploadkit.uploads import UploadRequest, UploadSlot
 
 MIB = 1024**2

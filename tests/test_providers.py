@@ -13,7 +13,8 @@ import pytest
 
 from tests.appliance import ROOT
 from uploadkit import config
-from uploadkit.storage.s3 import ObjectStore, byos_address
+from uploadkit.storage.address import byos_address
+from uploadkit.storage.s3 import ObjectStore
 
 ENVIRONMENT = {
     "R2_ACCOUNT_ID": "0123456789abcdef0123456789abcdef",

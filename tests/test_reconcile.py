@@ -14,7 +14,7 @@ from uploadkit import clock, files, housekeeping, multipart, reconcile, uploads,
 from uploadkit.db import new_id
 from uploadkit.errors import Conflict
 from uploadkit.models import Audit, Event, File, Project
-from uploadkit.storage.s3 import AccessDenied
+from uploadkit.storage.s3_client import AccessDenied
 from uploadkit.uploads import UploadRequest
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uploadkit.config import Config
 from uploadkit.models import Event, File
-from uploadkit.storage.s3 import object_url
+from uploadkit.storage.address import object_url
 
 
 def public_url(config: Config, file: File | Event) -> str:

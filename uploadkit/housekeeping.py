@@ -16,7 +16,7 @@ from uploadkit.context import Context
 from uploadkit.db import write
 from uploadkit.errors import Conflict, StorageUnavailable
 from uploadkit.models import NUMBER_BITS, File, Project
-from uploadkit.storage.s3 import StorageRefused
+from uploadkit.storage.s3_client import StorageRefused
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from uploadkit.context import Context
 from uploadkit.db import execute, write
 from uploadkit.errors import Conflict, NotFound
 from uploadkit.models import File, Project
-from uploadkit.storage.s3 import object_url
+from uploadkit.storage.address import object_url
 
 LONGEST_LINK_SECONDS = 7 * 86400
 # A link in its last second must still leave the time to follow its redirect.

@@ -19,7 +19,7 @@ from uploadkit.errors import Conflict
 from uploadkit.models import File
 from uploadkit.storage import listing
 from uploadkit.storage.bucket_rules import LifecycleDays
-from uploadkit.storage.s3 import AccessDenied
+from uploadkit.storage.s3_client import AccessDenied
 
 Kind = Literal["object_without_row", "row_without_object", "object_differs", "multipart_without_row"]
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"

@@ -17,7 +17,8 @@ from uploadkit.db import execute, write
 from uploadkit.errors import StorageUnavailable
 from uploadkit.media_types import same_type
 from uploadkit.models import File
-from uploadkit.storage.s3 import AccessDenied, ObjectStore, StoredObject
+from uploadkit.storage.s3 import ObjectStore, StoredObject
+from uploadkit.storage.s3_client import AccessDenied
 from uploadkit.storage.transfer import copy_object
 
 _BATCH = 100

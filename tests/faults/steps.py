@@ -21,7 +21,8 @@ from uploadkit.context import Context
 from uploadkit.db import lock_data_dir, open_database
 from uploadkit.errors import UploadKitError
 from uploadkit.models import database
-from uploadkit.storage.s3 import ObjectStore, StoreAddress
+from uploadkit.storage.address import StoreAddress
+from uploadkit.storage.s3 import ObjectStore
 
 Facts = dict[str, Any]
 DAY_MS = 86_400_000

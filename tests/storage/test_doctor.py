@@ -23,8 +23,9 @@ from tests.stores import OtherStore, byos_settings
 from uploadkit import upload_states
 from uploadkit.config import Config
 from uploadkit.storage import bucket_rules, doctor
+from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.doctor import Expectations, Finding
-from uploadkit.storage.s3 import CopyRefused, ObjectStore, StoreAddress
+from uploadkit.storage.s3 import CopyRefused, ObjectStore
 
 PassOn = Callable[[Asked], Answered]
 EXPECTED = replace(Expectations.of(Config()), section="storage.byos")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from uploadkit.config import Config
-from uploadkit.storage.s3 import ObjectStore, StorageRefused
+from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.s3_client import StorageRefused
 
 NOT_IMPLEMENTED = {"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"}
 METHODS = ("PUT", "GET", "HEAD")

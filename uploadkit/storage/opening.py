@@ -16,8 +16,9 @@ from uploadkit.config import Config
 from uploadkit.db import DataDirInUse, lock_data_dir
 from uploadkit.errors import ConfigError, StorageUnavailable
 from uploadkit.storage import bucket_rules, child_processes
+from uploadkit.storage.address import StoreAddress, byos_address
 from uploadkit.storage.bundled import BundledStore, load_or_make_credentials
-from uploadkit.storage.s3 import ObjectStore, StoreAddress, byos_address
+from uploadkit.storage.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import urllib3
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.doctor import objects, rules, strangers
 from uploadkit.storage.doctor.examination import Examination, Expectations, Finding, Refused
-from uploadkit.storage.s3 import AccessDenied, ObjectStore, StorageRefused
+from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.s3_client import AccessDenied, StorageRefused
 
 __all__ = ["Expectations", "Finding", "Refused", "examine", "is_open_to_anybody"]
 

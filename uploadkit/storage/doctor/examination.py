@@ -18,7 +18,8 @@ from uploadkit.config import Config
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.bucket_rules import LifecycleDays
 from uploadkit.storage.presign import Signer
-from uploadkit.storage.s3 import AccessDenied, ObjectStore
+from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.s3_client import AccessDenied
 
 Outcome = Literal["ok", "warning", "failed", "skipped"]
 BODY = b"UploadKit doctor"

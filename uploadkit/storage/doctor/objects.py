@@ -11,8 +11,10 @@ from email.utils import parsedate_to_datetime
 import urllib3
 
 from uploadkit import clock
+from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import BODY, DISPOSITION, TYPE, Examination, Finding, Refused
-from uploadkit.storage.s3 import AccessDenied, CopyRefused, object_url
+from uploadkit.storage.s3 import CopyRefused
+from uploadkit.storage.s3_client import AccessDenied
 
 _NO_S3 = "Ask the provider: this is not how S3 works"
 _MOST_SKEW_SECONDS = 60

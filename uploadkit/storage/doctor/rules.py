@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from uploadkit.storage import bucket_rules
 from uploadkit.storage.doctor.examination import Answer, Examination, Finding
-from uploadkit.storage.s3 import AccessDenied, StorageRefused
+from uploadkit.storage.s3_client import AccessDenied, StorageRefused
 
 _BY_HAND = "or set the rule yourself: docs/storage.md shows it"
 _PERMISSIONS = {

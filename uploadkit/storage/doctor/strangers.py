@@ -8,8 +8,8 @@ import urllib3
 
 from uploadkit import clock
 from uploadkit.storage import probe
+from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import BODY, TYPE, Answer, Examination, Finding
-from uploadkit.storage.s3 import object_url
 
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
 _TYPED = {"Content-Type": TYPE}

@@ -1,0 +1,63 @@
+"""Where a bucket is: endpoints, region, addressing style, and the credentials for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+from uploadkit.config import ByosConfig
+
+
+@dataclass(frozen=True)
+class StoreAddress:
+    """Where a bucket is and who may use it. `endpoint` is the appliance's way there, `public_endpoint` the clients'."""
+
+    endpoint: str
+    public_endpoint: str
+    region: str
+    bucket: str
+    addressing_style: Literal["path", "virtual"]
+    access_key_id: str
+    secret_access_key: str
+
+    def __repr__(self) -> str:
+        return f"StoreAddress({self.bucket!r} at {self.endpoint})"
+
+    def base_url(self, endpoint: str) -> str:
+        """Return what stands before an object's key in a URL on `endpoint`."""
+        if self.addressing_style == "path":
+            return f"{endpoint}/{self.bucket}"
+        parts = urlsplit(endpoint)
+        return f"{parts.scheme}://{self.bucket}.{parts.netloc}{parts.path}"
+
+
+def byos_address(byos: ByosConfig) -> StoreAddress:
+    """Return the address that a checked BYOS configuration describes (storage.md section 2).
+
+    Without an endpoint it is AWS: virtual-host style on the regional host, but for bucket names with dots, which no TLS certificate covers.
+    """
+    # config.load has checked that these are there.
+    assert byos.bucket
+    assert byos.region
+    assert byos.access_key_id
+    assert byos.secret_access_key
+    on_aws = byos.endpoint is None
+    endpoint = byos.endpoint or f"https://s3.{byos.region}.amazonaws.com"
+    style = byos.addressing_style
+    if style == "auto":
+        style = "virtual" if on_aws and "." not in byos.bucket else "path"
+    return StoreAddress(
+        endpoint=endpoint,
+        public_endpoint=byos.public_endpoint or endpoint,
+        region=byos.region,
+        bucket=byos.bucket,
+        addressing_style=style,
+        access_key_id=byos.access_key_id,
+        secret_access_key=byos.secret_access_key.get_secret_value(),
+    )
+
+
+def object_url(base: str, key: str) -> str:
+    """Return `base` + `/` + `key`, percent-encoded."""
+    return f"{base}/{quote(key, safe='/-_.~')}"

@@ -1,0 +1,131 @@
+"""boto3 clients as the appliance needs them, and what they raise in our own words. With s3.py, the only user of boto3."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from uploadkit.config import is_loopback
+from uploadkit.errors import StorageUnavailable
+from uploadkit.storage.address import StoreAddress
+
+GONE = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+_DENIED = {"403", "AccessDenied", "Forbidden"}
+# The permission that an operation needs, where it has another name.
+_PERMISSIONS = {
+    "CopyObject": "s3:GetObject and s3:PutObject",
+    "HeadObject": "s3:GetObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListObjectsV2": "s3:ListBucket",
+    "GetBucketCors": "s3:GetBucketCORS",
+    "PutBucketCors": "s3:PutBucketCORS",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+}
+
+
+class StorageRefused(StorageUnavailable):
+    """The store answered, and the answer to this one call was no: `store_code` is its own word for it."""
+
+    def __init__(self, message: str, store_code: str, suggestion: str | None = None) -> None:
+        super().__init__(message, suggestion)
+        self.store_code = store_code
+
+
+class AccessDenied(StorageRefused):
+    """The store's answer to our credentials was 403. AWS says so too of a missing object, without s3:ListBucket."""
+
+
+def own_session() -> Any:
+    """A session that knows nothing of AWS_PROFILE and ~/.aws: only the appliance's own configuration counts."""
+    core = botocore.session.Session(
+        {
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return boto3.session.Session(botocore_session=core)
+
+
+def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: int, attempts: int) -> Any:
+    """Return a boto3 client for the bucket at `address`, which waits 3 s for a connection and then so long for an answer."""
+    client = session.client(
+        "s3",
+        endpoint_url=address.endpoint,
+        region_name=address.region,
+        aws_access_key_id=address.access_key_id,
+        aws_secret_access_key=address.secret_access_key,
+        config=BotoConfig(
+            signature_version="s3v4",
+            s3={"addressing_style": address.addressing_style},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            use_fips_endpoint=False,
+            use_dualstack_endpoint=False,
+            ignore_configured_endpoint_urls=True,
+            proxies={} if is_loopback(urlsplit(address.endpoint).hostname or "") else None,
+            connect_timeout=3,
+            read_timeout=read_timeout_seconds,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            max_pool_connections=64,
+            tcp_keepalive=True,
+        ),
+    )
+    # boto3 sends a newer checksum in its place, which Ceph (DigitalOcean Spaces) and others don't take for one.
+    for operation in ("PutBucketCors", "PutBucketLifecycleConfiguration"):
+        client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
+    return client
+
+
+def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+
+
+def code_of(error: ClientError) -> str:
+    """Return the store's own word for what went wrong, "" without one."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def gone_is_fine() -> Iterator[None]:
+    """Let pass what a store says of a thing that is not there."""
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) not in GONE:
+            raise
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what boto3 raises into StorageUnavailable; its texts may quote URLs, so only the kind of failure goes on."""
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if code_of(error) in _DENIED:
+            denied = f"The object store denies {error.operation_name} to the appliance's credentials"
+            permission = _PERMISSIONS.get(error.operation_name, f"s3:{error.operation_name}")
+            raise AccessDenied(denied, code_of(error), f"Give the appliance's credentials {permission} on the bucket") from None
+        refused = f"The object store refused {error.operation_name}: {code_of(error) or 'no code'} (HTTP {status})"
+        if status and (status < 500 or status == 501):  # 501: well, but without this feature
+            raise StorageRefused(refused, code_of(error)) from None
+        raise StorageUnavailable(refused) from None
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise StorageUnavailable(f"The object store did not answer ({type(error).__name__})") from None
