@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from uploadkit.config import Config
 from uploadkit.storage.s3 import ObjectStore
+from uploadkit.store_watch import StoreWatch
 
 
 @dataclass
@@ -38,3 +39,7 @@ class Context:
     scheduler_running: Callable[[], bool] = lambda: False
     job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
     stopping: threading.Event = field(default_factory=threading.Event)
+    store_watch: StoreWatch = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.store_watch = StoreWatch(self.store)

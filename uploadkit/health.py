@@ -9,7 +9,6 @@ from peewee import PeeweeException
 
 from uploadkit import db
 from uploadkit.context import Context
-from uploadkit.errors import StorageUnavailable
 
 _LEAST_FREE_BYTES = 64 * 1024**2
 
@@ -37,11 +36,8 @@ def _database() -> Check:
 
 
 def _storage(ctx: Context) -> Check:
-    try:
-        ctx.store.probe()
-    except StorageUnavailable as error:
-        return Check("storage", False, error.message)
-    return Check("storage", True, f"bucket {ctx.store.address.bucket} answers")
+    failure = ctx.store_watch.failure()
+    return Check("storage", failure is None, failure or f"bucket {ctx.store.address.bucket} answers")
 
 
 def _scheduler(ctx: Context) -> Check:
