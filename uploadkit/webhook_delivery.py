@@ -31,6 +31,7 @@ _IN_FLIGHT = """
 SELECT t.origin FROM webhook_delivery d JOIN webhook_destination t ON t.id = d.destination_id
  WHERE d.status = 'delivering'
 """
+_EXPIRED = "SELECT 1 FROM webhook_delivery WHERE status = 'delivering' AND leased_until <= ? LIMIT 1"
 _RELEASE = "UPDATE webhook_delivery SET status = 'pending', next_attempt_at = ?, leased_until = NULL WHERE status = 'delivering'"
 _RELEASE_EXPIRED = f"{_RELEASE} AND leased_until <= ?"
 # Destinations with something due, the one that has waited longest first; then the test events, which go to paused ones, too.
@@ -80,6 +81,8 @@ def claim_due(ctx: Context) -> list[Claim]:
     Leases that ran out are due again.
     """
     now = clock.now_ms()
+    if next(_due(now), None) is None and execute(_EXPIRED, (now,)).fetchone() is None:
+        return []  # nobody should wait for the write lock to learn that there is nothing to write
     leased_until = now + ctx.config.webhooks.timeout_seconds * 1000 + _LEASE_MARGIN_MS
     claims: list[Claim] = []
     with write():

@@ -10,6 +10,8 @@ import logging
 import queue
 import threading
 
+from peewee import OperationalError
+
 from uploadkit import clock, webhook_delivery
 from uploadkit.context import Context
 from uploadkit.models import database
@@ -75,7 +77,10 @@ class Dispatcher:
                 break
             try:
                 self._woken.wait(self._hand_over())
-            except Exception:  # a locked or full database, say: it passes
+            except OperationalError as error:  # locked by another process, disk full: it passes
+                log.warning("webhooks could not be handed over; trying again: %s", error)
+                self._woken.wait(LOOK_AGAIN_SECONDS)
+            except Exception:
                 log.exception("webhooks could not be handed over; trying again")
                 self._woken.wait(LOOK_AGAIN_SECONDS)
         database.close()
@@ -91,7 +96,9 @@ class Dispatcher:
         while (claim := self._claims.get()) is not None:
             try:
                 webhook_delivery.deliver(self._ctx, claim)
-            except Exception:  # its lease runs out, and it is tried again
+            except OperationalError as error:  # its lease runs out, and it is tried again
+                log.warning("webhook delivery %s could not be noted: %s", claim.delivery_id, error)
+            except Exception:
                 log.exception("webhook delivery %s could not be tried or noted", claim.delivery_id)
             self.wake()  # there is room for another one
         database.close()
