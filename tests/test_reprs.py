@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from tests.conftest import House
 from tests.test_usage import request, upload
-from uploadkit import config, keys, links
+from uploadkit import config, keys, links, webhook_secrets
 from uploadkit.access import COMMAND_LINE
+from uploadkit.models import WebhookSecret
 from uploadkit.storage.s3 import ObjectStore
 
 
@@ -25,16 +26,17 @@ def test_no_repr_shows_a_secret(house: House) -> None:
     store = ObjectStore(replace(house.ctx.store.address, secret_access_key=hush))
     issued = keys.issue_key(house.ctx.config, COMMAND_LINE, house.project.id, "x")
     caller = keys.find_caller(issued.plaintext)
+    signing = webhook_secrets.signing_secrets(house.project.id)
     alive = [
         upload(house, caller),
         request(house, caller),
         links.make_link(house.ctx, caller, upload(house, caller).key, 60, download=False),
     ]
     looked_at = 0
-    for thing in [*gc.get_objects(), settings, store, issued, alive]:
+    for thing in [*gc.get_objects(), settings, store, issued, signing, WebhookSecret.get(), alive]:
         if str(type(thing).__module__).startswith("uploadkit") or thing is alive:
             looked_at += 1
             shown = repr(thing)
-            for secret in (hush, issued.plaintext, house.api_key, house.ctx.store.address.secret_access_key):
+            for secret in (hush, issued.plaintext, signing.current, house.api_key, house.ctx.store.address.secret_access_key):
                 assert secret not in shown, type(thing)
     assert looked_at > 20
