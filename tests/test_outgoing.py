@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.receivers import Handler, Received, Receiver, answering, receiving
-from uploadkit import outgoing
-from uploadkit.outgoing import Outcome, Refused
+from uploadkit import outgoing, targets
+from uploadkit.outgoing import Outcome
+from uploadkit.targets import Refused
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -132,9 +133,9 @@ HARMLESS = [
 ]
 
 
-def check(url: str, *allowed: str) -> outgoing.Target:
-    target = outgoing.parse(url)
-    outgoing.require_allowed(target, allowed)
+def check(url: str, *allowed: str) -> targets.Target:
+    target = targets.parse(url)
+    targets.require_allowed(target, allowed)
     return target
 
 

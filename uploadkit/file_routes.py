@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from uploadkit import audit, clock, outgoing, paging
+from uploadkit import audit, clock, paging, targets
 from uploadkit.access import Caller, find_project, require_live
 from uploadkit.config import Config, TierConfig
 from uploadkit.db import new_id, write
@@ -110,8 +110,8 @@ def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:
     if rules.get("webhook_url") is None:
         return
     try:
-        outgoing.require_allowed(outgoing.parse(rules["webhook_url"]), config.webhooks.allowed_private_cidrs)
-    except outgoing.Refused as refusal:
+        targets.require_allowed(targets.parse(rules["webhook_url"]), config.webhooks.allowed_private_cidrs)
+    except targets.Refused as refusal:
         raise ValidationFailed(f"webhookUrl: {refusal}", refusal.mend, details={"webhookUrl": [str(refusal)]}) from None
 
 

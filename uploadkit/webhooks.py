@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from peewee import ModelSelect
 
-from uploadkit import audit, clock, file_routes, outgoing, paging
+from uploadkit import audit, clock, file_routes, paging, targets
 from uploadkit.access import Caller
 from uploadkit.config import Config
 from uploadkit.context import Context
@@ -102,8 +102,8 @@ def _destination_id(project_id: str, environment: str, url: str) -> str:
 
 def _origin(url: str) -> str:
     try:
-        return outgoing.parse(url).origin
-    except outgoing.Refused:  # set by an earlier version; the delivery will tell why it is not called
+        return targets.parse(url).origin
+    except targets.Refused:  # set by an earlier version; the delivery will tell why it is not called
         return url
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from uploadkit import outgoing
+from uploadkit import targets
 from uploadkit.access import Access, Environment
 from uploadkit.config import parse_size
 from uploadkit.projects import UNLIMITED
@@ -91,8 +91,8 @@ def _require_ipv6(url: str) -> None:
 def _webhook_url(value: str) -> str:
     # Which addresses may be called, the configuration says: the service asks it.
     try:
-        outgoing.parse(value)
-    except outgoing.Refused as refusal:
+        targets.parse(value)
+    except targets.Refused as refusal:
         raise ValueError(str(refusal)) from None
     return value
 

@@ -1,0 +1,164 @@
+"""Which URLs may be called: users name them, and this machine would do the calling. Pure; nothing is looked up here.
+
+Refused is every way of writing a host that readers disagree about, and every address that is not a public one, unless the configuration
+allows it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_URL_LENGTH = 2000
+_PRINTABLE = re.compile(r"[!-~]+")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+# As the URL standard has it: a host whose last part is a number is an IPv4 address, in whichever notation.
+_ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# Addresses that `is_global` lets through (in some Python versions) and that still are nobody's public receiver.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # the metadata service of Azure
+        "192.0.0.0/24",
+        "192.88.99.0/24",  # relays of 6to4
+        "2001::/32",  # Teredo: an IPv4 address and a port of somebody else's choosing
+        "3fff::/20",  # for documentation
+    )
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_IPV6_UNICAST = ipaddress.ip_network("2000::/3")
+
+
+class Refused(Exception):
+    """An address that is not called. `str(error)` says why; `mend` what to do about it, where something can be done."""
+
+    def __init__(self, reason: str, mend: str | None = None) -> None:
+        super().__init__(reason)
+        self.mend = mend
+
+
+@dataclass(frozen=True)
+class Target:
+    """A URL taken apart. `host` is a name, or an IP address without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what two URLs of one server have in common."""
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+def parse(url: str) -> Target:
+    """Take apart a URL that may be called as far as can be seen without looking up its name. Pure.
+
+    Raises Refused for anything but http(s), for user names, fragments, and every way of writing a host that readers disagree about.
+    """
+    if len(url) > MAX_URL_LENGTH:
+        raise Refused(f"must have at most {MAX_URL_LENGTH} characters")
+    if not _PRINTABLE.fullmatch(url) or "\\" in url:
+        raise Refused("must hold printable ASCII characters only, without spaces and backslashes")
+    if not re.match("https?://", url, re.IGNORECASE):
+        raise Refused('must be a URL such as "https://example.com/hooks/upload"')
+    if "#" in url:
+        raise Refused("must not hold a #")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Refused("must hold a valid IPv6 address between [ and ], without a zone") from None
+    if "@" in parts.netloc:
+        raise Refused("must not hold a user name or password")
+    host, port = _split_netloc(parts.netloc, parts.scheme)
+    return Target(parts.scheme, host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+
+def _split_netloc(netloc: str, scheme: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", netloc)
+    if not match:
+        raise Refused("must name a host, such as example.com")
+    port = match[2]
+    if port is not None and not (re.fullmatch("[1-9][0-9]{0,4}", port) and int(port) <= 65535):
+        raise Refused("must have a port from 1 to 65535, or none")
+    host = _ipv6(match[1][1:-1]) if match[1].startswith("[") else _name_or_ipv4(match[1])
+    return host, int(port) if port else DEFAULT_PORTS[scheme]
+
+
+def _ipv6(text: str) -> str:
+    try:
+        if "%" in text:
+            raise ValueError
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise Refused("must hold a valid IPv6 address between [ and ], without a zone") from None
+
+
+def _name_or_ipv4(host: str) -> str:
+    if host.endswith("."):
+        raise Refused("must not have a dot at the end of the host")
+    if _ENDS_IN_NUMBER.fullmatch(host):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise Refused("must write an IPv4 address as four decimal numbers, such as 203.0.113.7") from None
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.split(".")):
+        raise Refused("must name a host, such as example.com (an international name in its xn-- form)")
+    return host.lower()
+
+
+def require_allowed(target: Target, allowed_private_cidrs: Sequence[str]) -> None:
+    """Refuse a target that is private as far as can be seen without looking up its name. Raises Refused."""
+    if target.host == "localhost" or target.host.endswith(".localhost"):
+        loopback = [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")]
+        if not any(is_allowed(address, allowed_private_cidrs) for address in loopback):
+            raise not_public(target.host, loopback[0])
+    with suppress(ValueError):
+        address = ipaddress.ip_address(target.host)
+        if not is_allowed(address, allowed_private_cidrs):
+            raise not_public(target.host, address)
+
+
+def not_public(host: str, address: IpAddress) -> Refused:
+    """Return the refusal of a host with this address, with the line of configuration that would allow it."""
+    meant = _meant(address)
+    named = host if host in (str(address), str(meant)) else f"{host} ({meant})"
+    line = f'allowed_private_cidrs = ["{meant}/{meant.max_prefixlen}"]'
+    return Refused(
+        f"{named} is not a public address",
+        f"If it is a receiver of yours, add this line to [webhooks] in config.toml, and restart: {line} (webhooks.allowed_private_cidrs)",
+    )
+
+
+def _meant(address: IpAddress) -> IpAddress:
+    """The IPv4 address that an IPv6 one stands for, where it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def is_allowed(address: IpAddress, allowed_private_cidrs: Sequence[str]) -> bool:
+    """Say whether an address is public or among those that the configuration allows."""
+    meant = _meant(address)
+    if any(meant in network for network in _networks(tuple(allowed_private_cidrs))):
+        return True
+    if meant.is_multicast or meant.is_reserved or not meant.is_global or (meant.version == 6 and meant not in _IPV6_UNICAST):
+        return False
+    return not any(meant in network for network in _NOT_PUBLIC)
+
+
+@lru_cache(maxsize=8)
+def _networks(cidrs: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+    return tuple(ipaddress.ip_network(cidr) for cidr in cidrs)
