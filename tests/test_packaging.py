@@ -12,6 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from uploadkit import config
+from uploadkit.config.sections import DataConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_OF_COMPOSE = {"MINIO_ROOT_USER": "minio-user", "MINIO_ROOT_PASSWORD": "minio-password"}
@@ -53,7 +54,7 @@ def load_compose_configuration(compose: dict[str, Any], tmp_path: Path, **more: 
 def test_config_toml_holds_exactly_the_defaults() -> None:
     reference = config.load(ROOT / "config.toml", {})
     assert reference.data_dir == ROOT / "data"
-    assert reference.model_copy(update={"data": config.DataConfig()}) == config.Config()
+    assert reference.model_copy(update={"data": DataConfig()}) == config.Config()
 
 
 def test_config_toml_holds_every_setting() -> None:

@@ -127,6 +127,7 @@ def test_the_outbox_is_written_with_the_state(told: House) -> None:
             "type": "image/jpeg",
             "status": "UPLOADED",
             "metadata": {"by": "ann"},
+            "clientMetadata": {},
             "createdAt": clock.to_iso(file.created_at),
         },
         "metadata": {"by": "ann"},

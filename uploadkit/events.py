@@ -21,8 +21,8 @@ from uploadkit.paging import Page
 
 _INSERT = """
 INSERT INTO event (id, at, event, project_id, environment, file_id, key, file_name, route_slug, status, detail, metadata,
-                   size_bytes, content_type, visibility, file_created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   size_bytes, content_type, visibility, file_created_at, client_metadata)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -59,6 +59,7 @@ def record(ctx: Context, file: File, event: str, status: str, detail: str | None
             file.content_type,
             file.visibility,
             file.created_at,
+            json.dumps(file.client_metadata),
         ),
     )
     if status != "UPLOADING" and (url := webhooks.wanted_at(file.project_id, file.route_slug, status)):

@@ -201,6 +201,7 @@ class Event(Table):
     content_type = TextField()
     visibility = TextField()
     file_created_at = BigIntegerField()
+    client_metadata = JSONField(default=dict)
 
 
 class WebhookDestination(Table):

@@ -37,6 +37,7 @@ def event_body(event: Event, url: str) -> dict[str, Any]:
             "type": event.content_type,
             "status": event.status,
             "metadata": event.metadata,
+            "clientMetadata": event.client_metadata,
             "createdAt": to_iso(event.file_created_at),
         },
         "metadata": event.metadata,

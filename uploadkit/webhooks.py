@@ -58,6 +58,7 @@ def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDeliver
         file_name="test.txt",
         status="UPLOADED",
         metadata={},
+        client_metadata={},
         size_bytes=4,
         content_type="text/plain",
         visibility=route.visibility,

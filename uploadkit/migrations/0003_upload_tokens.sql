@@ -22,6 +22,7 @@ CREATE INDEX upload_token_oldest_first ON upload_token (expires_at);
 ALTER TABLE file ADD COLUMN type_declared INTEGER NOT NULL DEFAULT 1;
 -- What the browser said, apart from what the owner of an upload token vouches for.
 ALTER TABLE file ADD COLUMN client_metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE event ADD COLUMN client_metadata TEXT NOT NULL DEFAULT '{}';
 -- The token that the upload was begun with. No reference: the file outlives it.
 ALTER TABLE file ADD COLUMN upload_token_id TEXT;
 -- Uploads without key and token: the address (IPv6: the /64) that began it.

@@ -43,6 +43,11 @@ def _links(parameters: dict[str, str], *operations: str, body: bool = False) -> 
     return {"links": {operation: {"operationId": operation, **taken} for operation in operations}}
 
 
+ClientMetadata = Annotated[
+    dict[str, Any], Field(description="what a browser without an API key said; nobody vouches for it", examples=[{}])
+]
+
+
 class FileObject(Shape):
     """One file."""
 
@@ -59,9 +64,7 @@ class FileObject(Shape):
     route_slug: Annotated[str, Field(examples=["default"])]
     etag: str | None
     metadata: Metadata
-    client_metadata: Annotated[
-        dict[str, Any], Field(description="what a browser without an API key said; nobody vouches for it", examples=[{}])
-    ]
+    client_metadata: ClientMetadata
     created_at: Timestamp
     updated_at: Timestamp
     uploaded_at: Timestamp | None
@@ -349,6 +352,7 @@ class EventFile(Shape):
     type: Annotated[str, Field(examples=["image/jpeg"])]
     status: Literal["UPLOADED", "FAILED", "DELETED"]
     metadata: Metadata
+    client_metadata: ClientMetadata
     created_at: Timestamp
 
 
