@@ -81,7 +81,7 @@ def other_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherStore
 
 
 @pytest.fixture(scope="session")
-def store(bundled: BundledStore) -> ObjectStore:
+def house_bucket(bundled: BundledStore) -> ObjectStore:
     """The bucket that all houses share."""
     address = StoreAddress(
         bundled.endpoint, bundled.public_endpoint, bundled.region, "house", "path", bundled.access_key_id, bundled.secret_access_key
@@ -92,9 +92,9 @@ def store(bundled: BundledStore) -> ObjectStore:
 
 
 @pytest.fixture
-def house(tmp_path: Path, store: ObjectStore) -> Iterator[House]:
+def house(tmp_path: Path, house_bucket: ObjectStore) -> Iterator[House]:
     """Services, a fresh database and a real store: everything but HTTP."""
-    with new_house(tmp_path / "data", store) as made:
+    with new_house(tmp_path / "data", house_bucket) as made:
         yield made
 
 

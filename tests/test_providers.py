@@ -13,6 +13,7 @@ import pytest
 
 from tests.appliance import ROOT
 from uploadkit import config
+from uploadkit.errors import ConfigError
 from uploadkit.storage.address import byos_address
 from uploadkit.storage.s3 import ObjectStore
 
@@ -120,11 +121,11 @@ def test_a_name_that_is_not_set_or_empty_stops_the_start_with_the_key(tmp_path: 
     path = tmp_path / "config.toml"
     path.write_text(toml)
     without = {other: value for other, value in ENVIRONMENT.items() if other != name}
-    with pytest.raises(config.ConfigError, match=rf"^storage\.byos\.{key}: .*{name}") as caught:
+    with pytest.raises(ConfigError, match=rf"^storage\.byos\.{key}: .*{name}") as caught:
         config.load(path, without)
     assert "hush" not in str(caught.value)
     if key not in ("endpoint",):
-        with pytest.raises(config.ConfigError, match=rf"^storage\.byos\.{key}: must be set"):
+        with pytest.raises(ConfigError, match=rf"^storage\.byos\.{key}: must be set"):
             config.load(path, without | {name: ""})
 
 

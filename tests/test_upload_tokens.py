@@ -104,7 +104,7 @@ def test_a_failed_upload_counts_for_as_long_as_its_url_may_store_bytes(house: Ho
     with clock.travelled_to(clock.now_ms()) as advance:
         browser = browser_of(house, expires_seconds=86400)
         file = uploads.request_upload(house.ctx, browser, new()).file
-        upload_states.leave_uploading(file, "aborted", "test")
+        upload_states.leave_uploading(house.ctx, file, "aborted", "test")
         with pytest.raises(Forbidden):
             uploads.request_upload(house.ctx, browser, new())
         advance(file.deadline_at - clock.now_ms())
@@ -132,7 +132,7 @@ def test_old_tokens_are_purged_and_their_files_stay(house: House) -> None:
 
 
 def test_a_deleted_file_route_takes_its_tokens_along(house: House) -> None:
-    route = file_routes.create_file_route(house.caller, house.project.id, {"slug": "gone"})
+    route = file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "gone"})
     issued = upload_tokens.issue_token(house.caller, "gone", {})
     file_routes.delete_file_route(house.caller, route.id)
     assert UploadToken.select().count() == 0
@@ -141,9 +141,9 @@ def test_a_deleted_file_route_takes_its_tokens_along(house: House) -> None:
 
 
 def test_a_renamed_file_route_keeps_its_tokens(house: House) -> None:
-    route = file_routes.create_file_route(house.caller, house.project.id, {"slug": "before"})
+    route = file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "before"})
     issued = upload_tokens.issue_token(house.caller, "before", {})
-    file_routes.update_file_route(house.caller, route.id, {"slug": "after"})
+    file_routes.update_file_route(house.ctx.config, house.caller, route.id, {"slug": "after"})
     found = upload_tokens.find_caller(issued.plaintext).browser
     assert found is not None
     upload_tokens.require_route(found, "after")

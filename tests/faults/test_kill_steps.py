@@ -92,10 +92,10 @@ def nothing(house: House, caller: Caller) -> Facts:
     ],
 )
 def test_killed_at_every_moment(
-    tmp_path: Path, store: ObjectStore, act: str, prepare: Callable[[House, Caller], Facts], left: int, least: int
+    tmp_path: Path, house_bucket: ObjectStore, act: str, prepare: Callable[[House, Caller], Facts], left: int, least: int
 ) -> None:
     for moment in count(1):
-        with new_house(tmp_path / str(moment), store) as house:
+        with new_house(tmp_path / str(moment), house_bucket) as house:
             facts = prepare(house, house.caller)
             kept = completed(house, house.caller)["key"]
             database.close()
