@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import os
 from pathlib import Path
@@ -42,10 +45,10 @@ def keys_in(store: ObjectStore) -> set[str]:
 
 def test_reconcile(tmp_path: Path) -> None:
     with running(tmp_path) as appliance:
-        file = appliance.upload()
+        file, _ = appliance.upload(), appliance.upload()
         agrees = appliance.run("reconcile")
         assert agrees.returncode == 0, agrees.stderr
-        assert agrees.stdout.startswith("1 files, ")
+        assert agrees.stdout.startswith("2 files, ")
         assert agrees.stdout.endswith(": they agree.\n")
         own_store(appliance).delete(file["key"])
         found = appliance.run("reconcile")
@@ -143,6 +146,81 @@ def test_nothing_is_switched_when_a_file_can_not_be_copied(tmp_path: Path, other
     assert lost["key"] in failed.stderr
     assert "Nothing was switched." in failed.stderr
     assert keys_in(target) == {good["key"]}
+
+
+def test_only_what_was_verified_is_copied(tmp_path: Path, other_store: OtherStore) -> None:
+    """An object that somebody replaced is not blessed by a move, and one that lies at the target already is not taken on trust."""
+    target = other_store.bucket("trust-no-one")
+    settings = byos_settings(target.address) | {"STORAGE__MODE": "bundled"}
+    with running(tmp_path, **settings) as appliance:
+        replaced, genuine = appliance.upload(JPEG * 2), appliance.upload(JPEG * 4)
+        own_store(appliance).put(replaced["key"], io.BytesIO(b"x" * len(JPEG * 2)), md5(b"x" * len(JPEG * 2)), "image/jpeg", "inline")
+        target.put(genuine["key"], io.BytesIO(b"y" * len(JPEG * 4)), md5(b"y" * len(JPEG * 4)), "image/jpeg", "inline")
+        copied = appliance.run("storage", "copy")
+        assert copied.returncode == 1
+        assert "1 files copied, 0 were there already, 1 failed." in copied.stdout
+        assert f"{replaced['key']}: its object is not what was verified; 'reconcile' says more" in copied.stderr
+    stored = target.look_at(genuine["key"])
+    assert stored
+    assert stored.first_bytes == JPEG * 4
+    assert target.look_at(replaced["key"]) is None
+
+
+def md5(content: bytes) -> str:
+    return base64.b64encode(hashlib.md5(content).digest()).decode()
+
+
+def test_a_file_is_never_given_up_by_the_look_at_another_store(tmp_path: Path, other_store: OtherStore) -> None:
+    """The slip that an admin makes at night: the environment of the new store, the database of the old one."""
+    empty = other_store.bucket("still-empty")
+    slip = {f"UPLOADKIT_{name}": value for name, value in byos_settings(empty.address).items()}
+    with running(tmp_path) as appliance:
+        files = [appliance.upload() for _ in range(3)]
+        refused = appliance.run("reconcile", "--fix", **slip)
+        assert refused.returncode == 2
+        assert "the appliance's files are in bundled; nothing was changed" in refused.stderr
+        forced = appliance.run("reconcile", "--fix", "--force", **slip)
+        assert forced.returncode == 2
+        for file in files:
+            own_store(appliance).delete(file["key"])
+        implausible = appliance.run("reconcile", "--fix")
+        assert implausible.returncode == 1
+        assert "3 of 3 files have no object" in implausible.stderr
+        assert appliance.run("reconcile", "--fix", "--force").returncode == 0
+        assert appliance.call("GET", "/files").json["items"] == []
+
+
+def test_a_pass_is_taken_up_where_a_kill_left_it(tmp_path: Path, other_store: OtherStore) -> None:
+    target = other_store.bucket("cut-off")
+    settings = byos_settings(target.address) | {"STORAGE__MODE": "bundled"}
+    with running(tmp_path, **settings) as appliance:
+        for _ in range(3):
+            appliance.upload()
+        assert appliance.run("storage", "copy").returncode == 0
+        log = appliance.data_dir / "storage-copy.jsonl"
+        assert log.stat().st_mode & 0o777 == 0o600
+        log.write_text(log.read_text()[:-20])  # the last line was being written
+        again = appliance.run("storage", "copy")
+        assert "0 files copied, 3 were there already, 0 failed." in again.stdout
+        project = appliance.call("POST", "/projects", {"name": "Goes"}).json["id"]
+        key = appliance.call("POST", f"/projects/{project}/keys", {"name": "x"}).json["key"]
+        gone = appliance.upload(key=key)
+        assert appliance.run("storage", "copy").returncode == 0
+        assert gone["key"] in keys_in(target)
+        appliance.call("DELETE", f"/projects/{project}")
+    assert appliance.run("storage", "copy").returncode == 0
+    assert gone["key"] not in keys_in(target), "files of a project that is gone don't live on in the other store"
+
+
+def test_a_changed_setting_moves_nothing_and_says_so(tmp_path: Path, other_store: OtherStore) -> None:
+    with running(tmp_path) as appliance:
+        appliance.upload()
+        appliance.stop()
+        appliance.environment |= {
+            f"UPLOADKIT_{name}": value for name, value in byos_settings(other_store.bucket("new-one").address).items()
+        }
+        appliance.start()
+        assert "'storage copy' moves files, a changed setting does not" in appliance.log()
 
 
 def test_the_target_must_be_configured_and_reachable(tmp_path: Path, other_store: OtherStore) -> None:

@@ -135,12 +135,48 @@ def test_multipart_uploads_that_no_file_waits_for(house: House) -> None:
 
 
 def test_a_bucket_that_is_the_wrong_one_costs_nothing(house: House) -> None:
-    made = [upload(house, house.caller) for _ in range(12)]
-    for file in made[:11]:
+    made = [upload(house, house.caller) for _ in range(4)]
+    for file in made[:3]:
         house.ctx.store.delete(file.key)
-    with pytest.raises(Conflict, match="looks like the wrong bucket"):
-        reconcile.fix(house.ctx, reconcile.compare(house.ctx))
-    assert File.select().where(File.status == "UPLOADED").count() == 12
+    with pytest.raises(Conflict, match="3 of 4 files have no object in the bucket 'house': it looks like the wrong bucket") as refused:
+        reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
+    assert "--force" in (refused.value.suggestion or "")
+
+
+def test_a_database_that_is_an_old_one_costs_nothing(house: House) -> None:
+    upload(house, house.caller)
+    for _ in range(3):
+        write_object(house, f"{house.project.id}/default/{new_id()}/a.jpg")
+    with clock.travelled_to(clock.now_ms() + 2 * 86_400_000), pytest.raises(Conflict, match="or an old, database"):
+        reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
+
+
+def test_what_is_young_may_be_in_use_by_somebody_else(house: House) -> None:
+    for _ in range(3):
+        upload(house, house.caller)
+    housekeeping.sweep_due(house.ctx)
+    write_object(house, f"{house.project.id}/default/{new_id()}/a.jpg")
+    with pytest.raises(Conflict, match="1 of the objects without a file are younger than a day"):
+        reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
+    with clock.travelled_to(clock.now_ms() + 2 * 86_400_000):
+        report = reconcile.compare(house.ctx)
+        reconcile.require_plausible(house.ctx, report)
+        assert [finding.fixed for finding in reconcile.fix(house.ctx, report).findings] == [True]
+
+
+def test_what_a_killed_doctor_leaves_is_found_after_days(house: House) -> None:
+    key = "pending/doctor-0123456789abcdef"
+    write_object(house, key)
+    house.ctx.store.create_multipart(f"{key}-parts", "video/mp4", "inline")
+    assert reconcile.compare(house.ctx).findings == []
+    with clock.travelled_to(clock.now_ms() + 3 * 86_400_000):
+        found = reconcile.compare(house.ctx)
+        assert {(finding.kind, finding.key) for finding in found.findings} == {
+            ("object_without_row", key),
+            ("multipart_without_row", f"{key}-parts"),
+        }
+        reconcile.fix(house.ctx, found)
+        assert reconcile.compare(house.ctx).findings == []
 
 
 def test_what_changes_while_it_looks_is_no_finding(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from uploadkit import config, diagnosis, reconcile, storage_copy
 from uploadkit.config import Config, editing
 from uploadkit.context import Context
 from uploadkit.db import DataDirInUse, lock_data_dir, open_database
-from uploadkit.errors import ConfigError
+from uploadkit.errors import ConfigError, StorageUnavailable
 from uploadkit.storage.doctor import Finding
-from uploadkit.storage.opening import reached_store, running_store, serving_store
+from uploadkit.storage.opening import reached_store, running_store, serving_store, store_name
 from uploadkit.storage.s3 import ObjectStore
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
@@ -34,8 +34,8 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": 
 def doctor(context: click.Context, fix: bool, as_json: bool) -> None:
     """Prove the storage settings against the real bucket, and say what to do. Leaves nothing in it; exit code 1 when a check failed."""
     os.umask(0o077)
-    # As Ctrl-C, so that the bucket is cleared.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt_once)
     loaded = config.load(context.find_root().obj)
     if loaded.database_path.exists():
         open_database(loaded, upgrade=False)
@@ -59,6 +59,14 @@ def doctor(context: click.Context, fix: bool, as_json: bool) -> None:
     sys.exit(1 if failed else 0)
 
 
+def _interrupt_once(number: int, _: object) -> None:
+    """End the examination; a second signal does not end the clearing of the bucket that follows."""
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)
+    click.echo("Interrupted; clearing the bucket first ...", err=True)
+    raise KeyboardInterrupt
+
+
 def _show(console: Console, finding: Finding) -> None:
     style = _STYLES[finding.outcome]
     console.print(f"[{style}]{finding.outcome:<8}[/{style}] {finding.name:<19} {escape(finding.detail)}")
@@ -68,16 +76,21 @@ def _show(console: Console, finding: Finding) -> None:
 
 @click.command("reconcile")
 @click.option("--fix", is_flag=True, help="Delete objects that no file refers to; set files DELETED whose object is gone.")
+@click.option("--force", is_flag=True, help="Fix also where it looks like the wrong bucket, the wrong database, or work under way.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def reconcile_command(context: click.Context, fix: bool, as_json: bool) -> None:
+def reconcile_command(context: click.Context, fix: bool, force: bool, as_json: bool) -> None:
     """Hold the files in the database against the objects in the bucket, and report what is on one side only (exit code 1)."""
     os.umask(0o077)
     loaded = config.load(context.find_root().obj)
     open_database(loaded, upgrade=False)
+    if fix:
+        _require_store_in_use(loaded)
     with reached_store(loaded, lambda message: click.echo(message, err=True)) as store:
         ctx = Context(loaded, store)
         report = reconcile.compare(ctx)
+        if fix and not force:
+            reconcile.require_plausible(ctx, report)
         if fix:
             report = reconcile.fix(ctx, report)
     left = [finding for finding in report.findings if not finding.fixed]
@@ -86,6 +99,16 @@ def reconcile_command(context: click.Context, fix: bool, as_json: bool) -> None:
     else:
         _show_report(report)
     sys.exit(1 if left else 0)
+
+
+def _require_store_in_use(loaded: Config) -> None:
+    """Refuse to mend files by a store that they are not in. Raises ConfigError."""
+    present, named = storage_copy.store_in_use(), store_name(loaded)
+    if present is not None and present != named:
+        raise ConfigError(
+            f"storage: this configuration names the store {named}, and the appliance's files are in {present}; "
+            "nothing was changed. Run this with the appliance's own configuration, or start the appliance with this one first"
+        )
 
 
 def _show_report(report: reconcile.Report) -> None:
@@ -125,9 +148,10 @@ def copy(context: click.Context, target_mode: Literal["byos", "bundled"] | None)
         raise ConfigError(f'storage.mode: is "{target_mode}" already; name the other store with --to')
     open_database(loaded, upgrade=False)
     with ExitStack() as stack:
-        source, target, is_stopped = _both_stores(stack, loaded, config.with_storage_mode(loaded, target_mode))
+        wanted = config.with_storage_mode(loaded, target_mode)
+        source, target, is_stopped = _both_stores(stack, loaded, wanted)
         target.probe()
-        copied = _copy_with_progress(source, target)
+        copied = _copied(loaded, source, wanted, target)
         click.echo(f"{copied.files} files copied, {copied.there_already} were there already, {len(copied.failures)} failed.")
         for key, reason in copied.failures.items():
             click.echo(f"failed: {key}: {reason}", err=True)
@@ -139,7 +163,9 @@ def copy(context: click.Context, target_mode: Literal["byos", "bundled"] | None)
                 "The appliance runs and still uses the old store. Stop it and run this again: it copies what came since, then switches."
             )
             return
-        _switch(context, copied, target_mode)
+        if not storage_copy.clear_target(target):
+            click.echo("The target can't be listed: files that were deleted after they had been copied are still there.", err=True)
+        _switch(context, target_mode)
 
 
 def _both_stores(stack: ExitStack, loaded: Config, wanted: Config) -> tuple[ObjectStore, ObjectStore, bool]:
@@ -155,22 +181,34 @@ def _both_stores(stack: ExitStack, loaded: Config, wanted: Config) -> tuple[Obje
     return stack.enter_context(serving_store(loaded)), stack.enter_context(serving_store(wanted)), True
 
 
-def _copy_with_progress(source: ObjectStore, target: ObjectStore) -> storage_copy.Copied:
+def _copied(loaded: Config, source: ObjectStore, wanted: Config, target: ObjectStore) -> storage_copy.Copied:
+    """Copy with a progress bar. When one of the stores goes away, or on Ctrl-C, what is copied stays, and nothing is switched."""
     total_files, total_bytes = storage_copy.size_of_all()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(f"{total_files} files", total=total_bytes)
-        return storage_copy.copy_files(source, target, lambda file: progress.advance(task, file.size_bytes))
+        try:
+            return storage_copy.copy_files(loaded, source, wanted, target, lambda file: progress.advance(task, file.size_bytes))
+        except StorageUnavailable as error:
+            raise StorageUnavailable(f"Broken off: {error.message}", "What is copied stays; run the command again") from None
+        except KeyboardInterrupt:
+            progress.stop()
+            click.echo("\nInterrupted. What is copied stays; nothing was switched.", err=True)
+            # A thread may wait for a store that hangs, and Python would wait for the thread.
+            os._exit(130)
 
 
-def _switch(context: click.Context, copied: storage_copy.Copied, mode: str) -> None:
-    storage_copy.take_over(copied)
+def _switch(context: click.Context, mode: str) -> None:
     path = config.find_config_file(context.find_root().obj, os.environ)
     by_environment = "UPLOADKIT_STORAGE__MODE"
     if path is None or by_environment in os.environ:
         click.echo(f"All files are there. Now set {by_environment}={mode} and start the appliance.")
-        return
-    editing.set_storage_mode(path, mode)
-    click.echo(f'All files are there, and {path} now says storage.mode = "{mode}". Start the appliance; the old store is left as it was.')
+    else:
+        editing.set_storage_mode(path, mode)
+        click.echo(
+            f'All files are there, and {path} now says storage.mode = "{mode}". Start the appliance; the old store is left as it was.'
+        )
+    if given := sorted(name for name in os.environ if name.startswith("UPLOADKIT_STORAGE__BYOS__")):
+        click.echo(f"The appliance needs these from its own environment, too: {', '.join(given)}")
     if under_way := storage_copy.uploads_under_way():
         click.echo(f"{under_way} upload(s) under way in the old store will have to start again.")

@@ -192,7 +192,7 @@ class StorageUnavailable(UploadKitError):
     """The object store is down, full or refusing."""
 
     code, status = "STORAGE_UNAVAILABLE", 503
-    default_suggestion = "Try again after Retry-After seconds; GET /readyz says what is wrong"
+    default_suggestion = "Try again in some seconds; GET /readyz says what is wrong, 'python app.py doctor' what to do"
 
     def __init__(self, message: str, suggestion: str | None = None, *, retry_after_seconds: int = 5) -> None:
         super().__init__(message, suggestion, retry_after_seconds=retry_after_seconds)

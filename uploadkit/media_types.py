@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 # (offset, first bytes there, what it is). The more specific ones come first.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (257, b"ustar", "application/x-tar"),  # before it stands the name of the first file, which may look like anything
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"\xff\xd8\xff", "image/jpeg"),
     (0, b"GIF87a", "image/gif"),
@@ -35,11 +36,15 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x28\xb5\x2f\xfd", "application/zstd"),
     (0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (0, b"Rar!\x1a\x07", "application/vnd.rar"),
-    (257, b"ustar", "application/x-tar"),
     (0, b"\x7fELF", "application/x-executable"),
-    (0, b"MZ\x90\x00", "application/vnd.microsoft.portable-executable"),
     (0, b"\xcf\xfa\xed\xfe", "application/x-mach-binary"),
+    (0, b"\xce\xfa\xed\xfe", "application/x-mach-binary"),
+    (0, b"\xfe\xed\xfa", "application/x-mach-binary"),
+    (0, b"\xca\xfe\xba\xbe", "application/java-vm"),
     (0, b"\x00asm", "application/wasm"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"),
+    (0, b"MSCF\x00\x00", "application/vnd.ms-cab-compressed"),
+    (0, b"SQLite format 3\x00", "application/vnd.sqlite3"),
 )
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _ISO_BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif"}
@@ -65,9 +70,12 @@ _SVG = frozenset({"image/svg+xml", "text/xml", "text/html", "text/plain", "appli
 _CONTENTS: Mapping[str, frozenset[str]] = {
     **{name: frozenset({"image/png"}) for name in ("image/png", "image/apng", "image/x-png", "image/vnd.mozilla.apng")},
     **{name: frozenset({"image/jpeg"}) for name in ("image/jpeg", "image/jpg", "image/pjpeg")},
-    **{name: frozenset({name}) for name in ("image/gif", "image/webp", "image/tiff", "application/pdf", "audio/flac", "application/zip")},
+    **{name: frozenset({name}) for name in ("image/gif", "image/webp", "image/tiff", "application/pdf", "application/zip")},
+    **dict.fromkeys(("audio/flac", "audio/x-flac"), frozenset({"audio/flac", "application/ogg", "audio/mpeg"})),  # tags of MP3 before it
     **dict.fromkeys(("image/bmp", "image/x-ms-bmp", "image/x-bmp"), frozenset({"image/bmp"})),
-    **dict.fromkeys(("image/x-icon", "image/vnd.microsoft.icon"), frozenset({"image/x-icon", "image/png", "image/bmp"})),
+    **dict.fromkeys(
+        ("image/x-icon", "image/vnd.microsoft.icon"), frozenset({"image/x-icon", "image/png", "image/bmp", "image/gif", "image/jpeg"})
+    ),
     **dict.fromkeys(("image/avif", "image/heic", "image/heif", "image/heic-sequence", "image/heif-sequence"), _HEIF | _ISO),
     "image/svg+xml": _SVG,
     **dict.fromkeys(("video/mp4", "audio/mp4", "audio/x-m4a", "video/x-m4v", "video/quicktime", "video/3gpp", "video/3gpp2"), _ISO),
@@ -76,9 +84,11 @@ _CONTENTS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("audio/mpeg", "audio/mp3"), frozenset({"audio/mpeg", "audio/wav"})),
     **dict.fromkeys(("audio/aac", "audio/x-aac"), frozenset({"audio/mpeg", "video/mp4"})),
     **dict.fromkeys(("video/x-msvideo", "video/avi", "video/msvideo"), frozenset({"video/x-msvideo"})),
-    **dict.fromkeys(("video/x-ms-wmv", "video/x-ms-asf", "audio/x-ms-wma"), frozenset({"video/x-ms-asf"})),
+    **dict.fromkeys(
+        ("video/x-ms-wmv", "video/x-ms-asf", "audio/x-ms-wma"), frozenset({"video/x-ms-asf", "text/plain", "text/xml"})
+    ),  # playlists are called so, too
     "video/x-flv": frozenset({"video/x-flv"}),
-    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"), frozenset({"audio/wav"})),
+    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"), frozenset({"audio/wav", "audio/mpeg"})),
     "application/x-zip-compressed": frozenset({"application/zip"}),
     **dict.fromkeys(("application/gzip", "application/x-gzip"), frozenset({"application/gzip"})),
     **dict.fromkeys(("application/x-bzip2", "application/x-bzip"), frozenset({"application/x-bzip2"})),
@@ -92,7 +102,7 @@ _CONTENTS: Mapping[str, frozenset[str]] = {
 }
 # For the less common formats: what of their own kind, or plain text (playlists, pixmaps), may stand in them.
 _KINDS: Mapping[str, re.Pattern[str]] = {
-    "image": re.compile(r"image/.*|video/mp4|text/plain|text/xml|application/gzip|application/zip"),
+    "image": re.compile(r"image/.*|video/mp4|text/plain|text/xml|application/gzip|application/zip|application/x-ole-storage"),
     "video": re.compile(r"video/.*|audio/.*|application/ogg|text/plain|text/xml"),
     "audio": re.compile(r"video/.*|audio/.*|application/ogg|text/plain|text/xml"),
 }
@@ -117,32 +127,39 @@ def is_allowed(content_type: str, allowed_types: list[str]) -> bool:
 
 def recognised(first_bytes: bytes) -> str | None:
     """Return the media type that a file's first bytes (some 4 KiB, or the whole of a smaller file) plainly are of; None when unsure."""
+    if first_bytes[4:8] == b"ftyp":  # before it stands a length, which may look like anything
+        return _ISO_BRANDS.get(first_bytes[8:12], "video/mp4")
     for offset, signature, media_type in _SIGNATURES:
         if first_bytes.startswith(signature, offset):
             return media_type
+    if first_bytes[:2] == b"MZ" and b"\x00" in first_bytes[2:64]:
+        return "application/vnd.microsoft.portable-executable"
     if first_bytes[:2] == b"BM" and first_bytes[6:10] == b"\x00\x00\x00\x00":
         return "image/bmp"
     if first_bytes[:4] == b"RIFF":
         return _RIFF.get(first_bytes[8:12])
-    if first_bytes[4:8] == b"ftyp":
-        return _ISO_BRANDS.get(first_bytes[8:12], "video/mp4")
-    return _text(first_bytes)
+    return _markup(first_bytes) or _text(first_bytes)
+
+
+def _markup(first_bytes: bytes) -> str | None:
+    """What browsers and shells would take for markup or a script, whatever comes after its beginning."""
+    for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if first_bytes.startswith(mark):
+            first_bytes = first_bytes[2:].decode(encoding, "ignore").encode()
+    begin = first_bytes.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((media_type for pattern, media_type in _MARKUP if pattern.match(begin)), None)
 
 
 def _text(first_bytes: bytes) -> str | None:
-    if not first_bytes or _BYTES_OF_NO_TEXT.search(first_bytes):
+    if _BYTES_OF_NO_TEXT.search(first_bytes) or not _WORDS.search(first_bytes):
         return None
     for cut in range(4):  # the last character may be cut in two
         try:
             first_bytes[: len(first_bytes) - cut].decode()
-            break
         except UnicodeDecodeError:
             continue
-    else:
-        return None
-    begin = first_bytes.removeprefix(b"\xef\xbb\xbf").lstrip()
-    plain = "text/plain" if _WORDS.search(begin) else None
-    return next((media_type for pattern, media_type in _MARKUP if pattern.match(begin)), plain)
+        return "text/plain"
+    return None
 
 
 def contradiction(declared: str, first_bytes: bytes) -> str | None:
@@ -151,6 +168,8 @@ def contradiction(declared: str, first_bytes: bytes) -> str | None:
     Images, video, audio, PDF and archives are held to it; other types may hold anything.
     """
     named = essence(declared)
+    if named == "video/mp2t":  # what browsers call TypeScript
+        return None
     kind = _KINDS.get(named.partition("/")[0])
     if named not in _CONTENTS and kind is None:
         return None
@@ -158,7 +177,9 @@ def contradiction(declared: str, first_bytes: bytes) -> str | None:
     if found is None:
         return None
     if named in _CONTENTS:
-        fits = found in _CONTENTS[named] or (named == "application/pdf" and b"%PDF-" in first_bytes[:1024])
+        # Readers take a PDF whose header comes after some lines of text; what a browser or a shell would run is no such text.
+        late_pdf = named == "application/pdf" and found == "text/plain" and b"%PDF-" in first_bytes[:1024]
+        fits = found in _CONTENTS[named] or late_pdf
     else:
         assert kind is not None
         fits = kind.fullmatch(found) is not None

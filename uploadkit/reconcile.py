@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -25,8 +26,6 @@ Kind = Literal["object_without_row", "row_without_object", "object_differs", "mu
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _FINAL_KEY = re.compile(rf"(?:test/)?({_ID})/[^/]+/{_ID}/[^/]+")
 _DAY_MS = 86_400_000
-# Beyond this, the bucket is more likely to be the wrong one than to have lost so much.
-_FEW = 10
 _MISSING_LATE_MS = 3600_000
 
 _LISTED = """
@@ -40,7 +39,7 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)
 # A row that has a sweep_at is on its way: the sweeper will take its objects, or has promised to look again.
 _ENDED = "(f.status IN ('FAILED', 'DELETED') AND f.sweep_at IS NULL)"
 _WITHOUT_ROW = f"""
-SELECT l.key, l.size_bytes FROM temp.listed l LEFT JOIN file f ON f.key = l.key
+SELECT l.key, l.size_bytes, l.written_at FROM temp.listed l LEFT JOIN file f ON f.key = l.key
  WHERE l.key NOT GLOB 'pending/*' AND (f.id IS NULL OR {_ENDED})
 """  # noqa: S608
 _PENDING_WITHOUT_ROW = f"""
@@ -56,7 +55,7 @@ _DIFFERENT = """
 SELECT f.id, f.key, f.size_bytes, l.size_bytes FROM file f JOIN temp.listed l ON l.key = f.key
  WHERE f.status = 'UPLOADED' AND (f.size_bytes <> l.size_bytes OR f.etag <> l.etag)
 """
-_PROJECTS_EVER = "SELECT id FROM project UNION SELECT DISTINCT project_id FROM audit"
+_PROJECTS = "SELECT id FROM project UNION SELECT DISTINCT project_id FROM audit"
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ class Finding:
     mend: str | None
     file_id: str | None = None
     upload_id: str | None = None
+    is_young: bool = False
     fixed: bool = False
 
 
@@ -102,38 +102,59 @@ def compare(ctx: Context) -> Report:
     finally:
         execute("DROP TABLE temp.listed")
     try:
-        report.findings += _multiparts_without_row(ctx)
+        report.findings += _multiparts_without_row(ctx, started_at)
     except AccessDenied as error:
         report.unseen.append(f"multipart uploads under way: {error.message}. {error.suggestion or ''}".strip())
     return report
 
 
-def fix(ctx: Context, report: Report) -> Report:
-    """Do what the findings' `mend` says, each after a last look; return the report with what was fixed.
+def require_plausible(ctx: Context, report: Report) -> None:
+    """Look at the findings as a whole before any is mended. Raises Conflict when it rather looks like another bucket or another database:
 
-    Raises Conflict, before anything is changed, when so many objects are missing that the bucket is probably the wrong one.
+    most files have no object, most objects no file, or objects have no file yet (they are younger than a day).
     """
-    missing = sum(finding.kind == "row_without_object" for finding in report.findings)
-    if missing > _FEW and missing * 2 > report.files:
-        raise Conflict(
-            f"{missing} of {report.files} files have no object in the bucket {ctx.store.address.bucket!r}: it looks like the wrong bucket",
-            "Check the storage settings; nothing was changed",
-        )
+    bucket, count = ctx.store.address.bucket, Counter(finding.kind for finding in report.findings)
+    missing, stray = count["row_without_object"], count["object_without_row"] + count["multipart_without_row"]
+    ours = report.objects - report.not_ours
+    reason = None
+    if missing * 2 > report.files:
+        reason = f"{missing} of {report.files} files have no object in the bucket {bucket!r}: it looks like the wrong bucket"
+    elif stray * 2 > ours:
+        reason = f"{stray} of {ours} objects in the bucket {bucket!r} have no file: it looks like the wrong, or an old, database"
+    elif young := sum(finding.is_young for finding in report.findings):
+        reason = f"{young} of the objects without a file are younger than a day: somebody may be using them"
+    if reason:
+        raise Conflict(reason, "Nothing was changed. If you are sure that this is the right bucket and the right database, add --force")
+
+
+def fix(ctx: Context, report: Report) -> Report:
+    """Do what the findings' `mend` says, each after a last look; return the report with what was fixed."""
     return replace(report, findings=[replace(finding, fixed=_fix(ctx, finding)) for finding in report.findings])
 
 
 def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Iterator[Finding]:
-    known = {project_id for (project_id,) in execute(_PROJECTS_EVER).fetchall()}
-    for key, size_bytes in execute(_WITHOUT_ROW).fetchall():
-        match = _FINAL_KEY.fullmatch(key)
-        if match is None or match[1] not in known:
+    known = projects_ever()
+    for key, size_bytes, written_at in execute(_WITHOUT_ROW).fetchall():
+        if not is_ours(key, known):
             report.not_ours += 1
         elif _has_no_use(key) and ctx.store.look_at(key, 1) is not None:
-            yield Finding("object_without_row", key, f"{size_bytes} bytes that no file refers to", "delete the object")
+            young = written_at > started_at - _DAY_MS
+            yield Finding("object_without_row", key, f"{size_bytes} bytes that no file refers to", "delete the object", is_young=young)
     # Until then a PUT may be under way, of another appliance in this bucket perhaps.
     until = started_at - LifecycleDays.needed(ctx.config).pending * _DAY_MS
     for key, size_bytes in execute(_PENDING_WITHOUT_ROW, (until,)).fetchall():
         yield Finding("object_without_row", key, f"{size_bytes} bytes of an upload that is over", "delete the object")
+
+
+def projects_ever() -> set[str]:
+    """Return the ids of all projects that the appliance has or had: the audit trail outlives them."""
+    return {project_id for (project_id,) in execute(_PROJECTS).fetchall()}
+
+
+def is_ours(key: str, projects: set[str]) -> bool:
+    """Say whether an object's key is that of a file, deleted or not, of one of `projects`."""
+    match = _FINAL_KEY.fullmatch(key)
+    return match is not None and match[1] in projects
 
 
 def _has_no_use(key: str) -> bool:
@@ -165,19 +186,22 @@ def _different_objects(ctx: Context) -> Iterator[Finding]:
             yield Finding("object_differs", key, f"somebody has replaced the object: {what}", None, file_id)
 
 
-def _multiparts_without_row(ctx: Context) -> Iterator[Finding]:
-    known = {project_id for (project_id,) in execute(_PROJECTS_EVER).fetchall()}
+def _multiparts_without_row(ctx: Context, started_at: int) -> Iterator[Finding]:
+    known = projects_ever()
     for upload in listing.multiparts(ctx.store):
-        match = _FINAL_KEY.fullmatch(upload.key)
-        if match is None or match[1] not in known or not _is_over(upload.key, upload.upload_id):
-            continue
-        yield Finding(
-            "multipart_without_row",
-            upload.key,
-            "a multipart upload that no file waits for",
-            "abort the multipart upload",
-            upload_id=upload.upload_id,
-        )
+        if upload.key.startswith("pending/"):  # of a doctor that was killed
+            over = upload.begun_at < started_at - _DAY_MS
+        else:
+            over = is_ours(upload.key, known) and _is_over(upload.key, upload.upload_id)
+        if over:
+            yield Finding(
+                "multipart_without_row",
+                upload.key,
+                "a multipart upload that no file waits for",
+                "abort the multipart upload",
+                upload_id=upload.upload_id,
+                is_young=upload.begun_at > started_at - _DAY_MS,
+            )
 
 
 def _is_over(key: str, upload_id: str) -> bool:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from uploadkit import diagnosis, first_run
+from uploadkit import diagnosis, first_run, storage_copy
 from uploadkit.application import create_app
 from uploadkit.config import Config
 from uploadkit.context import Context
@@ -36,6 +36,7 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
         if start.api_key:
             first_run.write_note(config, start.api_key)  # whatever happens from here on, the key is not lost
         ctx = Context(config, stack.enter_context(serving_store(config)))
+        storage_copy.arrive(config)
         jobs = Jobs(ctx)
         stack.callback(jobs.stop)
         with running_server(create_app(ctx, rate_limits), config.server, listener):

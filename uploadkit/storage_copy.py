@@ -1,79 +1,105 @@
 """Moving to another store: every file's object copied and verified, while the appliance goes on serving (docs/storage.md).
 
 What is verified is immutable, so copying needs no pause: a second pass takes what came since, and only the last one wants the appliance
-stopped. Reads and writes objects; the configuration is the command's business.
+stopped. What was copied is written down in `data/storage-copy.jsonl`; the first start with the other store takes that over. Which store
+the files are in is written down at every start, so that no command mends one store by what another lacks.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from uploadkit import clock
+from uploadkit.config import Config
 from uploadkit.content import disposition
 from uploadkit.db import execute, write
-from uploadkit.errors import StorageUnavailable
 from uploadkit.media_types import same_type
 from uploadkit.models import File
+from uploadkit.reconcile import is_ours, projects_ever
+from uploadkit.storage import listing
+from uploadkit.storage.opening import store_name
 from uploadkit.storage.s3 import ObjectStore, StoredObject
-from uploadkit.storage.s3_client import AccessDenied
-from uploadkit.storage.transfer import copy_object
+from uploadkit.storage.s3_client import AccessDenied, StorageRefused
+from uploadkit.storage.transfer import SourceChanged, copy_object
+
+log = logging.getLogger(__name__)
 
 _BATCH = 100
 _THREADS = 4
-_SETTING = "storage_copy"
+_IN_USE = "store_in_use"
 
 
 @dataclass
 class Copied:
-    """What a pass did: files copied, files that were there already, and by key what could not be copied.
-
-    `etags` are, by file id, the ETags of objects that got another one at the target.
-    """
+    """What a pass did: files copied, files that were there already, and by key what could not be copied."""
 
     files: int = 0
     there_already: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    etags: dict[str, str] = field(default_factory=dict)
 
 
-def copy_files(source: ObjectStore, target: ObjectStore, tell: Callable[[File], None]) -> Copied:
+def store_in_use() -> str | None:
+    """Return the name of the store that the appliance used when it started last; None before its first start."""
+    row = execute("SELECT value FROM setting WHERE name = ?", (_IN_USE,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def arrive(config: Config) -> None:
+    """Write down which store is in use from now on; if files were copied to it, take over the ETags they have there. For the start."""
+    present, before = store_name(config), store_in_use()
+    if present == before:
+        return
+    written = _CopyLog(config)
+    etags = written.etags if written.target == present else {}
+    with write():
+        for file_id, etag in etags.items():
+            execute("UPDATE file SET etag = ? WHERE id = ? AND status = 'UPLOADED'", (etag, file_id))
+        execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_IN_USE, present))
+    if etags:
+        written.path.unlink()
+    elif before is not None and File.select().where(File.status == "UPLOADED").exists():
+        log.warning("the store was %s and is %s now; 'storage copy' moves files, a changed setting does not", before, present)
+
+
+def copy_files(config: Config, source: ObjectStore, target_config: Config, target: ObjectStore, tell: Callable[[File], None]) -> Copied:
     """Copy the object of every UPLOADED file that the target does not have; `tell` hears of each that is done.
 
-    A file that fails is noted and the others go on. May be repeated, and interrupted at any time.
+    A file that can't be copied is noted, and the others go on. May be repeated, and interrupted at any time.
+    Raises StorageUnavailable when one of the stores does not answer any more.
     """
-    done, began_at = Copied(), _first_pass_began_at(target)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    done, written = Copied(), _CopyLog(config, store_name(target_config))
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
         for batch in _batches():
-            for file, outcome in zip(batch, pool.map(lambda file: _copy(source, target, file), batch), strict=True):
-                _note(done, file, outcome)
+            work = pool.map(lambda file: _copy(source, target, file, written.etags.get(file.id), config.data_dir), batch)
+            for file, outcome in zip(batch, work, strict=True):
+                _note(done, written, file, outcome)
                 tell(file)
-    # What was copied and then deleted must not live on in the other store.
-    for (key,) in execute("SELECT key FROM file WHERE status = 'DELETED' AND deleted_at >= ?", (began_at,)).fetchall():
-        target.delete(key)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     return done
 
 
-def _first_pass_began_at(target: ObjectStore) -> int:
-    """When the first pass to this target began (milliseconds since the epoch), written down then."""
-    named = f"{target.address.endpoint}/{target.address.bucket}"
-    row = execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
-    if row is not None and json.loads(row[0])["to"] == named:
-        return int(json.loads(row[0])["beganAt"])
-    began_at = clock.now_ms()
-    with write():
-        execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, json.dumps({"to": named, "beganAt": began_at})))
-    return began_at
+def clear_target(target: ObjectStore) -> bool:
+    """Delete what lies at the target and belongs to no file: copied, and deleted since. False when the target can't be listed.
 
-
-def take_over(copied: Copied) -> None:
-    """Give rows the ETag that their object has at the target, in one transaction: to be called when that becomes the store in use."""
-    with write():
-        execute("DELETE FROM setting WHERE name = ?", (_SETTING,))
-        for file_id, etag in copied.etags.items():
-            execute("UPDATE file SET etag = ? WHERE id = ? AND status = 'UPLOADED'", (etag, file_id))
+    For the last pass, when nothing changes any more.
+    """
+    known = projects_ever()
+    try:
+        for page in listing.objects(target):
+            keys = [item.key for item in page if is_ours(item.key, known)]
+            alive = {file.key for file in File.select(File.key).where(File.key << keys, File.status == "UPLOADED")}
+            for key in keys:
+                if key not in alive:
+                    target.delete(key)
+    except AccessDenied:
+        return False
+    return True
 
 
 def size_of_all() -> tuple[int, int]:
@@ -86,6 +112,41 @@ def uploads_under_way() -> int:
     """Return how many uploads have begun and not ended: their bytes are in the old store alone."""
     (count,) = execute("SELECT count(*) FROM file WHERE status = 'UPLOADING'").fetchone()
     return int(count)
+
+
+class _CopyLog:
+    """`data/storage-copy.jsonl`: the target's name, then the id and the target's ETag of each file copied there. One for another target
+    is begun anew; a last line that a kill cut off is no line.
+    """
+
+    def __init__(self, config: Config, target: str | None = None) -> None:
+        self.path: Path = config.data_dir / "storage-copy.jsonl"
+        self.target, self.etags = None, {}  # type: str | None, dict[str, str]
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            self.target = json.loads(lines[0])["to"] if lines else None
+            self.etags = {entry["id"]: entry["etag"] for entry in map(_entry, lines[1:]) if entry}
+            if lines and not self.path.read_bytes().endswith(b"\n"):
+                self._write("\n")
+        if target is not None and target != self.target:
+            self.target, self.etags = target, {}
+            self.path.write_text(json.dumps({"to": target}) + "\n", encoding="utf-8")
+
+    def add(self, file_id: str, etag: str) -> None:
+        self.etags[file_id] = etag
+        self._write(json.dumps({"id": file_id, "etag": etag}) + "\n")
+
+    def _write(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _entry(line: str) -> dict[str, str] | None:
+    try:
+        found: dict[str, str] = json.loads(line)
+        return found
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -102,16 +163,24 @@ def _batches() -> Iterator[list[File]]:
         seen = batch[-1].number
 
 
-def _copy(source: ObjectStore, target: ObjectStore, file: File) -> _Outcome:
+def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str | None, spool: Path) -> _Outcome:
+    """Copy one file, unless the target has exactly what was verified, or what an earlier pass has brought there."""
     try:
         present = _at_target(target, file.key)
-        if present is not None and _is_it(present, file):
+        if present is not None and _is_it(present, file, copied_as):
             return _Outcome(present.etag)
         shown_as = disposition(file.file_name, file.content_type)
-        etag = copy_object(source, target, file.key, file.size_bytes, file.part_size_bytes, file.content_type, shown_as)
+        assert file.etag is not None
+        etag = copy_object(
+            source, target, file.key, file.size_bytes, file.etag, file.part_size_bytes, file.content_type, shown_as, spool=spool
+        )
         return _Outcome(etag, copied=True)
-    except StorageUnavailable as error:
-        return _Outcome(failure=f"{error.message}. {error.suggestion or ''}".strip())
+    except SourceChanged as error:
+        return _Outcome(failure=f"{error}; 'reconcile' says more")
+    except StorageRefused as error:
+        return _Outcome(failure=f"{error.message}. {error.suggestion}")
+    except OSError as error:
+        return _Outcome(failure=f"{error.strerror}: {spool} must have room for {_THREADS} objects or parts")
 
 
 def _at_target(target: ObjectStore, key: str) -> StoredObject | None:
@@ -121,16 +190,16 @@ def _at_target(target: ObjectStore, key: str) -> StoredObject | None:
         return None
 
 
-def _is_it(stored: StoredObject, file: File) -> bool:
-    """Keys hold random ids, so what lies there was copied by an earlier pass, under its Content-MD5."""
-    return stored.size_bytes == file.size_bytes and same_type(stored.content_type, file.content_type)
+def _is_it(stored: StoredObject, file: File, copied_as: str | None) -> bool:
+    same = stored.size_bytes == file.size_bytes and same_type(stored.content_type, file.content_type)
+    return same and stored.etag in (file.etag, copied_as)
 
 
-def _note(done: Copied, file: File, outcome: _Outcome) -> None:
+def _note(done: Copied, written: _CopyLog, file: File, outcome: _Outcome) -> None:
     if outcome.failure is not None:
         done.failures[file.key] = outcome.failure
         return
     done.files += outcome.copied
     done.there_already += not outcome.copied
-    if outcome.etag != file.etag:
-        done.etags[file.id] = outcome.etag
+    if written.etags.get(file.id) != outcome.etag:
+        written.add(file.id, outcome.etag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 from uploadkit.errors import ConfigError
@@ -17,12 +18,17 @@ _MODE = re.compile(r"(?m)^([ \t]*mode[ \t]*=[ \t]*)(?:\"[^\"\n]*\"|'[^'\n]*')")
 def set_storage_mode(path: Path, mode: str) -> None:
     """Set `storage.mode` in the file at `path`, in one step. Raises ConfigError when that can't be done; then nothing was changed."""
     try:
-        text = path.read_text(encoding="utf-8")
-        changed = with_storage_mode(text, mode)
+        path = path.resolve()
+        present = path.stat()
+        with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+            changed = with_storage_mode(file.read(), mode)
         temporary = path.with_name(f".{path.name}.new")
         temporary.touch(mode=0o600)
-        temporary.chmod(path.stat().st_mode & 0o777)
-        temporary.write_text(changed, encoding="utf-8")
+        with suppress(PermissionError):
+            os.chown(temporary, present.st_uid, present.st_gid)
+        temporary.chmod(present.st_mode & 0o777)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(changed)
         os.replace(temporary, path)
     except OSError as error:
         raise ConfigError(f"{path}: can't be changed ({error.strerror}); set storage.mode to {mode!r} yourself") from None

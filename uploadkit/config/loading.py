@@ -28,7 +28,7 @@ def find_config_file(named: Path | None, environment: Mapping[str, str]) -> Path
     chosen = named or (Path(environment["UPLOADKIT_CONFIG"]) if environment.get("UPLOADKIT_CONFIG") else None)
     if chosen is None:
         beside_app = Path(__file__).resolve().parents[2] / "config.toml"
-        return beside_app if beside_app.is_file() else None
+        return beside_app.resolve() if beside_app.is_file() else None
     if not chosen.is_file():
         raise ConfigError(f"{chosen}: no such configuration file; check --config or UPLOADKIT_CONFIG")
     return chosen.resolve()
@@ -116,8 +116,9 @@ def _expand(value: Any, environment: Mapping[str, str], where: str) -> Any:
         return value
 
     def lookup(match: re.Match[str]) -> str:
-        if match[1] not in environment:
-            raise ConfigError(f"{where}: the environment variable {match[1]} is not set; set it, or write the value in its place")
+        if not environment.get(match[1]):
+            state = "is empty" if match[1] in environment else "is not set"
+            raise ConfigError(f"{where}: the environment variable {match[1]} {state}; set it, or write the value in its place")
         return environment[match[1]]
 
     return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", lookup, value)

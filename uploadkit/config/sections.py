@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_IP_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:]+")
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:]+\](:[0-9]+)?")
 _SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|TB)?", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 
@@ -49,6 +52,28 @@ def _http_origin(value: str) -> str:
     return value
 
 
+def _host_for_signing(value: str) -> str:
+    host = urlsplit(value).hostname or ""
+    if not _IP_ADDRESS.fullmatch(host) and not all(_LABEL.fullmatch(label) for label in host.split(".")):
+        raise ValueError("a host name has letters, digits, hyphens and dots only; S3 clients refuse others (no underscore)")
+    return value.replace(urlsplit(value).netloc, urlsplit(value).netloc.lower(), 1)
+
+
+def _region(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,63}", value):
+        raise ValueError("a region has letters, digits and hyphens only")
+    return value
+
+
+def _cors_origin(value: str) -> str:
+    parts = urlsplit(value)
+    if value != "*" and (
+        parts.scheme not in ("http", "https") or value != f"{parts.scheme}://{parts.netloc}" or not _ORIGIN.fullmatch(value)
+    ):
+        raise ValueError('write origins as browsers send them, "https://app.example.com", without a path or a slash at the end, or "*"')
+    return value
+
+
 def _no_boolean(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("must be a number")
@@ -72,6 +97,12 @@ OptionalUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, Before
 OptionalOrigin = Annotated[Annotated[str, AfterValidator(_http_url), AfterValidator(_http_origin)] | None, BeforeValidator(_empty_is_unset)]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 Cidr = Annotated[str, AfterValidator(_network)]
+Endpoint = Annotated[
+    Annotated[str, AfterValidator(_http_url), AfterValidator(_http_origin), AfterValidator(_host_for_signing)] | None,
+    BeforeValidator(_empty_is_unset),
+]
+Region = Annotated[Annotated[str, AfterValidator(_region)] | None, BeforeValidator(_empty_is_unset)]
+CorsOrigins = Annotated[tuple[Annotated[str, AfterValidator(_cors_origin)], ...], Field(min_length=1)]
 Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
 FilePath = Annotated[Path, BeforeValidator(_not_empty)]
 
@@ -133,21 +164,21 @@ class BundledConfig(Section):
     minio_binary: OptionalText = None
     public_endpoint: OptionalOrigin = None
     max_disk_bytes: Size = 0
-    cors_origins: tuple[str, ...] = ("*",)
+    cors_origins: CorsOrigins = ("*",)
 
 
 class ByosConfig(Section):
     """A bucket of one's own (storage.md section 2)."""
 
-    endpoint: OptionalOrigin = None
-    region: OptionalText = None
+    endpoint: Endpoint = None
+    region: Region = None
     access_key_id: OptionalText = None
     secret_access_key: Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)] = None
     bucket: OptionalText = None
-    public_endpoint: OptionalOrigin = None
+    public_endpoint: Endpoint = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     create_bucket: bool = False
-    cors_origins: tuple[str, ...] = ("*",)
+    cors_origins: CorsOrigins = ("*",)
 
 
 class StorageConfig(Section):

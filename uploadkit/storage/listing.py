@@ -21,10 +21,11 @@ class ListedObject:
 
 @dataclass(frozen=True)
 class ListedMultipart:
-    """One multipart upload under way."""
+    """One multipart upload under way, and when it began (milliseconds since the epoch)."""
 
     key: str
     upload_id: str
+    begun_at: int
 
 
 def objects(store: ObjectStore, prefix: str = "") -> Iterator[list[ListedObject]]:
@@ -44,7 +45,7 @@ def multiparts(store: ObjectStore) -> Iterator[ListedMultipart]:
     while True:
         page = store.ask("list_multipart_uploads", **marker)
         for item in page.get("Uploads", []):
-            yield ListedMultipart(item["Key"], item["UploadId"])
+            yield ListedMultipart(item["Key"], item["UploadId"], int(item["Initiated"].timestamp() * 1000))
         if not page.get("IsTruncated"):
             return
         marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}

@@ -23,6 +23,12 @@ from uploadkit.storage.s3 import ObjectStore
 log = logging.getLogger(__name__)
 
 
+def store_name(config: Config) -> str:
+    """Return what tells this configuration's store from any other: the same for as long as files stay where they are."""
+    byos = config.storage.byos
+    return "bundled" if config.storage.mode == "bundled" else f"{byos_address(byos).endpoint}/{byos.bucket}"
+
+
 @contextmanager
 def serving_store(config: Config) -> Iterator[ObjectStore]:
     """The store for an appliance that serves: a bundled one is started, and stopped at the end. The caller holds the data directory."""

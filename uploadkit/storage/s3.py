@@ -179,10 +179,14 @@ class ObjectStore:
 
     # Bytes that pass through the appliance: only when files move to another store.
 
-    def read(self, key: str, start: int, length: int, chunk_bytes: int) -> Iterator[bytes]:
-        """Yield `length` bytes of an object from byte `start` on, up to `chunk_bytes` at a time. Raises StorageUnavailable."""
+    def read(self, key: str, etag: str, start: int, length: int, chunk_bytes: int) -> Iterator[bytes]:
+        """Yield `length` bytes from byte `start` on of the object that has this `etag`, up to `chunk_bytes` at a time.
+
+        Raises StorageUnavailable, also when it is another object by now.
+        """
         with translated():
-            answer = self._client.get_object(Bucket=self.address.bucket, Key=key, Range=f"bytes={start}-{start + length - 1}")
+            part = f"bytes={start}-{start + length - 1}"
+            answer = self._client.get_object(Bucket=self.address.bucket, Key=key, Range=part, IfMatch=f'"{etag}"')
             with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(chunk_bytes)
 
