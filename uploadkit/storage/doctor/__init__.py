@@ -59,11 +59,16 @@ _MENDS = {
     "NoSuchBucket": "{section}.bucket: make the bucket, correct its name, or set create_bucket = true and run doctor --fix",
     "InvalidAccessKeyId": "{section}.access_key_id: the store does not know it",
     "SignatureDoesNotMatch": "{section}.secret_access_key: it does not belong to that access key id, or a proxy changes Host or path",
-    "AuthorizationHeaderMalformed": "{section}.region: it is not the bucket's",
+    "XAdminUserNotFound": "{section}.access_key_id: the store does not know it",
+    "AuthorizationHeaderMalformed": "{section}.region or {section}.access_key_id: one of them is not what the store expects",
+    "AuthorizationQueryParametersError": "{section}.region or {section}.access_key_id: one of them is not what the store expects",
     "PermanentRedirect": "{section}.region: it is not the bucket's (or addressing_style does not suit this store)",
     "301": "{section}.region: it is not the bucket's (or addressing_style does not suit this store)",
     "RequestTimeTooSkewed": "Set this machine's clock (NTP)",
 }
+
+
+_UNKNOWN_CODE = "Check region, access_key_id and secret_access_key in {section}; the provider's documentation explains its code"
 
 
 def examine(store: ObjectStore, expected: Expectations, *, fix: bool = False) -> Generator[Finding]:
@@ -105,12 +110,12 @@ def _run(check: _Check, examination: Examination, works: set[str]) -> Finding:
     except AccessDenied as error:
         return Finding(check.name, "failed", error.message, error.suggestion or "")
     except StorageRefused as error:
-        mend = _MENDS.get(error.store_code, "Look up the store's code in the provider's documentation")
+        mend = _MENDS.get(error.store_code, _UNKNOWN_CODE)
         return Finding(check.name, "failed", error.message, mend.format(section=section))
     except StorageUnavailable as error:
         return Finding(check.name, "failed", error.message, f"Check {section} and the network, then run doctor again")
     except Refused as error:
-        mend = _MENDS.get(error.answer.code, "Look up the store's code in the provider's documentation")
+        mend = _MENDS.get(error.answer.code, _UNKNOWN_CODE)
         if error.answer.code == "AccessDenied" and check.permission:
             mend = f"Give the appliance's credentials {check.permission} on the bucket"
         return Finding(check.name, "failed", f"a client's request was answered {error}", mend.format(section=section))
