@@ -19,6 +19,7 @@ from uploadkit.web.browser import browser
 from uploadkit.web.docs import docs
 from uploadkit.web.health import pages
 from uploadkit.web.links import links
+from uploadkit.web.modules import modules
 from uploadkit.web.sdk_endpoints import cloud_sdk
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +52,7 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
     app.register_blueprint(links)
     app.register_blueprint(pages)
     app.register_blueprint(docs)
+    app.register_blueprint(modules)
     return app
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 
-from uploadkit import anonymous_uploads, file_routes, multipart, tiers, upload_states, upload_tokens, uploads
+from uploadkit import anonymous_uploads, file_routes, idempotency, multipart, tiers, upload_states, upload_tokens, uploads
 from uploadkit.access import Browser, Caller
 from uploadkit.errors import Unauthorized, UploadNotFound, ValidationFailed
 from uploadkit.models import File
@@ -17,6 +17,7 @@ from uploadkit.web import auth, context, documented, json_answer, rate_limits, s
 from uploadkit.web.api.blueprint import url_of
 from uploadkit.web.documented import Json
 
+T = TypeVar("T")
 browser = Blueprint("browser", __name__, url_prefix="/api/uploadkit")
 
 
@@ -72,7 +73,13 @@ def _let_in(token: str | None, slug: str) -> tuple[Caller, Browser]:
 
 
 def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
-    slot = uploads.request_upload(context(), caller, asked.to_request(visitor.route_slug, visitor.metadata))
+    ctx, wanted = context(), asked.to_request(visitor.route_slug, visitor.metadata)
+    slot = _once(
+        caller,
+        asked,
+        lambda remember: uploads.request_upload(ctx, caller, wanted, remember),
+        lambda file_id: uploads.request_again(ctx, caller, file_id),
+    )
     return documented.upload_requested(slot, url_of)
 
 
@@ -83,8 +90,27 @@ def _complete_upload(caller: Caller, visitor: Browser, asked: schemas_browser.Up
 
 
 def _start_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
-    slot = multipart.start_multipart(context(), caller, asked.to_request(visitor.route_slug, visitor.metadata))
+    ctx, wanted = context(), asked.to_request(visitor.route_slug, visitor.metadata)
+    slot = _once(
+        caller,
+        asked,
+        lambda remember: multipart.start_multipart(ctx, caller, wanted, remember),
+        lambda file_id: multipart.start_multipart_again(ctx, caller, file_id),
+    )
     return documented.multipart_started(slot)
+
+
+def _once(caller: Caller, asked: schemas_browser.BeginBody, first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) -> T:
+    """Begin an upload by `first`, unless an earlier request with the same token and `idempotencyKey` did: then `again` finds it.
+
+    So a lost answer does not use up a token. Without a token there is nothing to use up, and nobody to remember it for.
+    """
+    token_id = caller.browser.upload_token_id if caller.browser else None
+    if asked.idempotency_key is None or token_id is None:
+        return first(idempotency.forget)
+    body = request.get_json()
+    attempt = idempotency.attempt_of(caller.key_id, f"{body['action']} {token_id}", asked.idempotency_key, body)
+    return idempotency.run_once(attempt, first, again)
 
 
 def _resume_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartPartsBody) -> Json:

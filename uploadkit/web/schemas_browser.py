@@ -37,6 +37,7 @@ class BeginBody(Schema):
     content_type: AnyMediaType
     content_length: Annotated[int, Field(ge=1, validation_alias=AliasChoices("contentLength", "fileSize")), WHOLE]
     metadata: Metadata = Field(default_factory=dict)
+    idempotency_key: Annotated[str | None, Field(pattern=r"^[\x20-\x7e]{1,255}$")] = None
 
     def to_request(self, route_slug: str, vouched: Metadata) -> UploadRequest:
         """Return it in the core's words; `vouched` is the metadata of the upload token."""

@@ -1,0 +1,285 @@
+"""`/uploadkit.js` in a real Chromium, across origins: a page, the appliance and the store each have their own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.appliance import Appliance, running
+from tests.browser.conftest import MIB, Traffic, endpoint, served
+from tests.browsers import Watched
+
+PART = 5 * MIB
+PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><input type="file" multiple>
+<script type="module">
+import { createUploader } from "API/uploadkit.js";
+const input = document.querySelector("input");
+window.begin = (endpoint, { user, ...how } = {}, index = 0) => {
+  const control = new AbortController();
+  window.now = { sent: 0, peak: 0, result: null, error: null, control };
+  const onProgress = (sent, total) => { now.sent = sent; now.total = total; now.peak = Math.max(now.peak, sent); };
+  now.done = createUploader({ endpoint, user }).upload(input.files[index], { ...how, onProgress, signal: control.signal }).then(
+    (file) => { now.result = file; },
+    (error) => { const { name, code, message, suggestion, status } = error; now.error = { name, code, message, suggestion, status }; });
+};
+window.ready = true;
+</script>"""
+
+
+class Tab:
+    """A page with a file input and our module, and what a user does there."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.open()
+
+    def open(self, *paths: Path) -> None:
+        self.page.goto(self.address)
+        self.page.wait_for_function("window.ready")
+        if paths:
+            self.page.set_input_files("input", [str(path) for path in paths])
+
+    def begin(self, address: str, index: int = 0, **how: Any) -> None:
+        self.page.evaluate("([endpoint, how, index]) => begin(endpoint, how, index)", [address, how, index])
+
+    def end(self) -> dict[str, Any]:
+        """Wait for the file, or the error, of the upload that began last."""
+        self.page.evaluate("now.done")
+        return dict(self.page.evaluate("now.result ?? now.error"))
+
+    def wait(self, condition: Any) -> None:
+        """Wait for something outside the page, while the page goes on."""
+        until = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < until, f"waited in vain; the page says {self.page.evaluate('JSON.stringify(now)')}"
+            self.page.wait_for_timeout(20)
+
+    def remembered(self) -> list[str]:
+        return list(self.page.evaluate("Object.keys(localStorage)"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, appliance: Appliance) -> Iterator[str]:
+    with site_of(tmp_path_factory.mktemp("site"), appliance) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def site_of(folder: Path, appliance: Appliance) -> Iterator[str]:
+    (folder / "index.html").write_text(PAGE.replace("API", appliance.base))
+    with served(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def tab(page: Page, watched: Watched, site: str) -> Tab:
+    return Tab(page, site)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_small_files_one_without_a_type_and_one_with_a_unicode_name(
+    tab: Tab, appliance: Appliance, watched: Watched, traffic: Traffic, tmp_path: Path
+) -> None:
+    files = {
+        "note.txt": ("text/plain", b"A note"),
+        "README": ("", b"No ending"),
+        "Grüße 你好 🎉.png": ("image/png", b"\x89PNG\r\n\x1a\n" + b"1"),
+    }
+    for name, (_, content) in files.items():
+        (tmp_path / name).write_bytes(content)
+    tab.open(*(tmp_path / name for name in files))
+    where = endpoint(appliance, metadata={"userId": "ann"})
+    for index, (name, (content_type, content)) in enumerate(files.items()):
+        tab.begin(where, index, metadata={"album": "spring"})
+        file = tab.end()
+        assert (file["name"], file["size"], file["status"]) == (name, len(content), "UPLOADED")
+        assert file["type"] == (content_type or "application/octet-stream")
+        assert appliance.read(file["url"]).body == content
+        kept = appliance.call("GET", f"/files/by-id/{file['id']}").json
+        assert (kept["metadata"], kept["clientMetadata"]) == ({"userId": "ann"}, {"album": "spring"})
+        assert tab.page.evaluate("[now.sent, now.total]") == [len(content), len(content)]
+    assert watched.errors == []
+    assert [put.status for put in traffic.puts] == [200, 200, 200]
+
+
+def test_a_large_file_goes_in_parts(tab: Tab, appliance: Appliance, watched: Watched, traffic: Traffic, big_file: Path) -> None:
+    tab.open(big_file)
+    tab.begin(endpoint(appliance))
+    file = tab.end()
+    assert file["size"] == big_file.stat().st_size
+    assert sha256(appliance.read(file["url"]).body) == sha256(big_file.read_bytes())
+    assert sorted(traffic.parts_stored()) == list(range(1, 14))
+    assert traffic.bytes_received() == big_file.stat().st_size
+    assert tab.remembered() == []
+    assert watched.errors == []
+
+
+def test_a_reload_in_the_middle_sends_no_finished_part_again(tab: Tab, appliance: Appliance, traffic: Traffic, big_file: Path) -> None:
+    tab.open(big_file)
+    traffic.hold_after(6)
+    tab.begin(endpoint(appliance, metadata={"userId": "ann"}), user="ann")
+    tab.wait(lambda: len(traffic.parts_stored()) == 6 and traffic.is_holding)
+    tab.open(big_file)
+    traffic.release()
+    first = set(traffic.parts_stored())
+    tab.wait(lambda: not traffic.is_holding)
+    traffic.puts.clear()
+    tab.begin(endpoint(appliance), user="ann")
+    file = tab.end()
+    assert set(traffic.parts_stored()) == set(range(1, 14)) - first
+    assert traffic.bytes_received() == big_file.stat().st_size - 6 * PART
+    assert sha256(appliance.read(file["url"]).body) == sha256(big_file.read_bytes())
+    kept = appliance.call("GET", f"/files/by-id/{file['id']}").json
+    assert kept["metadata"] == {"userId": "ann"}, "what the token vouched for that began it"
+    assert tab.remembered() == []
+
+
+def test_nobody_goes_on_with_what_another_user_began(tab: Tab, appliance: Appliance, traffic: Traffic, big_file: Path) -> None:
+    tab.open(big_file)
+    traffic.hold_after(2)
+    tab.begin(endpoint(appliance), user="ann")
+    tab.wait(lambda: len(traffic.parts_stored()) == 2)
+    tab.open(big_file)
+    traffic.release()
+    tab.begin(endpoint(appliance), user="bob")
+    assert tab.end()["status"] == "UPLOADED"
+    assert sorted(traffic.parts_stored()[2:]) == list(range(1, 14))
+
+
+def test_an_upload_that_is_gone_starts_anew(tab: Tab, appliance: Appliance, traffic: Traffic, big_file: Path) -> None:
+    answer = appliance.call("POST", "/upload-tokens", {"routeSlug": "default", "maxFiles": 10}).json
+    for end in ("abort", "revoke"):
+        tab.open(big_file)
+        traffic.hold_after(2)
+        tab.begin(answer["endpoint"])
+        tab.wait(lambda: traffic.is_holding)
+        began = tab.page.evaluate("JSON.parse(Object.values(localStorage)[0])")
+        tab.open(big_file)
+        traffic.release()
+        if end == "abort":
+            ids = {"fileId": began["fileId"], "uploadId": began["uploadId"]}
+            assert appliance.call("POST", "/upload/multipart/abort", ids).status == 200
+        else:
+            assert appliance.call("DELETE", f"/upload-tokens/{answer['id']}").status == 200
+        traffic.puts.clear()
+        tab.begin(endpoint(appliance))
+        assert tab.end()["id"] != began["fileId"]
+        assert {*traffic.parts_stored()} == {*range(1, 14)}
+
+
+def test_the_network_is_cut_for_a_while(
+    tab: Tab, browser_context: BrowserContext, appliance: Appliance, traffic: Traffic, big_file: Path
+) -> None:
+    tab.open(big_file)
+    traffic.hold_after(5)
+    tab.begin(endpoint(appliance))
+    tab.wait(lambda: len(traffic.parts_stored()) == 5 and traffic.is_holding)
+    browser_context.set_offline(True)
+    traffic.release()
+    tab.page.wait_for_timeout(1500)
+    assert tab.page.evaluate("now.error") is None
+    assert len(traffic.parts_stored()) == 5
+    browser_context.set_offline(False)
+    file = tab.end()
+    assert file["status"] == "UPLOADED"
+    assert len(traffic.parts_stored()) == len(set(traffic.parts_stored())) == 13
+    assert sha256(appliance.read(file["url"]).body) == sha256(big_file.read_bytes())
+
+
+def test_cancel_aborts_at_the_appliance(tab: Tab, appliance: Appliance, traffic: Traffic, big_file: Path) -> None:
+    tab.open(big_file)
+    traffic.hold_after(3)
+    where = endpoint(appliance, maxFiles=1)
+    tab.begin(where)
+    tab.wait(lambda: traffic.is_holding)
+    began = tab.page.evaluate("JSON.parse(Object.values(localStorage)[0])")
+    tab.page.evaluate("now.control.abort()")
+    assert tab.end()["code"] == "ABORTED"
+    traffic.release()
+    assert tab.remembered() == []
+    assert appliance.call("GET", f"/files/by-id/{began['fileId']}").json["status"] == "FAILED"
+    tab.begin(where)
+    assert tab.end()["status"] == "UPLOADED", "an aborted upload gives its place back"
+
+
+def test_pause_and_go_on(tab: Tab, appliance: Appliance, traffic: Traffic, big_file: Path) -> None:
+    tab.open(big_file)
+    traffic.hold_after(7)
+    where = endpoint(appliance, maxFiles=1)
+    tab.begin(where)
+    tab.wait(lambda: len(traffic.parts_stored()) == 7)
+    tab.page.evaluate("now.control.abort('pause')")
+    assert tab.end()["code"] == "PAUSED"
+    traffic.release()
+    assert len(tab.remembered()) == 1
+    tab.begin(where)
+    assert tab.end()["status"] == "UPLOADED"
+    assert len(traffic.parts_stored()) == len(set(traffic.parts_stored())) == 13
+
+
+def test_expired_part_urls(page: Page, traffic: Traffic, behind_traffic: dict[str, str], big_file: Path, tmp_path: Path) -> None:
+    with (
+        running(tmp_path / "appliance", STORAGE__PRESIGN_EXPIRES_SECONDS="6", **behind_traffic) as appliance,
+        site_of(tmp_path, appliance) as address,
+    ):
+        tab = Tab(page, address)
+        tab.open(big_file)
+        traffic.hold_after(2)
+        tab.begin(endpoint(appliance))
+        tab.wait(lambda: traffic.is_holding)
+        tab.page.wait_for_timeout(7000)  # the lifetime of the URLs
+        traffic.release()
+        file = tab.end()
+        assert file["status"] == "UPLOADED", file
+        assert 403 in {put.status for put in traffic.puts}
+        assert len(traffic.parts_stored()) == len(set(traffic.parts_stored())) == 13
+
+
+def test_errors_have_a_code_and_a_suggestion(tab: Tab, appliance: Appliance, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "note.txt").write_text("A note")
+    tab.open(tmp_path / "note.txt", tmp_path / "empty.txt")
+    where = endpoint(appliance, maxFiles=1)
+    for address, index, route, code, status in (
+        (where, 1, "default", "VALIDATION_ERROR", 400),
+        (where, 0, "nowhere", "ROUTE_NOT_FOUND", 404),
+        (f"{appliance.base}/api/uploadkit/t/ukt_{'x' * 32}", 0, "default", "UNAUTHORIZED", 401),
+        (f"{appliance.base}/readyz", 0, "default", "NETWORK_ERROR", 0),
+    ):
+        tab.begin(address, index, route=route)
+        error = tab.end()
+        assert (error["name"], error["code"], error["status"]) == ("UploadError", code, status)
+        assert error["message"]
+        assert error["suggestion"] or code == "VALIDATION_ERROR"
+
+
+def test_a_file_that_changes_while_it_is_uploaded(tab: Tab, appliance: Appliance, traffic: Traffic, big_file: Path, tmp_path: Path) -> None:
+    changing = tmp_path / "changing.bin"
+    changing.write_bytes(big_file.read_bytes())
+    tab.open(changing)
+    traffic.hold_after(2)
+    tab.begin(endpoint(appliance))
+    tab.wait(lambda: traffic.is_holding)
+    changing.write_bytes(b"short")
+    traffic.release()
+    assert tab.end()["code"] == "FILE_UNREADABLE"
+
+
+def test_as_it_is_served(appliance: Appliance) -> None:
+    answer = appliance.fetch("GET", f"{appliance.base}/uploadkit.js", headers={"Origin": "https://app.example.com"})
+    assert answer.headers["Content-Type"].startswith("text/javascript")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert answer.headers["Cache-Control"] == "public, max-age=600"
+    again = appliance.fetch("GET", f"{appliance.base}/uploadkit.js", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
