@@ -20,6 +20,7 @@ from tests.stores import byos_settings, started_store
 __all__ = ["browser", "browser_context", "page", "watched"]
 
 MIB = 1024**2
+PARALLEL_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,13 @@ class Traffic:
 
     @property
     def is_holding(self) -> bool:
-        """Whether a PUT waits."""
-        return self._waiting > 0
+        """Whether all PUTs that the page sends at once wait: then it has had the answers to all others."""
+        return self._waiting == PARALLEL_PARTS
+
+    @property
+    def is_free(self) -> bool:
+        """Whether none waits."""
+        return self._waiting == 0
 
     def rule(self, asked: Asked, pass_on: Callable[[Asked], Answered]) -> Answered:
         if asked.method != "PUT" or asked.is_copy or "X-Amz-Signature" not in asked.query:
