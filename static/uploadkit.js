@@ -15,7 +15,8 @@
  * @typedef {object} UploaderOptions
  * @property {string | (() => string | Promise<string>)} endpoint  Where to upload, without the file route. A function is asked once per
  *   upload: best where your backend makes an upload token, which expires.
- * @property {(url: string, init: RequestInit) => Promise<Response>} [request]  In place of `fetch` for calls to the endpoint (not to the store).
+ * @property {(url: string, init: RequestInit) => Promise<Response>} [request]  In place of `fetch`, for calls to the endpoint (not to
+ *   the store): where it needs cookies or headers.
  * @property {string} [user]  What tells the users of one browser apart: nobody goes on with what another began.
  * @property {number} [parallelParts]  How many parts of a file are sent at once.
  * @property {number} [retrySeconds]  How long a step that fails is tried again altogether. Time offline does not count.
@@ -45,7 +46,9 @@ const URL_GOOD_MS = 50 * 60_000; // an hour, by default; a store that refuses on
 const REMEMBERED_MS = 7 * 24 * 3600 * 1000; // an upload token finishes what it began for so long
 const PREFIX = "uploadkit:";
 // With these answers an upload can't be gone on with. The next try starts anew.
-const GONE = new Set(["UPLOAD_NOT_FOUND", "UPLOAD_EXPIRED", "UPLOAD_NOT_VERIFIED", "INVALID_PARTS", "CONFLICT", "UNAUTHORIZED", "ROUTE_NOT_FOUND"]);
+const GONE = new Set(
+  ["UPLOAD_NOT_FOUND", "UPLOAD_EXPIRED", "UPLOAD_NOT_VERIFIED", "INVALID_PARTS", "CONFLICT", "UNAUTHORIZED", "ROUTE_NOT_FOUND"],
+);
 
 const reachedOrigins = new Set();
 const underWay = new Set();
@@ -68,14 +71,15 @@ export class UploadError extends Error {
 
   /** Whether the same may succeed later; it has then already been tried for `retrySeconds`. */
   get transient() {
-    return ["NETWORK_ERROR", "IDEMPOTENCY_CONFLICT"].includes(this.code) || this.status === 408 || this.status === 429 || (this.status >= 500 && this.status !== 501);
+    const { code, status } = this;
+    return ["NETWORK_ERROR", "IDEMPOTENCY_CONFLICT"].includes(code) || [408, 429].includes(status) || (status >= 500 && status !== 501);
   }
 }
 
 /** Make an uploader. It can send any number of files at once. @param {UploaderOptions} given */
 export function createUploader(given) {
   const options = { request: fetch.bind(globalThis), user: "", parallelParts: 4, retrySeconds: 120, ...given };
-  const addressOf = async (/** @type {string} */ route) => {
+  const addressOf = async (route) => {
     const endpoint = typeof options.endpoint === "function" ? await options.endpoint() : options.endpoint;
     return `${endpoint.replace(/\/+$/, "")}/${encodeURIComponent(route)}`;
   };
@@ -86,7 +90,8 @@ export function createUploader(given) {
       return retrying(address, options, undefined, () => ask(options, address, { method: "GET" }));
     },
 
-    /** Upload a file; resolves once the appliance has verified it. @param {File} file @param {UploadOptions} [how] @returns {Promise<UploadedFile>} */
+    /** Upload a file; resolves once the appliance has verified it.
+     * @param {File} file @param {UploadOptions} [how] @returns {Promise<UploadedFile>} */
     async upload(file, { route = "default", metadata = {}, onProgress = () => {}, signal } = {}) {
       throwIfStopped(signal);
       const address = await addressOf(route);
@@ -108,7 +113,7 @@ async function uploadWhole(job) {
     ({ fileId, key } = slot);
     return { partSize: job.file.size, parts: [{ partNumber: 1, uploadUrl: slot.uploadUrl }], headers: slot.headers };
   };
-  await sendParts(job, await begin(), begin);
+  await new Parts(job, await begin(), begin).send();
   return (await call(job, "upload-complete", { fileId, key })).file;
 }
 
@@ -145,7 +150,7 @@ async function goOn(job, begun, plan) {
   try {
     let parts;
     try {
-      parts = await sendParts(toBegun, plan ?? (await renew()), renew);
+      parts = await new Parts(toBegun, plan ?? (await renew()), renew).send();
     } catch (error) {
       // All has arrived. Perhaps it was even completed, and the answer was lost: repeating is safe, and says so.
       if (!(error instanceof UploadError && error.code === "CONFLICT")) throw error;
@@ -162,80 +167,103 @@ async function goOn(job, begun, plan) {
   }
 }
 
-/**
- * Send all parts that have not arrived, several at a time, with fresh URLs when theirs have expired. Returns their ETags for `complete`,
- * or nothing where the bucket's CORS rule hides one: then the appliance asks the store.
- * @param {Job} job @param {Plan} plan @param {() => Promise<Plan>} renew
- */
-async function sendParts(job, plan, renew) {
-  const { file, options } = job;
-  const { partSize, headers = {} } = plan;
-  const count = Math.ceil(file.size / partSize);
-  const lengthOf = (/** @type {number} */ number) => Math.min(partSize, file.size - (number - 1) * partSize);
-  const urls = new Map(), etags = new Map(), sent = new Map();
-  let issuedAt = 0;
+/** The parts of a file: those that have arrived, and URLs for the others. A file that goes in one piece has one. */
+class Parts {
+  urls = new Map();
+  etags = new Map();
+  sent = new Map();
+  issuedAt = 0;
   /** @type {Promise<void> | null} */
-  let renewing = null;
-  const take = (/** @type {Plan} */ { parts, uploaded = [] }) => {
-    issuedAt = Date.now();
-    for (const part of parts) urls.set(part.partNumber, part.uploadUrl);
-    for (const part of uploaded) {
-      if (part.size === lengthOf(part.partNumber)) etags.set(part.partNumber, part.etag), sent.set(part.partNumber, part.size);
-    }
-  };
-  const takeFresh = () => (renewing ??= renew().then(take).finally(() => { renewing = null; }));
-  const areOld = () => Date.now() - issuedAt > URL_GOOD_MS;
-  const report = (/** @type {number} */ number, /** @type {number} */ bytes) => {
-    sent.set(number, bytes);
-    job.onProgress([...sent.values()].reduce((sum, each) => sum + each, 0), file.size);
-  };
-  // What stops one part stops all.
-  const failed = new AbortController();
-  const signal = job.signal ? AbortSignal.any([job.signal, failed.signal]) : failed.signal;
+  renewing = null;
+  failed = new AbortController(); // what stops one part stops all
 
-  const send = async (/** @type {number} */ number) => {
-    const start = (number - 1) * partSize;
-    const body = count === 1 ? file : file.slice(start, start + lengthOf(number));
-    for (;;) {
-      if (areOld()) await takeFresh();
-      const url = urls.get(number);
+  /** @param {Job} job @param {Plan} plan @param {() => Promise<Plan>} renew */
+  constructor(job, plan, renew) {
+    this.job = job;
+    this.renew = renew;
+    this.partSize = plan.partSize;
+    this.headers = plan.headers ?? {};
+    this.count = Math.ceil(job.file.size / plan.partSize);
+    this.signal = job.signal ? AbortSignal.any([job.signal, this.failed.signal]) : this.failed.signal;
+    this.take(plan);
+  }
+
+  /** Send what has not arrived, several parts at a time. Returns all ETags for `complete`, or nothing where the bucket's CORS rule hides
+   * one: then the appliance asks the store. */
+  async send() {
+    const { parallelParts } = this.job.options;
+    const waiting = Array.from({ length: this.count }, (_, index) => index + 1).filter((number) => !this.etags.has(number));
+    const errors = [];
+    const work = async () => {
       try {
-        etags.set(number, await retrying(url, options, signal, () => put(url, body, headers, signal, (bytes) => report(number, bytes))));
-        return report(number, body.size);
+        for (let number; (number = waiting.shift()); ) await this.sendOne(number);
       } catch (error) {
-        report(number, 0);
+        errors.push(error);
+        this.failed.abort();
+      }
+    };
+    await Promise.all(Array.from({ length: parallelParts }, work));
+    throwIfStopped(this.job.signal);
+    if (errors.length > 0) throw errors[0];
+    const etags = [...this.etags].map(([partNumber, etag]) => ({ partNumber, etag }));
+    return etags.every(({ etag }) => etag) ? etags : undefined;
+  }
+
+  /** Send one part, with a fresh URL when its own has expired. @param {number} number */
+  async sendOne(number) {
+    const { file, options } = this.job;
+    const start = (number - 1) * this.partSize;
+    const body = this.count === 1 ? file : file.slice(start, start + this.partSize);
+    const onSent = (bytes) => this.report(number, bytes);
+    for (;;) {
+      if (this.areOld()) await this.takeFresh();
+      const url = this.urls.get(number);
+      try {
+        this.etags.set(number, await retrying(url, options, this.signal, () => put(url, body, this.headers, this.signal, onSent)));
+        return this.report(number, body.size);
+      } catch (error) {
+        this.report(number, 0);
         if (!(error instanceof UploadError)) throw error;
-        if (url !== urls.get(number)) continue; // another part was refused before, and has brought fresh URLs
-        const refused = error.code === "STORE_REFUSED" && [400, 403, 404].includes(error.status) && Date.now() - issuedAt > 5_000;
+        if (url !== this.urls.get(number)) continue; // another part was refused before, and has brought fresh URLs
+        const refused = error.code === "STORE_REFUSED" && [400, 403, 404].includes(error.status) && Date.now() - this.issuedAt > 5_000;
         // A refusal without CORS headers looks like a network error.
-        if (!refused && !(error.code === "NETWORK_ERROR" && areOld())) throw error;
-        await takeFresh();
+        if (!refused && !(error.code === "NETWORK_ERROR" && this.areOld())) throw error;
+        await this.takeFresh();
       }
     }
-  };
-  const work = async () => {
-    for (let number; (number = waiting.shift()) !== undefined; ) await send(number);
-  };
+  }
 
-  take(plan);
-  if (sent.size > 0) report(0, 0);
-  const waiting = Array.from({ length: count }, (_, index) => index + 1).filter((number) => !etags.has(number));
-  /** @type {unknown} */
-  let firstError = null;
-  const workers = Array.from({ length: options.parallelParts }, () => work().catch((error) => { firstError ??= error; failed.abort(); }));
-  await Promise.all(workers);
-  throwIfStopped(job.signal);
-  if (firstError) throw firstError;
-  if ([...etags.values()].every(Boolean)) return [...etags].map(([partNumber, etag]) => ({ partNumber, etag }));
-  return undefined;
+  areOld() {
+    return Date.now() - this.issuedAt > URL_GOOD_MS;
+  }
+
+  takeFresh() {
+    return (this.renewing ??= this.renew().then((plan) => this.take(plan)).finally(() => { this.renewing = null; }));
+  }
+
+  /** @param {Plan} plan */
+  take({ parts, uploaded }) {
+    this.issuedAt = Date.now();
+    for (const { partNumber, uploadUrl } of parts) this.urls.set(partNumber, uploadUrl);
+    for (const { partNumber, size, etag } of uploaded ?? []) {
+      this.etags.set(partNumber, etag);
+      this.report(partNumber, size);
+    }
+  }
+
+  /** @param {number} number @param {number} bytes */
+  report(number, bytes) {
+    this.sent.set(number, bytes);
+    this.job.onProgress([...this.sent.values()].reduce((sum, each) => sum + each, 0), this.job.file.size);
+  }
 }
 
 /** PUT bytes to the store, by XMLHttpRequest because `fetch` tells no progress. Resolves with the ETag, null where it is hidden.
- * @param {string} url @param {Blob} body @param {Record<string, string>} headers @param {AbortSignal} signal @param {(bytes: number) => void} onSent */
+ * @param {string} url @param {Blob} body @param {Record<string, string>} headers @param {AbortSignal} signal
+ * @param {(bytes: number) => void} onSent */
 async function put(url, body, headers, signal, onSent) {
   const xhr = new XMLHttpRequest();
-  /** @type {ReturnType<typeof setTimeout>} */
-  let timer;
+  let timer = 0;
   const stop = () => xhr.abort();
   const heard = () => { clearTimeout(timer); timer = setTimeout(stop, SILENCE_SECONDS * 1000); };
   await new Promise((resolve) => {
@@ -250,13 +278,12 @@ async function put(url, body, headers, signal, onSent) {
   clearTimeout(timer);
   signal.removeEventListener("abort", stop);
   throwIfStopped(signal);
-  if (xhr.status >= 200 && xhr.status < 300) {
-    reachedOrigins.add(new URL(url).origin);
-    return xhr.getResponseHeader("ETag");
-  }
+  if (xhr.status > 0) reachedOrigins.add(new URL(url).origin);
+  if (xhr.status >= 200 && xhr.status < 300) return xhr.getResponseHeader("ETag");
   if (xhr.status === 0) {
     await body.slice(0, 1).arrayBuffer().catch(() => {
-      throw new UploadError("FILE_UNREADABLE", "The file can't be read any more", { suggestion: "Was it changed, moved or deleted? Choose it again" });
+      const suggestion = "Was it changed, moved or deleted? Choose it again";
+      throw new UploadError("FILE_UNREADABLE", "The file can't be read any more", { suggestion });
     });
     throw unreachable(url, "The bucket's CORS rule must let this page's origin PUT with the header content-type");
   }
@@ -278,7 +305,9 @@ function posted(action, fields, more) {
   return { ...more, method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ action, ...fields }) };
 }
 
-/** @param {UploaderOptions} options @param {string} address @param {RequestInit} init @param {AbortSignal} [signal] @returns {Promise<any>} */
+/** Make one request to the endpoint.
+ * @param {UploaderOptions} options @param {string} address @param {RequestInit} init @param {AbortSignal} [signal]
+ * @returns {Promise<any>} */
 async function ask({ request = fetch }, address, init, signal) {
   const timeout = AbortSignal.timeout(ANSWER_SECONDS * 1000);
   let response, answer;
@@ -295,12 +324,14 @@ async function ask({ request = fetch }, address, init, signal) {
     answer = null;
   }
   if (response.ok && answer) return answer;
-  const { code = "UNEXPECTED_ANSWER", message = `The answer (HTTP ${response.status}) is not one of UploadKit`, suggestion } = answer?.error ?? {};
-  throw new UploadError(code, message, { suggestion, status: response.status, retryAfter: secondsOf(response.headers.get("Retry-After")) });
+  const { status, headers } = response;
+  const { code = "UNEXPECTED_ANSWER", message = `The answer (HTTP ${status}) is not one of UploadKit`, suggestion } = answer?.error ?? {};
+  throw new UploadError(code, message, { suggestion, status, retryAfter: secondsOf(headers.get("Retry-After")) });
 }
 
 /** Try again after failures that may pass, with growing, random pauses, and never for ever unless the browser is offline.
- * @template T @param {string} url @param {UploaderOptions} options @param {AbortSignal | undefined} signal @param {() => Promise<T>} attempt @returns {Promise<T>} */
+ * @template T @param {string} url @param {UploaderOptions} options @param {AbortSignal | undefined} signal
+ * @param {() => Promise<T>} attempt @returns {Promise<T>} */
 async function retrying(url, { retrySeconds = 0 }, signal, attempt) {
   const { origin } = new URL(url, globalThis.location?.href);
   for (let tries = 0, waited = 0; ; tries++) {
@@ -324,7 +355,8 @@ async function retrying(url, { retrySeconds = 0 }, signal, attempt) {
   }
 }
 
-/** Wait, but no longer than until the signal or the window's `event`. @param {number} seconds @param {AbortSignal} [signal] @param {string} [event] */
+/** Wait, but no longer than until the signal or the window's `event`.
+ * @param {number} seconds @param {AbortSignal} [signal] @param {string} [event] */
 function pause(seconds, signal, event = "") {
   return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     const end = () => {
@@ -376,7 +408,7 @@ function recall(name) {
 function remember(name, begun) {
   if (!name) return;
   try {
-    for (const each of Object.keys(localStorage).filter((other) => other.startsWith(PREFIX))) if (!recall(each)) localStorage.removeItem(each);
+    for (const other of Object.keys(localStorage)) if (other.startsWith(PREFIX) && !recall(other)) localStorage.removeItem(other);
     localStorage.setItem(name, JSON.stringify(begun));
   } catch {
     notKept.set(name, JSON.stringify(begun));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -102,9 +103,10 @@ def proxied(address: StoreAddress, rule: Rule) -> Iterator[StoreAddress]:
             size = answered.headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(answered.body))
             if answered.status != 204:
                 self.send_header("Content-Length", size)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(answered.body)
+            with contextlib.suppress(ConnectionError):  # a browser may be gone by now
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(answered.body)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = answer  # noqa: N815
 

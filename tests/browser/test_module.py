@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from playwright.sync_api import BrowserContext, Page
 
 from tests.appliance import Appliance, free_port, running
 from tests.browser.conftest import MIB, Traffic, endpoint, served
+from tests.browser.waiting import wait_beside
 from tests.browsers import Watched
 
 PART = 5 * MIB
@@ -55,12 +55,8 @@ class Tab:
         self.page.evaluate("now.done")
         return dict(self.page.evaluate("now.result ?? now.error"))
 
-    def wait(self, condition: Any) -> None:
-        """Wait for something outside the page, while the page goes on."""
-        until = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < until, f"waited in vain; the page says {self.page.evaluate('JSON.stringify(now)')}"
-            self.page.wait_for_timeout(20)
+    def wait(self, condition: Callable[[], Any]) -> None:
+        wait_beside(self.page, condition)
 
     def remembered(self) -> list[str]:
         return list(self.page.evaluate("Object.keys(localStorage)"))
