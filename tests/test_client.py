@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,28 @@ def test_files_are_listed_read_changed_and_deleted(client: Client, small: Path) 
     for wrong in ("", "..", "a/../b", "a//b"):
         with pytest.raises(ValueError, match="not the key"):
             client.delete(wrong)
+
+
+def test_links(gate: Gate, client: Client, small: Path) -> None:
+    file = client.upload(small)
+    link = client.link(file.key, expires_seconds=60, download=True)
+    assert 0 < (link.expires_at - datetime.now(UTC)).total_seconds() <= 61
+    assert gate.appliance.read(link.url).body == small.read_bytes()
+    assert link.url not in repr(link)
+
+
+def test_upload_tokens(gate: Gate, client: Client) -> None:
+    token = client.create_upload_token("default", metadata={"userId": "ann"}, max_files=2, max_bytes=100, expires_seconds=60)
+    assert token.endpoint.endswith(token.token)
+    assert token.token not in repr(token)
+    assert gate.appliance.fetch("GET", f"{token.endpoint}/default").status == 200
+    body = json.dumps({"action": "request-upload", "fileName": "a", "contentType": "a/b", "contentLength": 101}).encode()
+    assert gate.appliance.fetch("POST", f"{token.endpoint}/default", body, {"Content-Type": "application/json"}).code == "FORBIDDEN"
+    for _ in range(2):
+        client.revoke_upload_token(token.id)
+    assert gate.appliance.fetch("GET", f"{token.endpoint}/default").status == 401
+    with pytest.raises(UploadKitApiError, match="NOT_FOUND"):
+        client.create_upload_token("nowhere")
 
 
 def test_file_objects_are_sent_from_where_they_stand(gate: Gate, client: Client, big: Path) -> None:

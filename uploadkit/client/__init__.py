@@ -1,4 +1,4 @@
-"""The Python client: uploads, lists, reads and deletes files over HTTP (synchronous, POSIX).
+"""The Python client: uploads, lists, reads, links and deletes files, makes upload tokens, verifies webhooks (synchronous, POSIX).
 
 Needs urllib3 and nothing else of uploadkit, so that it can be used, or copied, without the appliance. It owns retries, parallel parts
 and going on after a kill. It refuses to follow redirects, and it never gives the API key to the object store, to a file on disk or to a
@@ -6,19 +6,22 @@ message. What this module names is public; the modules below it share the rest a
 
     client = Client("http://127.0.0.1:8080", os.environ["UPLOADKIT_API_KEY"])
     print(client.upload("holiday.mp4").url)
+    print(client.create_upload_token("avatars", metadata={"userId": "ann"}).endpoint)  # for her page
 """
 
-from uploadkit.client.api import Client, FilePage, UploadedFile
+from uploadkit.client.api import Client, FilePage, SignedLink, UploadedFile, UploadToken
 from uploadkit.client.errors import (
     UploadKitApiError,
     UploadKitClientError,
     UploadKitConnectionError,
     UploadKitFileError,
     UploadKitStorageError,
+    UploadKitWebhookError,
 )
 from uploadkit.client.resume import default_resume_store
 from uploadkit.client.transfer import ProgressCallback
 from uploadkit.client.upload import MULTIPART_OVER_BYTES
+from uploadkit.client.webhooks import verify_webhook
 from uploadkit.client.wire import RetryCallback
 
 __all__ = [
@@ -27,11 +30,15 @@ __all__ = [
     "FilePage",
     "ProgressCallback",
     "RetryCallback",
+    "SignedLink",
     "UploadKitApiError",
     "UploadKitClientError",
     "UploadKitConnectionError",
     "UploadKitFileError",
     "UploadKitStorageError",
+    "UploadKitWebhookError",
+    "UploadToken",
     "UploadedFile",
     "default_resume_store",
+    "verify_webhook",
 ]

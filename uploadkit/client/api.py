@@ -72,6 +72,24 @@ class FilePage:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SignedLink:
+    """An address that reads one file until `expires_at`, also a private one."""
+
+    url: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UploadToken:
+    """Permission for one page to upload some files: give it `endpoint`, and treat that like a password."""
+
+    id: str
+    endpoint: str = field(repr=False)
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
 class Client:
     """A connection to one project of an UploadKit appliance; safe to share between threads.
 
@@ -128,6 +146,39 @@ class Client:
             perhaps_deleted = any(not (isinstance(failure, UploadKitApiError) and failure.status == 429) for failure in failures)
             if error.code != "NOT_FOUND" or not perhaps_deleted:
                 raise
+
+    def link(self, key: str, *, expires_seconds: int = 3600, download: bool = False) -> SignedLink:
+        """Return an address of the file stored under `key` that works for `expires_seconds` (7 days at most).
+
+        With `download` browsers save the file rather than show it.
+        """
+        required = ("url", "expiresAt")
+        body = {"expiresIn": expires_seconds, "download": download}
+        answer = self._wire.call("POST", f"{_file_path(key)}/link", body, required=required)
+        return SignedLink(answer["url"], datetime.fromisoformat(answer["expiresAt"]))
+
+    def create_upload_token(
+        self,
+        route: str = "default",
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        max_files: int | None = None,
+        max_bytes: int | None = None,
+        expires_seconds: int = 900,
+    ) -> UploadToken:
+        """Return a token with which a page, which must not have the API key, may upload by the file route `route`.
+
+        `metadata` is what you vouch for, such as who the user is; every file has it, and the page can't change it. `max_files` is by
+        default what the file route allows at once, `max_bytes` (all files together) unlimited, `expires_seconds` 86,400 at most.
+        """
+        limits = {"maxFiles": max_files, "maxBytes": max_bytes, "metadata": dict(metadata) if metadata else None}
+        body = {"routeSlug": route, "expiresIn": expires_seconds, **{name: value for name, value in limits.items() if value is not None}}
+        answer = self._wire.call("POST", "/upload-tokens", body, required=("id", "token", "endpoint", "expiresAt"))
+        return UploadToken(answer["id"], answer["endpoint"], answer["token"], datetime.fromisoformat(answer["expiresAt"]))
+
+    def revoke_upload_token(self, token_id: str) -> None:
+        """End an upload token: the very next request with it is refused. Repeating it changes nothing."""
+        self._wire.call("DELETE", f"/upload-tokens/{quote(token_id, safe='')}")
 
     def upload(
         self,

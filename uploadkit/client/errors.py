@@ -63,6 +63,12 @@ class UploadKitFileError(UploadKitClientError):
     code = "INVALID_FILE"
 
 
+class UploadKitWebhookError(UploadKitClientError):
+    """What came as a webhook can't be shown to be from the appliance. Answer it with 401 and do nothing."""
+
+    code = "INVALID_SIGNATURE"
+
+
 def _may_pass(status: int) -> bool:
     return status in (408, 429) or (status >= 500 and status != 501)
 
