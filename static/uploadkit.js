@@ -111,7 +111,7 @@ async function uploadWhole(job) {
   const begin = async () => {
     const slot = await call(job, "request-upload", job.declared);
     ({ fileId, key } = slot);
-    return { partSize: job.file.size, parts: [{ partNumber: 1, uploadUrl: slot.uploadUrl }], headers: slot.headers };
+    return { partSize: job.file.size, parts: [{ partNumber: 1, uploadUrl: slot.uploadUrl }], headers: slot.headers ?? { "Content-Type": job.file.type } };
   };
   await new Parts(job, await begin(), begin).send();
   return (await call(job, "upload-complete", { fileId, key })).file;

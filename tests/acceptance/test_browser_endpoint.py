@@ -190,6 +190,23 @@ def test_an_aborted_multipart_gives_its_place_back(appliance: Appliance) -> None
         assert visitor.act("multipart-abort", **ids).json == {"aborted": True}
 
 
+def test_a_lost_answer_does_not_use_up_a_token(appliance: Appliance) -> None:
+    visitor = page(appliance, maxFiles=1)
+    first, again = (visitor.request(idempotencyKey="one") for _ in range(2))
+    assert (first.status, again.status) == (200, 200), again.body
+    assert again.json["fileId"] == first.json["fileId"]
+    assert visitor.request(content_type="image/png", idempotencyKey="one").code == "IDEMPOTENCY_CONFLICT"
+    refused(visitor.request(idempotencyKey="two"), 403, "FORBIDDEN")
+    assert page(appliance).request(idempotencyKey="one").json["fileId"] != first.json["fileId"], "each token has keys of its own"
+    xhr_put(again.json["uploadUrl"], JPEG, "image/jpeg")
+    assert visitor.complete(again.json).status == 200
+    other = page(appliance, maxFiles=1)
+    begin = {"fileName": "a.mp4", "contentType": "video/mp4", "contentLength": 11 * MIB, "idempotencyKey": "one"}
+    first, again = (other.act("multipart-init", **begin) for _ in range(2))
+    assert again.json["uploadId"] == first.json["uploadId"]
+    assert other.request(idempotencyKey="").code == "VALIDATION_ERROR"
+
+
 def test_a_token_for_another_file_route(appliance: Appliance) -> None:
     endpoint = token(appliance)["endpoint"]
     for slug in ("pictures", "nowhere", "Default"):
