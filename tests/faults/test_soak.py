@@ -37,6 +37,7 @@ SETTINGS = {
     "STORAGE__PRESIGN_EXPIRES_SECONDS": "10",
     "HOUSEKEEPING__ABANDONED_UPLOAD_SECONDS": "1",
     "HOUSEKEEPING__INTERVAL_SECONDS": "1",
+    "STORAGE__BUNDLED__MAX_DISK_BYTES": "10GB",
 }
 
 
@@ -112,14 +113,17 @@ class Load:
             if self.appliance.fetch("PUT", part["uploadUrl"], content[start : start + slot.json["partSize"]]).status != 200:
                 return
         ids = {"fileId": slot.json["fileId"], "uploadId": slot.json["uploadId"]}
-        self._acknowledged(self.appliance.call("POST", "/upload/multipart/complete", ids), content)
+        if made := self._acknowledged(self.appliance.call("POST", "/upload/multipart/complete", ids), content):
+            self._delete(*made)  # they would fill the disk
 
     def _upload_and_delete(self, chance: random.Random) -> None:
         if made := self._upload(chance):
-            file_id, key = made
-            self.facts.perhaps_deleted.add(file_id)  # the answer may be lost
-            if self.appliance.call("DELETE", f"/files/{key}").status == 200:
-                self.facts.deleted.add(file_id)
+            self._delete(*made)
+
+    def _delete(self, file_id: str, key: str) -> None:
+        self.facts.perhaps_deleted.add(file_id)  # the answer may be lost
+        if self.appliance.call("DELETE", f"/files/{key}").status == 200:
+            self.facts.deleted.add(file_id)
 
     def _abandon(self, chance: random.Random) -> None:
         slot = self.appliance.request(50)
