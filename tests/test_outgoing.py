@@ -8,7 +8,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -279,6 +280,87 @@ def test_an_endless_answer_is_read_up_to_the_cap() -> None:
     assert sum(sent) < 64 * 1024**2
 
 
+def test_a_redirect_needs_somewhere_to_go() -> None:
+    with receiving(answering(304)) as receiver:
+        outcome = post(receiver.url)
+    assert (outcome.status_code, outcome.error) == (304, None)
+
+
+def flood(head: bytes, unit: bytes, sent: list[int]) -> Callable[[socket.socket], None]:
+    """Send `head`, then `unit` over and over until the other side has had enough."""
+
+    def behaviour(connection: socket.socket) -> None:
+        connection.recv(10_000)
+        connection.sendall(head)
+        while True:
+            connection.sendall(unit)
+            sent.append(len(unit))
+
+    return behaviour
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "unit"),
+    [
+        (CHUNKED + b"-1\r\n", b"x" * 65536),
+        (CHUNKED + b"-7fffffff\r\n", b"x" * 65536),
+        (CHUNKED, b"1;" + b"x" * 60_000 + b"\r\ny\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: " + b"y" * 60_000 + b"\r\n"),
+    ],
+)
+def test_a_flood_is_cut_off_whatever_its_framing_says(head: bytes, unit: bytes) -> None:
+    sent: list[int] = []
+    tracemalloc.start()
+    try:
+        with raw_server(flood(head, unit, sent)) as port:
+            outcome = post(f"http://127.0.0.1:{port}/")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (outcome.error or "").startswith("The answer can't be read: ")
+    assert outcome.duration_ms < 4000, "it does not wait for the deadline"
+    assert peak < 8 * 1024**2
+    assert sum(sent) < 64 * 1024**2
+
+
+def test_a_flood_below_the_cap_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "_MAX_WIRE_BYTES", 1 << 40)
+    monkeypatch.setattr(outgoing, "_MAX_ANSWER_BYTES", 1 << 40)
+    began = time.monotonic()
+    with raw_server(flood(CHUNKED, b"1\r\ny\r\n" * 1000, [])) as port:
+        outcome = post(f"http://127.0.0.1:{port}/", timeout_seconds=1)
+    assert time.monotonic() - began < 4
+    assert outcome.error == "No complete answer within 1 seconds"
+
+
+def test_small_chunks_are_read_up_to_the_cap() -> None:
+    with raw_server(flood(CHUNKED, b"1\r\ny\r\n" * 1000, [])) as port:
+        outcome = post(f"http://127.0.0.1:{port}/")
+    assert (outcome.status_code, outcome.excerpt, outcome.error) == (200, "y" * 1000, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 204),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 No\r\n\r\n", 500),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", 101),
+    ],
+)
+def test_interim_answers_are_not_the_answer(answer: bytes, expected: int) -> None:
+    def behaviour(connection: socket.socket) -> None:
+        connection.recv(10_000)
+        connection.sendall(answer)
+
+    with raw_server(behaviour) as port:
+        assert post(f"http://127.0.0.1:{port}/").status_code == expected
+
+
 def test_an_answer_that_breaks_off_does_not_count() -> None:
     def broken(handler: Handler, received: Received) -> None:
         handler.send_response(200)
@@ -322,9 +404,10 @@ def drip_body(connection: socket.socket) -> None:
         time.sleep(0.1)
 
 
-def continue_for_ever(connection: socket.socket) -> None:
+def drip_an_interim_answer(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 100 Continue\r\n")
     while True:
-        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        connection.sendall(b"x")
         time.sleep(0.1)
 
 
@@ -337,7 +420,14 @@ def drip_handshake(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize(
     ("scheme", "behaviour"),
-    [("http", hang), ("http", drip_head), ("http", drip_body), ("http", continue_for_ever), ("https", hang), ("https", drip_handshake)],
+    [
+        ("http", hang),
+        ("http", drip_head),
+        ("http", drip_body),
+        ("http", drip_an_interim_answer),
+        ("https", hang),
+        ("https", drip_handshake),
+    ],
 )
 def test_one_deadline_holds_for_everything(scheme: str, behaviour: object) -> None:
     with raw_server(behaviour) as port:

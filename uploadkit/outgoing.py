@@ -1,13 +1,15 @@
 """One POST to an address that users name (targets.py says which may be), that can't be led elsewhere or held up.
 
 A name is resolved once, each address is checked, and the connection goes to the address that was checked: a name that changes its
-meaning in between (DNS rebinding) changes nothing. No redirect is followed, the answer is read up to a cap, and one deadline holds for
-everything together, name look-up, TLS handshake and an answer that drips included. Knows nothing of webhooks.
+meaning in between (DNS rebinding) changes nothing. No redirect is followed, the answer is read up to a cap whatever its framing says, and
+one deadline holds for everything together, name look-up, TLS handshake and an answer that drips or floods included. Knows nothing of
+webhooks.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import ipaddress
 import socket
 import ssl
@@ -16,13 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from uploadkit import clock
 from uploadkit.targets import DEFAULT_PORTS, Refused, Target, is_allowed, not_public, parse, require_allowed
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 Resolver = Callable[[str, int], Sequence[str]]
 
 _MAX_ANSWER_BYTES = 64 * 1024
+# With the head, interim answers, and the framing of chunks as small as they come.
+_MAX_WIRE_BYTES = 8 * _MAX_ANSWER_BYTES
+_MOST_INTERIM_ANSWERS = 10
 _EXCERPT_CHARACTERS = 1000
 _LONGEST_ERROR = 500
 
@@ -63,10 +72,10 @@ def post(
         target = parse(url)
         with _connected(target, deadline, allowed_private_cidrs, resolver) as connection:
             connection.request("POST", target.path, body, dict(headers))
-            answer = connection.getresponse()
-            status_code, retry_after = answer.status, answer.getheader("Retry-After")
-            # A redirect leads to an address that nobody checked.
-            error = f"Redirects are not followed (to {answer.getheader('Location', '')})" if 300 <= status_code < 400 else None
+            answer = _Answer(connection.sock, deadline)
+            status_code, retry_after, location = answer.status, answer.getheader("Retry-After"), answer.getheader("Location")
+            if location and 300 <= status_code < 400:  # to an address that nobody checked
+                error = f"Redirects are not followed (to {location})"
             content = answer.read(_MAX_ANSWER_BYTES)
             excerpt = content.decode("utf-8", "replace")[:_EXCERPT_CHARACTERS]
             if answer.length and len(content) < _MAX_ANSWER_BYTES:
@@ -77,14 +86,55 @@ def post(
         error = f"No complete answer within {timeout_seconds} seconds"
     except OSError as failure:
         error = str(failure)
-    except (http.client.HTTPException, UnicodeError) as failure:
+    except (http.client.HTTPException, ValueError) as failure:
         error = f"The answer can't be read: {type(failure).__name__}: {failure}"
     return Outcome(status_code, excerpt, retry_after, error and _one_line(error), clock.monotonic_ms() - began)
 
 
 def _one_line(text: str) -> str:
-    """What a receiver sent may be in it, and it goes to a log."""
+    """What a receiver sent may be in it, and people read it in a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_ERROR]).split()) or "No answer"
+
+
+class _Answer(http.client.HTTPResponse):
+    """The final answer on a connection. http.client skips no interim answer but 100, and believes a chunk that it has a negative size."""
+
+    def __init__(self, connection: socket.socket, deadline: int) -> None:
+        super().__init__(connection, method="POST")
+        self.fp.close()
+        self.fp = io.BufferedReader(_Wire(connection, deadline))
+        self.begin()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MOST_INTERIM_ANSWERS):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200 or status == http.client.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException("too many interim answers")
+
+    def _safe_read(self, amount: int) -> bytes:
+        if amount < 0:  # "all there is", to the stream
+            raise http.client.HTTPException("a chunk of negative size")
+        return bytes(super()._safe_read(amount))  # type: ignore[misc]
+
+
+class _Wire(io.RawIOBase):
+    """What comes in on a connection, as long and as much as it may. A connection that was shut still yields what floods in."""
+
+    def __init__(self, connection: socket.socket, deadline: int) -> None:
+        self._connection, self._deadline, self._left = connection, deadline, _MAX_WIRE_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        _seconds_left(self._deadline)
+        if not self._left:
+            raise http.client.HTTPException("too long")
+        count = self._connection.recv_into(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
 
 
 @contextmanager
