@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +23,13 @@ from uploadkit import webhook_signatures
 from uploadkit.webhook_signatures import Secrets, new_secret
 
 GUIDE = (ROOT / "docs" / "webhooks.md").read_text()
-BODY = b'{"id":"event-1","event":"onUploadComplete","file":{"fileName":"photo.jpg"}}'
+# Put before the work of the examples: it fails at the first try of the event `fails-once`.
+FAILS_ONCE = {
+    "python": 'if event["id"] == "fails-once" and not os.path.exists("failed"): open("failed", "w").close(); raise OSError',
+    "js": 'if (event.id === "fails-once" && !globalThis.failed) { globalThis.failed = true; throw new Error("once"); }',
+    "go": 'if _, err := os.Stat("failed"); event.ID == "fails-once" && err != nil { os.WriteFile("failed", nil, 0o600); panic("once") }',
+}
+EVENTS = [f"event-{number}" for number in range(60)]
 
 
 def block(heading: str, language: str) -> str:
@@ -54,7 +63,11 @@ def test_the_receiver_of_the_guide(tmp_path: Path, name: str) -> None:
     if command is None:
         pytest.skip(f"{name} is not here")
     source = tmp_path / file_name
-    source.write_text(block(heading, language))
+    code, count = re.subn(
+        r"^([ \t]*)(?=\S.*(#|//) your work$)", rf"\1{FAILS_ONCE[language]}\n\1", block(heading, language), flags=re.MULTILINE
+    )
+    assert count == 1
+    source.write_text(code)
     if name == "Go":
         subprocess.run([*command, "build", "-o", "receiver", file_name], cwd=tmp_path, check=True, env=os.environ | {"GO111MODULE": "off"})
         command = ["./receiver"]
@@ -69,7 +82,8 @@ def test_the_receiver_of_the_guide(tmp_path: Path, name: str) -> None:
         finally:
             process.terminate()
             process.wait(timeout=20)
-    assert output.read_text().count("onUploadComplete photo.jpg") == 1, "once per event"
+    told = Counter(re.findall(r"live onUploadComplete (\S+)", output.read_text()))
+    assert told == dict.fromkeys([*EVENTS, "fails-once"], 1), "each event once"
 
 
 def start(arguments: list[str], folder: Path, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -77,22 +91,26 @@ def start(arguments: list[str], folder: Path, environment: dict[str, str], log: 
 
 
 def talk_to(url: str, secrets: Secrets) -> None:
-    with urllib3.PoolManager(retries=False) as http:
+    with urllib3.PoolManager(retries=False, maxsize=8) as http, ThreadPoolExecutor(8) as pool:
 
-        def post(signing: Secrets, body: bytes = BODY, age_seconds: int = 0) -> int | None:
+        def post(event_id: str, signing: Secrets = secrets, age_seconds: int = 0, more: bytes = b"") -> int | None:
             at_ms = int((time.time() - age_seconds) * 1000)
-            headers = webhook_signatures.headers(signing, "event-1", "attempt", url, BODY, at_ms)
+            event = {"id": event_id, "event": "onUploadComplete", "environment": "live", "file": {"fileName": event_id}}
+            body = json.dumps(event).encode()
+            headers = webhook_signatures.headers(signing, event_id, "attempt", url, body, at_ms) | {"Content-Type": "application/json"}
             try:
-                return http.request("POST", url, body=body, headers=headers | {"Content-Type": "application/json"}).status
+                return http.request("POST", url, body=body + more, headers=headers).status
             except urllib3.exceptions.HTTPError:
                 return None
 
-        wait_until(lambda: post(Secrets(new_secret(), new_secret())) == 401, what="the receiver to refuse what others signed")
-        assert post(secrets, BODY + b" ") == 401
-        assert post(secrets, age_seconds=400) == 401
-        assert post(secrets) == 204
-        assert post(secrets) == 204
-        assert post(Secrets(secrets.next, new_secret())) == 204, "after a rotation"
+        wait_until(lambda: post("foreign", Secrets(new_secret(), new_secret())) == 401, what="the receiver to refuse what others signed")
+        assert post("changed", more=b" ") == 401
+        assert post("old", age_seconds=400) == 401
+        assert post("fails-once") in (500, None)
+        assert post("fails-once") == 204, "what failed is done when it comes again"
+        for _ in range(2):
+            assert set(pool.map(post, [event for event in EVENTS for _ in range(2)])) == {204}
+        assert post(EVENTS[0], Secrets(secrets.next, new_secret())) == 204, "after a rotation"
 
 
 def test_the_guide_names_what_there_is() -> None:
