@@ -22,7 +22,7 @@ def deliver(house: House, file: File, name: str, status: str) -> None:
     now = clock.now_ms()
     common = {"project": house.project, "environment": "live", "created_at": now}
     destination, _ = WebhookDestination.get_or_create(url="u", defaults={"id": "d", "origin": "u", **common})
-    waits = {"pending": {"next_attempt_at": now}, "delivering": {"leased_until": now}}.get(status, {})
+    waits = {"pending": {"next_attempt_at": now}, "delivering": {"leased_until": now}}.get(status, {"ended_at": now})
     told = {"event_id": "e", "event": "onUploadComplete", "file_id": file.id, "payload": "{}"}
     WebhookDelivery.create(id=name, destination=destination, status=status, **told, **waits, **common)
     WebhookAttempt.create(id=f"try-{name}", delivery=name, started_at=now, duration_ms=1)
@@ -68,6 +68,19 @@ def test_history_goes_after_its_days(house: House) -> None:
     assert {delivery.id for delivery in WebhookDelivery.select()} == {"2", "3"}, "what has still to be sent stays"
     assert {attempt.id for attempt in WebhookAttempt.select()} == {"try-2", "try-3"}
     assert usage.find_differences() == []
+
+
+def test_a_dead_letter_is_kept_for_its_days_from_its_death(house: House) -> None:
+    keep(house, 2)
+    deliver(house, upload(house, house.caller), "late", "pending")
+    died_at = clock.now_ms() + 3 * DAY_MS
+    WebhookDelivery.update(status="dead", next_attempt_at=None, ended_at=died_at).execute()
+    with clock.travelled_to(died_at + 2 * DAY_MS):
+        history.forget(house.ctx)
+        assert WebhookDelivery.select().exists()
+    with clock.travelled_to(died_at + 2 * DAY_MS + 1):
+        history.forget(house.ctx)
+    assert not WebhookDelivery.select().exists()
 
 
 def test_what_still_has_to_be_swept_is_not_forgotten(house: House) -> None:

@@ -6,6 +6,7 @@ import email.utils
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from uploadkit import (
     keys,
     upload_states,
     uploads,
+    webhook_claims,
     webhook_delivery,
     webhook_secrets,
     webhooks,
@@ -31,6 +33,8 @@ from uploadkit.db import execute, write
 from uploadkit.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from uploadkit.models import Audit, File, FileRoute, WebhookAttempt, WebhookDelivery, WebhookDestination
 from uploadkit.outgoing import Outcome
+from uploadkit.web import documented
+from uploadkit.webhook_claims import Claim
 from uploadkit.webhook_delivery import LONGEST_RETRY_AFTER_MS, next_attempt_at
 
 NOON = 1_900_000_000_000
@@ -85,7 +89,7 @@ def completed(house: House, caller: keys.Caller | None = None, slug: str = "defa
 def send_due(house: House, calls: Calls) -> int:
     """Send what is due, as the dispatcher does, one after another."""
     sent = 0
-    while claims := webhook_delivery.claim_due(house.ctx):
+    while claims := webhook_claims.claim_due(house.ctx):
         for claim in claims:
             webhook_delivery.deliver(house.ctx, claim, calls.post)
             sent += 1
@@ -201,7 +205,7 @@ def test_exactly_one_five_and_thirty_minutes(told: House, calls: Calls, at_noon:
     completed(told)
     assert send_due(told, calls) == 1
     for minutes in (1, 5, 30):
-        assert webhook_delivery.next_due() == clock.now_ms() + minutes * MINUTE_MS
+        assert webhook_claims.next_due() == clock.now_ms() + minutes * MINUTE_MS
         at_noon(minutes * MINUTE_MS - 1)
         assert send_due(told, calls) == 0, "not a millisecond early"
         at_noon(1)
@@ -210,7 +214,7 @@ def test_exactly_one_five_and_thirty_minutes(told: House, calls: Calls, at_noon:
     delivery = only()
     assert (delivery.status, delivery.attempts, delivery.last_status_code) == ("dead", 4, 500)
     assert delivery.last_error == "The receiver answered 500"
-    assert webhook_delivery.next_due() is None
+    assert webhook_claims.next_due() is None
     at_noon(30 * 86_400_000)
     assert send_due(told, calls) == 0
 
@@ -224,7 +228,7 @@ def test_success_ends_it(told: House, calls: Calls, at_noon: Callable[[int], Non
     at_noon(MINUTE_MS)
     assert send_due(told, calls) == 1
     delivery = only()
-    assert (delivery.status, delivery.attempts, delivery.delivered_at, delivery.last_error) == ("delivered", 2, NOON + MINUTE_MS, None)
+    assert (delivery.status, delivery.attempts, delivery.ended_at, delivery.last_error) == ("delivered", 2, NOON + MINUTE_MS, None)
     assert [a.status_code for a in webhooks.attempts_of(delivery)] == [None, 204]
     assert len({payload["id"] for _, _, payload in calls.made}) == 1
 
@@ -253,12 +257,22 @@ def test_only_2xx_is_success(told: House, calls: Calls, status: int) -> None:
         ("٥٠٠", 60_000),
         (email.utils.formatdate((NOON + 600_000) / 1000, usegmt=True), 600_000),
         (email.utils.formatdate((NOON - 600_000) / 1000, usegmt=True), 60_000),
+        (email.utils.formatdate((NOON + 600_000) / 1000), 600_000),  # -0000
+        (email.utils.formatdate((NOON + 600_000) / 1000).removesuffix(" -0000"), 600_000),
         ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER_MS),
         ("Fri, 99 Foo 99999 99:99:99 GMT", 60_000),
     ],
 )
-def test_retry_after_may_put_off_but_not_for_ever(retry_after: str | None, expected_ms: int) -> None:
-    assert next_attempt_at(NOON, 1, (60, 300, 1800), retry_after) == NOON + expected_ms
+def test_retry_after_may_put_off_but_not_for_ever(retry_after: str | None, expected_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            at = next_attempt_at(NOON, 1, (60, 300, 1800), retry_after)
+        finally:
+            elsewhere.undo()
+            time.tzset()
+    assert at == NOON + expected_ms
 
 
 def test_the_schedule_is_what_is_configured() -> None:
@@ -282,27 +296,28 @@ def test_two_workers_never_hold_the_same_delivery(told: House, at_noon: Callable
         FileRoute.update(webhook_url=f"https://receiver-{number}.example/").execute()
         for _ in range(3):
             completed(told)
+    WebhookDestination.update(arrived=True).execute()
     found: list[str] = []
 
     def work() -> None:
-        found.extend(claim.delivery_id for claim in webhook_delivery.claim_due(told.ctx))
+        found.extend(claim.delivery_id for claim in webhook_claims.claim_due(told.ctx))
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == len(set(found)) == webhook_delivery.MOST_IN_FLIGHT
+    assert len(found) == len(set(found)) == webhook_claims.MOST_IN_FLIGHT
 
 
 def test_a_lease_that_ran_out_is_due_again_and_its_late_result_changes_nothing(
     told: House, calls: Calls, at_noon: Callable[[int], None]
 ) -> None:
     completed(told)
-    (late,) = webhook_delivery.claim_due(told.ctx)
-    assert webhook_delivery.claim_due(told.ctx) == []
+    (late,) = webhook_claims.claim_due(told.ctx)
+    assert webhook_claims.claim_due(told.ctx) == []
     at_noon(30_000 + 30_000)
-    (again,) = webhook_delivery.claim_due(told.ctx)
+    (again,) = webhook_claims.claim_due(told.ctx)
     assert again.delivery_id == late.delivery_id
     calls.status = 500
     webhook_delivery.deliver(told.ctx, late, calls.post)
@@ -315,28 +330,81 @@ def test_a_lease_that_ran_out_is_due_again_and_its_late_result_changes_nothing(
 
 def test_leases_are_released_at_the_start(told: House, calls: Calls) -> None:
     completed(told)
-    assert len(webhook_delivery.claim_due(told.ctx)) == 1
-    assert webhook_delivery.release_leases() == 1
+    assert len(webhook_claims.claim_due(told.ctx)) == 1
+    assert webhook_claims.release_leases() == 1
     assert send_due(told, calls) == 1
-    assert webhook_delivery.release_leases() == 0
+    assert webhook_claims.release_leases() == 0
+
+
+def backlog(house: House, url: str, count: int = 1, *, arrived: bool | None = None) -> None:
+    """Completed uploads whose events go to `url`, where the last attempt arrived, failed, or none was made yet."""
+    FileRoute.update(webhook_url=url).where(FileRoute.project == house.project).execute()
+    for _ in range(count):
+        completed(house)
+    WebhookDestination.update(arrived=arrived).where(WebhookDestination.url == url).execute()
+
+
+def urls_of(claims: list[Claim]) -> list[str]:
+    return [WebhookDelivery.get_by_id(claim.delivery_id).destination.url for claim in claims]
 
 
 def test_at_most_two_in_flight_to_one_server(told: House) -> None:
     for path in ("a", "b", "c"):
-        FileRoute.update(webhook_url=f"https://slow.example/{path}").execute()
-        for _ in range(4):
-            completed(told)
-    FileRoute.update(webhook_url="https://quick.example/").execute()
-    completed(told)
-    claims = webhook_delivery.claim_due(told.ctx)
-    urls = [WebhookDelivery.get_by_id(claim.delivery_id).destination.url for claim in claims]
-    assert sorted(urls) == ["https://quick.example/", "https://slow.example/a", "https://slow.example/a"]
-    assert webhook_delivery.claim_due(told.ctx) == []
+        backlog(told, f"https://slow.example/{path}", 4, arrived=True)
+    backlog(told, "https://quick.example/")
+    assert sorted(urls_of(webhook_claims.claim_due(told.ctx))) == ["https://quick.example/", *["https://slow.example/a"] * 2]
+    assert webhook_claims.claim_due(told.ctx) == []
+
+
+@pytest.mark.parametrize(("arrived", "most"), [(True, 16), (None, 12), (False, 4)])
+def test_what_does_not_arrive_gets_a_part_of_the_senders(told: House, arrived: bool | None, most: int) -> None:
+    for number in range(20):
+        backlog(told, f"https://receiver-{number}.example/", 2, arrived=arrived)
+    assert len(webhook_claims.claim_due(told.ctx)) == most
+    backlog(told, "https://proven.example/", 2, arrived=True)
+    assert urls_of(webhook_claims.claim_due(told.ctx)) == ([] if arrived else ["https://proven.example/"] * 2)
+
+
+def test_receivers_that_hang_hold_up_nobody(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    """Eight servers that hang at every call, each with a backlog, beside one that answers: every upload of its is sent at once."""
+    for number in range(8):
+        backlog(told, f"https://hangs-{number}.example/", 10)
+    hanging: list[tuple[int, Claim]] = []
+    for step in range(60):
+        if step % 3 == 0:
+            backlog(told, "https://good.example/", arrived=True if step else None)
+        claims = webhook_claims.claim_due(told.ctx)
+        assert urls_of(claims).count("https://good.example/") == (1 if step % 3 == 0 else 0), f"step {step}"
+        for claim, url in zip(claims, urls_of(claims), strict=True):
+            if url == "https://good.example/":
+                calls.status = 200
+                webhook_delivery.deliver(told.ctx, claim, calls.post)
+            else:
+                hanging.append((clock.now_ms() + 30_000, claim))
+        at_noon(2000)
+        calls.status = None
+        for _, claim in [late for late in hanging if late[0] <= clock.now_ms()]:
+            webhook_delivery.deliver(told.ctx, claim, calls.post)
+        hanging = [late for late in hanging if late[0] > clock.now_ms()]
+    tried = WebhookDestination.select().where(WebhookDestination.arrived == False)  # noqa: E712
+    assert tried.count() == 8, "and those that hang are tried in turn"
+
+
+def test_two_projects_behind_one_server_take_turns(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    backlog(told, "https://shared.example/one", 50, arrived=True)
+    first, second = webhook_claims.claim_due(told.ctx)
+    backlog(told, "https://shared.example/other", 3)
+    found = []
+    for claim in (first, second):
+        at_noon(10)
+        webhook_delivery.deliver(told.ctx, claim, calls.post)
+        found += urls_of(webhook_claims.claim_due(told.ctx))
+    assert found == ["https://shared.example/other", "https://shared.example/one"]
 
 
 def test_a_delivery_that_was_deleted_while_it_was_sent(told: House, calls: Calls) -> None:
     completed(told)
-    (claim,) = webhook_delivery.claim_due(told.ctx)
+    (claim,) = webhook_claims.claim_due(told.ctx)
 
     def delete_then_answer(url: str, body: bytes, headers: dict[str, str], **more: Any) -> Outcome:
         with write():
@@ -376,7 +444,7 @@ def test_twenty_dead_in_a_row_pause_a_destination_and_nothing_is_dropped(told: H
     assert send_due(told, calls) == 1, "others go on"
     at_noon(86_400_000)
     assert send_due(told, calls) == 0
-    assert webhook_delivery.next_due() is None
+    assert webhook_claims.next_due() is None
     webhooks.resume(told.caller, destination.id)
     assert send_due(told, calls) == 3
     assert len(calls.made) == before + 4
@@ -401,6 +469,41 @@ def test_a_test_event_that_arrives_ends_a_pause_and_one_that_fails_says_nothing(
     assert send_due(told, calls) == 2, "the test, and then what waited"
     (destination,) = WebhookDestination.select()
     assert (destination.dead_in_a_row, destination.paused_at) == (0, None)
+
+
+def test_one_delivery_that_dies_again_and_again_counts_once(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    die(told, calls, 1, at_noon)
+    for _ in range(3):
+        webhooks.redeliver(told.caller, only().id)
+        for _ in range(4):
+            assert send_due(told, calls) == 1
+            at_noon(30 * MINUTE_MS)
+    assert only().status == "dead"
+    (destination,) = WebhookDestination.select()
+    assert destination.dead_in_a_row == 1
+    webhooks.resume(told.caller, destination.id)
+    webhooks.redeliver(told.caller, only().id)
+    for _ in range(4):
+        send_due(told, calls)
+        at_noon(30 * MINUTE_MS)
+    assert WebhookDestination.get().dead_in_a_row == 1, "counted from the resumption"
+
+
+def test_a_redelivery_goes_to_a_paused_destination_once(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
+    die(told, calls, 20, at_noon)
+    waiting = completed(told)
+    dead: WebhookDelivery = WebhookDelivery.get(status="dead")
+    assert send_due(told, calls) == 0
+    assert documented.delivery(webhooks.redeliver(told.caller, dead.id))["paused"] is False
+    assert send_due(told, calls) == 1
+    at_noon(86_400_000)
+    assert send_due(told, calls) == 0, "further ones wait as all others"
+    assert documented.delivery(webhooks.find_delivery(told.caller, dead.id))["paused"] is True
+    calls.status = 200
+    webhooks.redeliver(told.caller, dead.id)
+    assert send_due(told, calls) == 2, "it arrives, which ends the pause"
+    assert calls.made[-1][2]["file"]["id"] == waiting.id
+    assert WebhookDestination.get().paused_at is None
 
 
 def test_one_that_arrives_begins_the_count_anew(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
@@ -456,7 +559,7 @@ def test_redeliver_begins_the_schedule_anew_with_the_same_event(told: House, cal
 
 def test_what_is_being_tried_can_not_be_redelivered_or_deleted(told: House, calls: Calls) -> None:
     completed(told)
-    (claim,) = webhook_delivery.claim_due(told.ctx)
+    (claim,) = webhook_claims.claim_due(told.ctx)
     for act in (webhooks.redeliver, webhooks.delete_delivery):
         with pytest.raises(Conflict):
             act(told.caller, claim.delivery_id)
@@ -499,6 +602,20 @@ def test_no_secret_is_kept_beside_an_attempt_or_logged(told: House, calls: Calls
         assert secret not in json.dumps(attempt.request_headers)
     assert "/hook" not in caplog.text, "the path of a webhook URL may be a secret in itself"
     assert "https://receiver.example:443: delivered" in caplog.text
+
+
+def test_what_a_receiver_says_stays_out_of_the_log(told: House, at_noon: Callable[[int], None], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    said = ["Redirects are not followed (to https://other.example/secret)", "The answer can't be read: BadStatusLine: secret"]
+    for status, error in zip((301, None), said, strict=True):
+        completed(told)
+        (claim,) = webhook_claims.claim_due(told.ctx)
+        outcome = Outcome(status, None, None, error, 5)
+        webhook_delivery.deliver(told.ctx, claim, lambda *_, outcome=outcome, **__: outcome)
+    assert {delivery.last_error for delivery in WebhookDelivery.select()} == set(said), "but people may see it"
+    assert "secret" not in caplog.text
+    assert "pending, answered 301" in caplog.text
+    assert "pending, no answer" in caplog.text
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://10.0.0.1/", "http://[::1]/", "http://localhost/"])

@@ -23,7 +23,7 @@ DELETE FROM event WHERE sequence IN (SELECT sequence FROM event ORDER BY sequenc
 _FORGET_DELIVERIES = """
 DELETE FROM webhook_delivery WHERE id IN (
   SELECT id FROM webhook_delivery WHERE project_id = :project AND environment = :environment AND created_at < :before
-   AND status IN ('delivered', 'dead') LIMIT :batch)
+   AND status IN ('delivered', 'dead') AND ended_at < :before LIMIT :batch)
 """
 # The conditions on status are written so that SQLite finds the partial indexes of `file`; a row with a sweep_at has still to be swept.
 _ENDED_FILES = (

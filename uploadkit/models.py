@@ -205,7 +205,10 @@ class Event(Table):
 
 
 class WebhookDestination(Table):
-    """One URL that a project's events of one environment go to. `origin` is scheme, host and port of it."""
+    """One URL that a project's events of one environment go to. `origin` is scheme, host and port of it.
+
+    `arrived` says whether the last attempt there did; distinct deliveries that died after `counted_from` are `dead_in_a_row`.
+    """
 
     id = TextField(primary_key=True)
     project = ForeignKeyField(Project)
@@ -213,7 +216,10 @@ class WebhookDestination(Table):
     environment = TextField()
     url = TextField()
     origin = TextField()
+    called_at = BigIntegerField(null=True)
+    arrived = BooleanField(null=True)
     dead_in_a_row = IntegerField(default=0)
+    counted_from = BigIntegerField(default=0)
     paused_at = BigIntegerField(null=True)
     created_at = BigIntegerField()
 
@@ -224,7 +230,8 @@ class WebhookDestination(Table):
 class WebhookDelivery(Table):
     """One event on its way to one destination: the outbox. States: pending ⇄ delivering → delivered or dead (→ pending: redelivered).
 
-    `attempts` counts all there ever were, `attempts_in_round` those since it was queued or redelivered last.
+    `attempts` counts all there ever were, `attempts_in_round` those since it was queued or redelivered last. `ended_at` is when it was
+    delivered or dead last, also while it is tried again.
     """
 
     id = TextField(primary_key=True)
@@ -237,6 +244,7 @@ class WebhookDelivery(Table):
     event = TextField()
     file_id = TextField(null=True)
     payload = TextField()
+    by_hand = BooleanField(default=False)
     status = TextField(default="pending")
     attempts = IntegerField(default=0)
     attempts_in_round = IntegerField(default=0)
@@ -245,7 +253,7 @@ class WebhookDelivery(Table):
     last_status_code = IntegerField(null=True)
     last_error = TextField(null=True)
     created_at = BigIntegerField()
-    delivered_at = BigIntegerField(null=True)
+    ended_at = BigIntegerField(null=True)
 
     class Meta:
         table_name = "webhook_delivery"

@@ -12,10 +12,10 @@ import threading
 
 from peewee import OperationalError
 
-from uploadkit import clock, webhook_delivery
+from uploadkit import clock, webhook_claims, webhook_delivery
 from uploadkit.context import Context
 from uploadkit.models import database
-from uploadkit.webhook_delivery import Claim
+from uploadkit.webhook_claims import Claim
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Dispatcher:
         self._waiter = threading.Thread(target=self._hand_over_until_stopped, name="webhooks", daemon=True)
         self._senders = [
             threading.Thread(target=self._send_until_stopped, name=f"webhook-sender-{number}", daemon=True)
-            for number in range(webhook_delivery.MOST_IN_FLIGHT)
+            for number in range(webhook_claims.MOST_IN_FLIGHT)
         ]
         ctx.wake_webhooks = self.wake
 
@@ -46,7 +46,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Take back what was in flight when the appliance died, then begin."""
-        released = webhook_delivery.release_leases()
+        released = webhook_claims.release_leases()
         if released:
             log.info("%d webhook deliveries were in flight at the last stop; they are sent again", released)
         for thread in (*self._senders, self._waiter):
@@ -87,9 +87,9 @@ class Dispatcher:
 
     def _hand_over(self) -> float:
         """Give what is due to the senders; return how many seconds to wait unless somebody wakes us."""
-        for claim in webhook_delivery.claim_due(self._ctx):
+        for claim in webhook_claims.claim_due(self._ctx):
             self._claims.put(claim)
-        due = webhook_delivery.next_due()
+        due = webhook_claims.next_due()
         return LOOK_AGAIN_SECONDS if due is None else min(max(due - clock.now_ms(), 0) / 1000, LOOK_AGAIN_SECONDS)
 
     def _send_until_stopped(self) -> None:

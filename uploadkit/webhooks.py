@@ -79,6 +79,7 @@ def _insert(event: Event, url: str, body: dict[str, Any], file_id: str | None) -
         event_id=event.id,
         event=body["event"],
         file_id=file_id,
+        by_hand=file_id is None,
         payload=json.dumps(body, separators=(",", ":")),
         next_attempt_at=event.at,
         created_at=event.at,
@@ -131,14 +132,14 @@ def attempts_of(delivery: WebhookDelivery) -> list[WebhookAttempt]:
 
 
 def redeliver(caller: Caller, delivery_id: str) -> WebhookDelivery:
-    """Have a delivery tried again now, with the whole schedule before it, whatever became of it. Its event id stays.
+    """Have a delivery tried again now, also while its destination is paused, and with the whole schedule before it. Its event id stays.
 
     Raises NotFound, and Conflict while it is being tried.
     """
     with write():
         find_delivery(caller, delivery_id)
         queued = WebhookDelivery.update(
-            status="pending", next_attempt_at=clock.now_ms(), attempts_in_round=0, leased_until=None, delivered_at=None
+            status="pending", by_hand=True, next_attempt_at=clock.now_ms(), attempts_in_round=0, leased_until=None
         ).where(WebhookDelivery.id == delivery_id, WebhookDelivery.status != "delivering")
         if not queued.execute():
             raise _being_tried()
@@ -175,7 +176,9 @@ def resume(caller: Caller, destination_id: str) -> WebhookDestination:
         if destination.paused_at is not None:
             audit.record(caller.key_id, "resumed", "webhook_destination", destination_id, destination.project_id)
         destination.paused_at, destination.dead_in_a_row = None, 0
-        WebhookDestination.update(paused_at=None, dead_in_a_row=0).where(WebhookDestination.id == destination_id).execute()
+        WebhookDestination.update(paused_at=None, dead_in_a_row=0, counted_from=clock.now_ms()).where(
+            WebhookDestination.id == destination_id
+        ).execute()
     return destination
 
 

@@ -10,7 +10,12 @@ CREATE TABLE webhook_destination (
   environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
   url TEXT NOT NULL,
   origin TEXT NOT NULL,
+  -- When something was last sent there, and whether the last attempt arrived: whose turn it is goes by them. NULL: nothing was sent yet.
+  called_at INTEGER,
+  arrived INTEGER CHECK (arrived IN (0, 1)),
+  -- Distinct deliveries that died since `counted_from`, when one arrived or somebody resumed the destination.
   dead_in_a_row INTEGER NOT NULL DEFAULT 0 CHECK (dead_in_a_row >= 0),
+  counted_from INTEGER NOT NULL DEFAULT 0,
   paused_at INTEGER,
   created_at INTEGER NOT NULL,
   UNIQUE (project_id, environment, url)
@@ -29,6 +34,8 @@ CREATE TABLE webhook_delivery (
   file_id TEXT,
   -- Exactly the bytes that are sent and signed.
   payload TEXT NOT NULL,
+  -- Somebody asked for the next attempt, which is made though the destination is paused.
+  by_hand INTEGER NOT NULL DEFAULT 0 CHECK (by_hand IN (0, 1)),
   status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivering', 'delivered', 'dead')),
   -- All attempts ever, and those since it was queued or redelivered last: the schedule goes by the latter.
   attempts INTEGER NOT NULL DEFAULT 0,
@@ -38,13 +45,15 @@ CREATE TABLE webhook_delivery (
   last_status_code INTEGER,
   last_error TEXT,
   created_at INTEGER NOT NULL,
-  delivered_at INTEGER,
+  -- When it was delivered or dead last, also while it is tried again.
+  ended_at INTEGER,
+  CHECK (status NOT IN ('delivered', 'dead') OR ended_at IS NOT NULL),
   CHECK ((status = 'pending') = (next_attempt_at IS NOT NULL)),
   CHECK ((status = 'delivering') = (leased_until IS NOT NULL))
 ) STRICT;
 CREATE INDEX webhook_delivery_due ON webhook_delivery (destination_id, next_attempt_at) WHERE status = 'pending';
--- Test events are sent to a paused destination, too; they must not be looked for among all that waits there.
-CREATE INDEX webhook_delivery_test_due ON webhook_delivery (next_attempt_at) WHERE status = 'pending' AND file_id IS NULL;
+-- What somebody asked for is sent to a paused destination, too; it must not be looked for among all that waits there.
+CREATE INDEX webhook_delivery_due_by_hand ON webhook_delivery (destination_id, next_attempt_at) WHERE status = 'pending' AND by_hand = 1;
 CREATE INDEX webhook_delivery_in_flight ON webhook_delivery (leased_until) WHERE status = 'delivering';
 CREATE INDEX webhook_delivery_newest_first ON webhook_delivery (project_id, environment, created_at DESC, id DESC, status);
 -- Removing a destination has the deliveries that refer to it looked up.

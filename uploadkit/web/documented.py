@@ -239,13 +239,13 @@ def delivery(row: WebhookDelivery) -> Json:
         "fileId": row.file_id,
         "url": row.destination.url,
         "status": row.status,
-        "paused": row.status == "pending" and row.destination.paused_at is not None and row.file_id is not None,
+        "paused": row.status == "pending" and row.destination.paused_at is not None and not row.by_hand,
         "attempts": row.attempts,
         "nextAttemptAt": None if row.next_attempt_at is None else to_iso(row.next_attempt_at),
         "lastStatusCode": row.last_status_code,
         "lastError": row.last_error,
         "createdAt": to_iso(row.created_at),
-        "deliveredAt": None if row.delivered_at is None else to_iso(row.delivered_at),
+        "deliveredAt": to_iso(row.ended_at) if row.status == "delivered" and row.ended_at else None,
     }
 
 
