@@ -173,6 +173,36 @@ def test_a_refused_private_address_says_which_line_to_add() -> None:
     check("http://localhost:3000/", "::1/128")
 
 
+def test_the_line_to_add_holds_those_that_are_there() -> None:
+    with pytest.raises(Refused) as refused:
+        check("http://192.168.1.20/", "10.0.0.0/8", "fd00::/8")
+    assert 'allowed_private_cidrs = ["10.0.0.0/8", "fd00::/8", "192.168.1.20/32"]' in (refused.value.mend or "")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.1.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "168.63.129.16",
+        "100.100.100.200",
+        "[::]",
+        "[ff02::1]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "[::ffff:169.254.169.254]",
+    ],
+)
+def test_what_is_nobodys_receiver_is_not_offered(host: str) -> None:
+    with pytest.raises(Refused, match="not a public address") as refused:
+        check(f"http://{host}/", "10.0.0.0/8")
+    assert refused.value.mend is None
+
+
 # What a name stands for at the moment of the call → whether it may be called.
 @pytest.mark.parametrize(
     "addresses",

@@ -208,7 +208,7 @@ def _checked_addresses(target: Target, addresses: Sequence[str], allowed_private
     parsed = [ipaddress.ip_address(address.partition("%")[0]) for address in addresses]
     allowed = [str(address) for address in parsed if is_allowed(address, allowed_private_cidrs)]
     if not allowed:
-        raise not_public(target.host, parsed[0]) if parsed else Refused(f"{target.host} has no address")
+        raise not_public(target.host, parsed[0], allowed_private_cidrs) if parsed else Refused(f"{target.host} has no address")
     return allowed
 
 

@@ -7,6 +7,7 @@ allows it.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,6 +36,12 @@ _NOT_PUBLIC = tuple(
     )
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Where receivers of one's own are; metadata services, which hand out secrets, lie in between.
+_OWN_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+)
+_METADATA = frozenset(ipaddress.ip_address(address) for address in ("100.100.100.200", "fd00:ec2::254"))
 _IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 
 
@@ -122,21 +129,24 @@ def require_allowed(target: Target, allowed_private_cidrs: Sequence[str]) -> Non
     if target.host == "localhost" or target.host.endswith(".localhost"):
         loopback = [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")]
         if not any(is_allowed(address, allowed_private_cidrs) for address in loopback):
-            raise not_public(target.host, loopback[0])
+            raise not_public(target.host, loopback[0], allowed_private_cidrs)
     with suppress(ValueError):
         address = ipaddress.ip_address(target.host)
         if not is_allowed(address, allowed_private_cidrs):
-            raise not_public(target.host, address)
+            raise not_public(target.host, address, allowed_private_cidrs)
 
 
-def not_public(host: str, address: IpAddress) -> Refused:
-    """Return the refusal of a host with this address, with the line of configuration that would allow it."""
+def not_public(host: str, address: IpAddress, allowed_private_cidrs: Sequence[str]) -> Refused:
+    """Return the refusal of a host with this address, with the setting that would allow it, too, where that makes sense."""
     meant = _meant(address)
     named = host if host in (str(address), str(meant)) else f"{host} ({meant})"
-    line = f'allowed_private_cidrs = ["{meant}/{meant.max_prefixlen}"]'
+    reason = f"{named} is not a public address"
+    if meant in _METADATA or not any(meant in network for network in _OWN_NETWORKS):
+        return Refused(reason)
+    line = f"allowed_private_cidrs = {json.dumps([*allowed_private_cidrs, f'{meant}/{meant.max_prefixlen}'])}"
     return Refused(
-        f"{named} is not a public address",
-        f"If it is a receiver of yours, add this line to [webhooks] in config.toml, and restart: {line} (webhooks.allowed_private_cidrs)",
+        reason,
+        f"If it is a receiver of yours, make the line in [webhooks] of config.toml {line} and restart (webhooks.allowed_private_cidrs)",
     )
 
 
