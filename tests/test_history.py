@@ -9,9 +9,9 @@ import pytest
 from tests.conftest import House
 from tests.test_housekeeping import objects
 from tests.test_usage import DAY_MS, request, upload
-from uploadkit import clock, files, history, housekeeping, quotas, usage
+from uploadkit import clock, events, files, history, housekeeping, quotas, usage
 from uploadkit.config import HousekeepingConfig
-from uploadkit.models import Event, File, Project, WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.models import Event, File, FileRoute, Project, WebhookAttempt, WebhookDelivery, WebhookDestination
 
 
 def keep(house: House, days: int | None) -> None:
@@ -68,6 +68,35 @@ def test_history_goes_after_its_days(house: House) -> None:
     assert {delivery.id for delivery in WebhookDelivery.select()} == {"2", "3"}, "what has still to be sent stays"
     assert {attempt.id for attempt in WebhookAttempt.select()} == {"try-2", "try-3"}
     assert usage.find_differences() == []
+
+
+def test_a_reader_of_the_feed_learns_that_it_came_too_late(house: House) -> None:
+    keep(house, 2)
+    old = upload(house, house.caller)
+    request(house, house.caller)
+    first = events.feed(house.caller, 0, 10)
+    assert [event.file_id for event in first.items] == [old.id]
+    with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
+        history.forget(house.ctx)
+        young = upload(house, house.caller)
+        late = events.feed(house.caller, 0, 10)
+        assert ([event.file_id for event in late.items], late.gap) == ([young.id], True)
+        assert not events.feed(house.caller, first.next_after, 10).gap, "it had read all that was forgotten"
+        assert not events.feed(replace(house.caller, environment="test"), 0, 10).gap, "nor was anything of the sandbox"
+
+
+def test_destinations_go_when_nothing_refers_to_them(house: House) -> None:
+    keep(house, 2)
+    deliver(house, upload(house, house.caller), "one", "delivered")
+    common = {"project": house.project, "environment": "live", "origin": "u", "created_at": clock.now_ms()}
+    WebhookDestination.create(id="named", url="https://named.example/", **common)
+    WebhookDestination.create(id="unused", url="https://unused.example/", **common)
+    FileRoute.update(webhook_url="https://named.example/").execute()
+    history.forget(house.ctx)
+    assert {destination.id for destination in WebhookDestination.select()} == {"d", "named"}
+    with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
+        history.forget(house.ctx)
+    assert {destination.id for destination in WebhookDestination.select()} == {"named"}
 
 
 def test_a_dead_letter_is_kept_for_its_days_from_its_death(house: House) -> None:

@@ -641,7 +641,7 @@ def test_the_feed_has_no_gaps_and_no_repeats(told: House) -> None:
         if not feed.has_more:
             break
     assert seen == [file.id for file in files_made]
-    assert events.feed(told.caller, after, 2) == events.Feed([], after, False)
+    assert events.feed(told.caller, after, 2) == events.Feed([], after, False, False)
     late = completed(told)
     assert [event.file_id for event in events.feed(told.caller, after, 2).items] == [late.id]
 

@@ -16,7 +16,7 @@ from uploadkit import clock, paging, webhooks
 from uploadkit.access import Caller
 from uploadkit.context import Context
 from uploadkit.db import execute, new_id
-from uploadkit.models import Event, File
+from uploadkit.models import Event, EventForgotten, File
 from uploadkit.paging import Page
 
 _INSERT = """
@@ -28,11 +28,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 @dataclass(frozen=True)
 class Feed:
-    """Some events, oldest first; `next_after` is where to go on, whether there is more yet or not."""
+    """Some events, oldest first; `next_after` is where to go on, whether there is more yet or not.
+
+    `gap` says that others that belong before them are no longer kept.
+    """
 
     items: list[Event]
     next_after: int
     has_more: bool
+    gap: bool
 
 
 def record(ctx: Context, file: File, event: str, status: str, detail: str | None = None) -> None:
@@ -76,7 +80,11 @@ def feed(caller: Caller, after: int, limit: int) -> Feed:
     )
     found = list(query.order_by(Event.sequence).limit(limit + 1))
     items = found[:limit]
-    return Feed(items, items[-1].sequence if items else after, len(found) > limit)
+    # Looked up last: what was forgotten meanwhile is told, and what was read is still there.
+    forgotten = EventForgotten.select().where(
+        EventForgotten.project == caller.project_id, EventForgotten.environment == caller.environment, EventForgotten.sequence > after
+    )
+    return Feed(items, items[-1].sequence if items else after, len(found) > limit, forgotten.exists())
 
 
 def list_events(caller: Caller, status: str | None, since: int | None, limit: int, cursor: str | None) -> Page[Event]:

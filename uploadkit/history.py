@@ -1,5 +1,6 @@
 """What is forgotten, and when: events, finished webhook deliveries with their attempts, and the rows of deleted and failed files go
-`housekeeping.history_days` after the fact (storage.md section 5). The audit trail and the monthly usage stay.
+`housekeeping.history_days` after the fact (storage.md section 5), and destinations that nothing refers to. The audit trail and the monthly
+usage stay.
 
 A batch at a time, each in a transaction of its own: an interruption costs nothing, and nobody waits long for the write lock.
 """
@@ -20,10 +21,24 @@ _DAY_MS = 86_400_000
 _FORGET_EVENTS = """
 DELETE FROM event WHERE sequence IN (SELECT sequence FROM event ORDER BY sequence LIMIT :batch) AND at < :before
 """
+_NOTE_FORGOTTEN_EVENTS = """
+INSERT INTO event_forgotten (project_id, environment, sequence)
+SELECT project_id, environment, max(sequence) FROM event
+ WHERE sequence IN (SELECT sequence FROM event ORDER BY sequence LIMIT :batch) AND at < :before AND status <> 'UPLOADING'
+ GROUP BY project_id, environment
+ON CONFLICT (project_id, environment) DO UPDATE SET sequence = excluded.sequence
+"""
 _FORGET_DELIVERIES = """
 DELETE FROM webhook_delivery WHERE id IN (
   SELECT id FROM webhook_delivery WHERE project_id = :project AND environment = :environment AND created_at < :before
    AND status IN ('delivered', 'dead') AND ended_at < :before LIMIT :batch)
+"""
+_FORGET_DESTINATIONS = """
+DELETE FROM webhook_destination WHERE id IN (
+  SELECT t.id FROM webhook_destination t
+   WHERE NOT EXISTS (SELECT 1 FROM webhook_delivery d WHERE d.destination_id = t.id)
+     AND NOT EXISTS (SELECT 1 FROM file_route r WHERE r.project_id = t.project_id AND r.webhook_url = t.url)
+   LIMIT :batch)
 """
 # The conditions on status are written so that SQLite finds the partial indexes of `file`; a row with a sweep_at has still to be swept.
 _ENDED_FILES = (
@@ -40,11 +55,11 @@ def forget(ctx: Context) -> int:
     if days is None:
         return 0
     before = clock.now_ms() - days * _DAY_MS
-    gone = _delete(ctx, _FORGET_EVENTS, {"before": before})
+    gone = _delete(ctx, {"before": before}, _NOTE_FORGOTTEN_EVENTS, _FORGET_EVENTS)
     for project_id, environment in _scopes():
-        gone += _delete(ctx, _FORGET_DELIVERIES, {"before": before, "project": project_id, "environment": environment})
+        gone += _delete(ctx, {"before": before, "project": project_id, "environment": environment}, _FORGET_DELIVERIES)
         gone += sum(_forget_files(ctx, sql, project_id, environment, before) for sql in _ENDED_FILES)
-    return gone
+    return gone + _delete(ctx, {}, _FORGET_DESTINATIONS)
 
 
 def _scopes() -> Iterator[tuple[str, str]]:
@@ -53,11 +68,13 @@ def _scopes() -> Iterator[tuple[str, str]]:
         yield project_id, "test"
 
 
-def _delete(ctx: Context, sql: str, parameters: dict[str, str | int]) -> int:
+def _delete(ctx: Context, parameters: dict[str, str | int], *statements: str) -> int:
+    """Execute `statements` over and over, each time in one transaction, until the last one deletes less than a batch."""
     gone, count = 0, _BATCH
     while count == _BATCH and not ctx.stopping.is_set():
         with write():
-            count = execute(sql, parameters | {"batch": _BATCH}).rowcount
+            for sql in statements:
+                count = execute(sql, parameters | {"batch": _BATCH}).rowcount
         gone += count
     return gone
 

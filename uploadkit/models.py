@@ -204,6 +204,19 @@ class Event(Table):
     client_metadata = JSONField(default=dict)
 
 
+class EventForgotten(Table):
+    """The last event of a project and environment that is no longer kept."""
+
+    project = ForeignKeyField(Project)
+    project_id: str
+    environment = TextField()
+    sequence = BigIntegerField()
+
+    class Meta:
+        table_name = "event_forgotten"
+        primary_key = CompositeKey("project", "environment")
+
+
 class WebhookDestination(Table):
     """One URL that a project's events of one environment go to. `origin` is scheme, host and port of it.
 
@@ -332,6 +345,7 @@ TABLES: tuple[type[Table], ...] = (
     File,
     Usage,
     Event,
+    EventForgotten,
     WebhookDestination,
     WebhookDelivery,
     WebhookAttempt,

@@ -45,6 +45,7 @@ _AFTER_FILES = {
     "webhook_destination": "id",
     "webhook_secret": "project_id",
     "event": "sequence",
+    "event_forgotten": "project_id",
     "upload_token": "id",
     "file_route": "id",
     "api_key": "id",

@@ -216,7 +216,7 @@ def test_events_catch_up_without_webhooks(sender: Appliance) -> None:
         assert [e["file"]["id"] for e in rest["items"]] == files[2:]
         assert rest["hasMore"] is False
         end = project.call("GET", f"/events?after={rest['nextAfter']}").json
-        assert end == {"items": [], "nextAfter": rest["nextAfter"], "hasMore": False}
+        assert end == {"items": [], "nextAfter": rest["nextAfter"], "hasMore": False, "gap": False}
         for bad in ("after=x", "after=-1", "limit=0", "limit=101", f"after={2**63}"):
             assert project.call("GET", f"/events?{bad}").code == "VALIDATION_ERROR"
 

@@ -89,5 +89,12 @@ UPDATE event SET file_created_at = at;
 UPDATE event SET size_bytes = file.size_bytes, content_type = file.content_type, visibility = file.visibility,
                  file_created_at = file.created_at
   FROM file WHERE file.id = event.file_id;
+-- How far the feed of a project and environment was forgotten: whoever has read less than that has missed something.
+CREATE TABLE event_forgotten (
+  project_id TEXT NOT NULL REFERENCES project (id),
+  environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+  sequence INTEGER NOT NULL,
+  PRIMARY KEY (project_id, environment)
+) STRICT;
 -- The feed of events, oldest first: all but the requests for uploads, of which nothing may ever come.
 CREATE INDEX event_feed ON event (project_id, environment, sequence) WHERE status <> 'UPLOADING';

@@ -226,7 +226,12 @@ def event(row: Event, url_of_event: UrlOfEvent) -> Json:
 
 def event_feed(feed: Feed, url_of_event: UrlOfEvent) -> Json:
     """Answer of `GET /events`."""
-    return {"items": [event(row, url_of_event) for row in feed.items], "nextAfter": feed.next_after, "hasMore": feed.has_more}
+    return {
+        "items": [event(row, url_of_event) for row in feed.items],
+        "nextAfter": feed.next_after,
+        "hasMore": feed.has_more,
+        "gap": feed.gap,
+    }
 
 
 def delivery(row: WebhookDelivery) -> Json:

@@ -381,6 +381,7 @@ class EventFeed(Shape):
     items: list[EventObject]
     next_after: Annotated[int, Field(examples=[42])]
     has_more: bool
+    gap: Annotated[bool, Field(description="events between `after` and these are no longer kept: list the files instead", examples=[False])]
 
 
 class DeliveryObject(Shape):
