@@ -1,0 +1,80 @@
+// A backend that answers /api/uploadkit itself, as createUploadKitHandler does: the page asks here, the API key stays on this server,
+// and the bytes go straight from the page to the store. Nothing to install.
+//
+//     UPLOADKIT_API_KEY=uk_live_... node server.mjs
+
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+
+const appliance = process.env.UPLOADKIT_URL ?? "http://127.0.0.1:8080";
+const apiKey = process.env.UPLOADKIT_API_KEY;
+const port = Number(process.env.PORT ?? 3000);
+const page = readFileSync(new URL("index.html", import.meta.url), "utf8").replaceAll("http://127.0.0.1:8080", appliance);
+
+if (!apiKey) throw new Error("Set UPLOADKIT_API_KEY");
+
+// What your app allows, by file route: who may upload, and what you vouch for. Throw to refuse.
+const routes = {
+  default: (request) => ({ userId: userOf(request) }),
+};
+
+// In earnest: from your session.
+function userOf(request) {
+  return "ann";
+}
+
+// What the page asks for → what the appliance is asked for.
+const actions = {
+  "request-upload": (asked, begin) => ["/upload/request", begin],
+  "upload-complete": ({ fileId }) => ["/upload/complete", { fileId }],
+  "multipart-init": (asked, begin) => ["/upload/multipart/init", begin],
+  "multipart-parts": ({ fileId, uploadId, partNumbers }) => ["/upload/multipart/parts", { fileId, uploadId, partNumbers }],
+  "multipart-complete": ({ fileId, uploadId, parts }) => ["/upload/multipart/complete", { fileId, uploadId, parts }],
+  "multipart-abort": ({ fileId, uploadId }) => ["/upload/multipart/abort", { fileId, uploadId }],
+};
+
+async function handleUpload(request, response, slug) {
+  const allow = Object.hasOwn(routes, slug) ? routes[slug] : null;
+  const asked = await jsonOf(request);
+  if (!allow || !Object.hasOwn(actions, asked.action)) return refuse(response, 404, "NOT_FOUND", "No such file route or action");
+  const { fileName, contentLength: fileSize, contentType, idempotencyKey } = asked;
+  const metadata = allow(request); // what the page says in asked.metadata is left out: nobody vouches for it
+  const begin = { fileName, fileSize, contentType: contentType || "application/octet-stream", routeSlug: slug, metadata };
+  const [path, body] = actions[asked.action](asked, begin);
+  const headers = { "x-api-key": apiKey, "Content-Type": "application/json" };
+  if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
+  const told = await fetch(`${appliance}/api/v1${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  const result = await told.json();
+  if (told.headers.has("Retry-After")) response.setHeader("Retry-After", told.headers.get("Retry-After"));
+  const isFile = told.ok && asked.action.endsWith("-complete");
+  answer(response, told.status, isFile ? { ok: true, file: asPageNames(result), url: result.url } : result);
+}
+
+// The names that pages know a file by.
+function asPageNames({ id, key, fileName, fileSize, contentType, url, status, metadata, createdAt, updatedAt }) {
+  return { id, key, name: fileName, size: fileSize, type: contentType, url, status, metadata, createdAt, updatedAt };
+}
+
+async function jsonOf(request) {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return JSON.parse(Buffer.concat(chunks).toString() || "{}");
+}
+
+function answer(response, status, body) {
+  response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
+}
+
+function refuse(response, status, code, message) {
+  answer(response, status, { error: { code, message } });
+}
+
+const server = createServer((request, response) => {
+  const slug = /^\/api\/uploadkit\/([\w-]+)$/.exec(request.url)?.[1];
+  if (request.method === "POST" && slug) {
+    handleUpload(request, response, slug).catch((error) => refuse(response, 502, "BAD_GATEWAY", error.message));
+  } else {
+    response.writeHead(200, { "Content-Type": "text/html; charset=utf-8" }).end(page);
+  }
+});
+server.listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}`));

@@ -1,0 +1,26 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+
+const appliance = process.env.UPLOADKIT_URL ?? "http://127.0.0.1:8080";
+
+// In the place of your backend: POST /upload-endpoint makes an upload token. The API key never reaches the page.
+const backend = {
+  name: "backend",
+  configureServer(server) {
+    server.middlewares.use("/upload-endpoint", async (request, response) => {
+      const answer = await fetch(`${appliance}/api/v1/upload-tokens`, {
+        method: "POST",
+        headers: { "x-api-key": process.env.UPLOADKIT_API_KEY ?? "", "Content-Type": "application/json" },
+        body: JSON.stringify({ routeSlug: "default", metadata: { userId: "ann" }, maxFiles: 1 }),
+      });
+      const told = await answer.json();
+      response.writeHead(answer.status, { "Content-Type": "text/plain" }).end(told.endpoint ?? told.error.message);
+    });
+  },
+};
+
+export default defineConfig({
+  plugins: [react(), backend],
+  define: { __UPLOADKIT_URL__: JSON.stringify(appliance) },
+  server: { port: Number(process.env.PORT ?? 5173), strictPort: true, host: "127.0.0.1" },
+});

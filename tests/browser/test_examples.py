@@ -1,0 +1,102 @@
+"""The examples, each started as examples/README.md says, and used in Chromium: a small file and one in parts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+from playwright.sync_api import Page, expect
+
+from tests.appliance import ROOT, Appliance, free_port, wait_until
+from tests.browsers import Watched, lacking
+
+EXAMPLES = ROOT / "examples"
+
+
+@contextlib.contextmanager
+def started(command: list[str], folder: Path, appliance: Appliance) -> Iterator[str]:
+    """Run an example with the appliance's address and key in its environment; yield its address."""
+    program = shutil.which(command[0])
+    if program is None:
+        lacking(f"there is no {command[0]} on PATH (Debian: apt-get install nodejs npm)")
+    port = free_port()
+    environment = os.environ | {"UPLOADKIT_URL": appliance.base, "UPLOADKIT_API_KEY": appliance.key, "PORT": str(port)}
+    environment |= {"UPLOADKIT_WEBHOOK_SECRETS": "", "PYTHONPATH": str(ROOT), "npm_config_ignore_scripts": "true"}
+    with (folder / "example.log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, *command[1:]], cwd=folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_until(lambda: answers(address, process, folder / "example.log"), what="the example to answer", seconds=150)
+            yield address
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 15)
+            process.wait(timeout=30)
+
+
+def answers(address: str, process: subprocess.Popen[bytes], log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
+    with contextlib.suppress(urllib3.exceptions.HTTPError):
+        return urllib3.request("GET", address, retries=False, timeout=5).status == 200
+    return False
+
+
+def copied(name: str, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns("node_modules")))
+
+
+@pytest.fixture
+def small_file(tmp_path: Path) -> Path:
+    path = tmp_path / "Grüße.txt"
+    path.write_text("A note")
+    return path
+
+
+def choose_each(page: Page, *paths: Path) -> None:
+    """Upload one file after the other, and see that each is a link that leads to it."""
+    for path in paths:
+        page.set_input_files("input[type=file]", str(path))
+        expect(page.get_by_role("link", name=path.name, exact=True)).to_be_visible(timeout=60_000)
+
+
+def test_plain_html(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:
+    with started([sys.executable, "serve.py"], copied("plain-html", tmp_path), appliance) as address:
+        page.goto(address)
+        choose_each(page, small_file, big_file)
+        assert watched.errors == []
+
+
+def test_flask_backend(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:
+    with started([sys.executable, "app.py"], copied("flask-backend", tmp_path), appliance) as address:
+        page.goto(address)
+        page.fill("input[name=user]", "Ann </script> O'Hara")
+        page.get_by_role("button", name="Log in").click()
+        choose_each(page, small_file, big_file)
+        file = appliance.call("GET", "/files").json["items"][0]
+        assert (file["fileName"], file["metadata"]) == (big_file.name, {"user": "Ann </script> O'Hara"})
+        assert watched.errors == []
+
+
+def test_node_proxy(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:
+    with started(["node", "server.mjs"], copied("node-proxy", tmp_path), appliance) as address:
+        page.goto(address)
+        choose_each(page, small_file, big_file)
+        assert appliance.call("GET", "/files").json["items"][0]["metadata"] == {"userId": "ann"}
+        assert watched.errors == []
+        assert appliance.key not in "".join(watched.requests)
+
+
+def test_react_with_vite(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:
+    with started(["npm", "start"], copied("react-vite", tmp_path), appliance) as address:
+        page.goto(address)
+        choose_each(page, small_file, big_file)
+        assert watched.errors == []
