@@ -64,7 +64,7 @@ lock: ## Write the two lock files anew after a change in pyproject.toml; UPGRADE
 	$$compile $(UPGRADE) -c requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove .venv and caches; data/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info tests/browser/npm/node_modules
 	find . -name __pycache__ -type d -not -path './data/*' -exec rm -rf {} +
 
 $(RUNTIME): requirements.lock pyproject.toml

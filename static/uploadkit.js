@@ -76,12 +76,12 @@ export class UploadError extends Error {
   }
 }
 
-/** Make an uploader. It can send any number of files at once. @param {UploaderOptions} given */
-export function createUploader(given) {
-  const options = { request: fetch.bind(globalThis), user: "", parallelParts: 4, retrySeconds: 120, ...given };
+/** Make an uploader. It can send any number of files at once. @param {UploaderOptions} options */
+export function createUploader({ endpoint, request = fetch.bind(globalThis), user = "", parallelParts = 4, retrySeconds = 120 }) {
+  const options = { endpoint, request, user, parallelParts, retrySeconds };
   const addressOf = async (route) => {
-    const endpoint = typeof options.endpoint === "function" ? await options.endpoint() : options.endpoint;
-    return `${endpoint.replace(/\/+$/, "")}/${encodeURIComponent(route)}`;
+    const base = typeof endpoint === "function" ? await endpoint() : endpoint;
+    return `${base.replace(/\/+$/, "")}/${encodeURIComponent(route)}`;
   };
   return {
     /** What may be uploaded to a file route. @param {string} [route] @returns {Promise<Rules>} */
@@ -98,7 +98,7 @@ export function createUploader(given) {
       // With the same key a repeated request is answered with the same upload and fresh URLs.
       const idempotencyKey = Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("-");
       const declared = { fileName: file.name || "upload", contentType: file.type, contentLength: file.size, metadata, idempotencyKey };
-      const identity = [withoutToken(address), options.user, file.name, file.size, file.lastModified, file.type, metadata];
+      const identity = [withoutToken(address), user, file.name, file.size, file.lastModified, file.type, metadata];
       const job = { file, address, onProgress, signal, declared, name: PREFIX + JSON.stringify(identity), options };
       return file.size > MULTIPART_OVER_BYTES ? uploadInParts(job) : uploadWhole(job);
     },

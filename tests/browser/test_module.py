@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.appliance import Appliance, free_port, running
 from tests.browser.conftest import MIB, Traffic, endpoint, served
@@ -30,7 +31,7 @@ window.begin = (endpoint, { user, retrySeconds = 60, ...how } = {}, index = 0) =
     (file) => { now.result = file; },
     (error) => { const { name, code, message, suggestion, status } = error; now.error = { name, code, message, suggestion, status }; });
 };
-window.ready = true;
+Object.assign(window, { createUploader, ready: true });
 </script>"""
 
 
@@ -240,6 +241,77 @@ def test_expired_part_urls(page: Page, traffic: Traffic, behind_traffic: dict[st
         assert file["status"] == "UPLOADED", file
         assert 403 in {put.status for put in traffic.puts}
         assert len(traffic.parts_stored()) == len(set(traffic.parts_stored())) == 13
+
+
+def test_pause_and_go_on_where_nothing_can_be_kept(tab: Tab, appliance: Appliance, traffic: Traffic, big_file: Path) -> None:
+    refused = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+    tab.page.add_init_script(refused)
+    tab.open(big_file)
+    traffic.hold_after(7)
+    where = endpoint(appliance, maxFiles=1)
+    tab.begin(where)
+    tab.wait(lambda: traffic.is_holding)
+    tab.page.evaluate("now.control.abort('pause')")
+    assert tab.end()["code"] == "PAUSED"
+    traffic.release()
+    tab.begin(where)
+    assert tab.end()["status"] == "UPLOADED"
+    assert len(traffic.parts_stored()) == len(set(traffic.parts_stored())) == 13
+
+
+def test_retry_after_is_honoured(tab: Tab, appliance: Appliance, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("A note")
+    tab.open(tmp_path / "note.txt")
+    asked: list[float] = []
+
+    def limit_once(route: Route) -> None:
+        asked.append(time.monotonic())
+        if len(asked) > 1:
+            return route.continue_()
+        headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After", "Retry-After": "3"}
+        return route.fulfill(status=429, headers=headers, json={"error": {"code": "RATE_LIMITED", "message": "Too many requests"}})
+
+    where = endpoint(appliance)
+    tab.page.route(f"{where}/**", limit_once)
+    tab.begin(where)
+    assert tab.end()["status"] == "UPLOADED"
+    assert asked[1] - asked[0] >= 2.9
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MIB])
+def test_lost_answers_use_nothing_up(tab: Tab, appliance: Appliance, traffic: Traffic, tmp_path: Path, size: int) -> None:
+    """Every answer of the appliance is lost once, the file is there once, and the token was for one."""
+    (tmp_path / "note.bin").write_bytes(bytes(size))
+    tab.open(tmp_path / "note.bin")
+    lost: set[str] = set()
+
+    def lose_once(route: Route) -> None:
+        action = route.request.post_data_json["action"]
+        if action in lost:
+            return route.continue_()
+        lost.add(action)
+        route.fetch()
+        return route.abort("connectionreset")
+
+    where = endpoint(appliance, maxFiles=1)
+    tab.page.route(f"{where}/**", lose_once)
+    tab.begin(where)
+    file = tab.end()
+    assert (file.get("status"), file.get("size")) == ("UPLOADED", size), file
+    assert len(lost) == 2
+    assert sum(put.size for put in traffic.puts) == size
+
+
+def test_an_anonymous_file_route(tab: Tab, appliance: Appliance, tmp_path: Path) -> None:
+    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    rules = {"slug": "contact", "anonymousUploads": True, "allowedOrigins": [tab.address], "allowedTypes": ["text/*"], "maxFileSize": "1KB"}
+    assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201
+    (tmp_path / "note.txt").write_text("A note")
+    tab.open(tmp_path / "note.txt")
+    tab.begin(f"{appliance.base}/api/uploadkit", route="contact")
+    assert tab.end()["status"] == "UPLOADED"
+    asked = tab.page.evaluate("(endpoint) => createUploader({ endpoint }).rules('contact')", f"{appliance.base}/api/uploadkit/")
+    assert asked == {"maxFileSize": 1024, "maxFileCount": 1, "allowedTypes": ["text/*"]}
 
 
 def test_errors_have_a_code_and_a_suggestion(tab: Tab, appliance: Appliance, tmp_path: Path) -> None:
