@@ -111,7 +111,8 @@ async function uploadWhole(job) {
   const begin = async () => {
     const slot = await call(job, "request-upload", job.declared);
     ({ fileId, key } = slot);
-    return { partSize: job.file.size, parts: [{ partNumber: 1, uploadUrl: slot.uploadUrl }], headers: slot.headers ?? { "Content-Type": job.file.type } };
+    const { uploadUrl, headers = { "Content-Type": job.file.type } } = slot;
+    return { partSize: job.file.size, parts: [{ partNumber: 1, uploadUrl }], headers };
   };
   await new Parts(job, await begin(), begin).send();
   return (await call(job, "upload-complete", { fileId, key })).file;
@@ -120,8 +121,7 @@ async function uploadWhole(job) {
 /** @param {Job} job */
 async function uploadInParts(job) {
   // The same file twice at once: the second one is an upload of its own, and not remembered.
-  const alone = !underWay.has(job.name);
-  if (!alone) job = { ...job, name: "" };
+  if (underWay.has(job.name)) job = { ...job, name: "" };
   underWay.add(job.name);
   try {
     const known = recall(job.name);
@@ -132,9 +132,10 @@ async function uploadInParts(job) {
         if (!(error instanceof UploadError && GONE.has(error.code))) throw error;
       }
     }
-    // Not cut off by the signal: what it begins has to be known, to be aborted.
-    const plan = await call({ ...job, signal: undefined }, "multipart-init", job.declared);
-    const begun = { address: job.address, fileId: plan.fileId, uploadId: plan.uploadId, startedAt: Date.now() };
+    // The request itself is not cut off by the signal: what it begins has to be known, to be aborted.
+    const { address, options, signal } = job;
+    const plan = await retrying(address, options, signal, () => ask(options, address, posted("multipart-init", job.declared)));
+    const begun = { address, fileId: plan.fileId, uploadId: plan.uploadId, startedAt: Date.now() };
     remember(job.name, begun);
     return await goOn(job, begun, plan);
   } finally {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +18,11 @@ from playwright.sync_api import Page, expect
 
 from tests.appliance import ROOT, Appliance, free_port, wait_until
 from tests.browsers import Watched, lacking
+from uploadkit import webhook_signatures
+from uploadkit.webhook_signatures import Secrets, new_secret
 
 EXAMPLES = ROOT / "examples"
+WEBHOOKS = Secrets(new_secret(), new_secret())
 
 
 @contextlib.contextmanager
@@ -28,7 +33,11 @@ def started(command: list[str], folder: Path, appliance: Appliance) -> Iterator[
         lacking(f"there is no {command[0]} on PATH (Debian: apt-get install nodejs npm)")
     port = free_port()
     environment = os.environ | {"UPLOADKIT_URL": appliance.base, "UPLOADKIT_API_KEY": appliance.key, "PORT": str(port)}
-    environment |= {"UPLOADKIT_WEBHOOK_SECRETS": "", "PYTHONPATH": str(ROOT), "npm_config_ignore_scripts": "true"}
+    environment |= {
+        "UPLOADKIT_WEBHOOK_SECRETS": f"{WEBHOOKS.current} {WEBHOOKS.next}",
+        "PYTHONPATH": str(ROOT),
+        "npm_config_ignore_scripts": "true",
+    }
     with (folder / "example.log").open("wb") as log:
         process = subprocess.Popen(
             [program, *command[1:]], cwd=folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
@@ -84,6 +93,10 @@ def test_flask_backend(page: Page, watched: Watched, appliance: Appliance, tmp_p
         file = appliance.call("GET", "/files").json["items"][0]
         assert (file["fileName"], file["metadata"]) == (big_file.name, {"user": "Ann </script> O'Hara"})
         assert watched.errors == []
+        event = json.dumps({"id": "event-1", "event": "onUploadComplete", "file": file}).encode()
+        for signing, status in ((WEBHOOKS, 204), (Secrets(new_secret(), new_secret()), 401)):
+            headers = webhook_signatures.headers(signing, "event-1", "attempt", address, event, int(time.time() * 1000))
+            assert appliance.fetch("POST", f"{address}/hooks/upload", event, headers).status == status
 
 
 def test_node_proxy(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:

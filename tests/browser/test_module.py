@@ -259,6 +259,15 @@ def test_pause_and_go_on_where_nothing_can_be_kept(tab: Tab, appliance: Applianc
     assert len(traffic.parts_stored()) == len(set(traffic.parts_stored())) == 13
 
 
+def test_cancel_while_it_begins(tab: Tab, browser_context: BrowserContext, appliance: Appliance, big_file: Path) -> None:
+    tab.open(big_file)
+    browser_context.set_offline(True)
+    tab.begin(endpoint(appliance))
+    tab.page.wait_for_timeout(300)
+    tab.page.evaluate("now.control.abort()")
+    assert tab.end()["code"] == "ABORTED"
+
+
 def test_retry_after_is_honoured(tab: Tab, appliance: Appliance, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("A note")
     tab.open(tmp_path / "note.txt")
