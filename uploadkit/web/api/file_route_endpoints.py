@@ -6,12 +6,12 @@ from flask import Response, g
 
 from uploadkit import file_routes
 from uploadkit.errors import Conflict, DuplicateSlug, IdempotencyConflict, NotFound
-from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes
+from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes, shapes_admin
 from uploadkit.web.api.blueprint import api, once
 from uploadkit.web.openapi import answers
 
 
-@api.get("/projects/<projectId>/file-routes", **answers(shapes.FileRoutePage, NotFound))
+@api.get("/projects/<projectId>/file-routes", **answers(shapes_admin.FileRoutePage, NotFound))
 def list_file_routes(path: schemas_admin.ProjectPath, query: schemas.PageQuery) -> Response:
     """List a project's file routes, newest first."""
     page = file_routes.list_file_routes(g.caller, path.project_id, query.limit, query.cursor)
@@ -20,7 +20,7 @@ def list_file_routes(path: schemas_admin.ProjectPath, query: schemas.PageQuery) 
 
 @api.post(
     "/projects/<projectId>/file-routes",
-    **answers(shapes.FileRouteObject, NotFound, DuplicateSlug, IdempotencyConflict, status=201, body=True),
+    **answers(shapes_admin.FileRouteObject, NotFound, DuplicateSlug, IdempotencyConflict, status=201, body=True),
 )
 def create_file_route(path: schemas_admin.ProjectPath, body: schemas_admin.FileRouteBody) -> Response:
     """Make a file route."""
@@ -31,13 +31,13 @@ def create_file_route(path: schemas_admin.ProjectPath, body: schemas_admin.FileR
     return json_answer(documented.file_route(route), 201)
 
 
-@api.get("/file-routes/<fileRouteId>", **answers(shapes.FileRouteObject, NotFound))
+@api.get("/file-routes/<fileRouteId>", **answers(shapes_admin.FileRouteObject, NotFound))
 def get_file_route(path: schemas_admin.FileRoutePath) -> Response:
     """Get one file route."""
     return json_answer(documented.file_route(file_routes.find_by_id(g.caller, path.file_route_id)))
 
 
-@api.patch("/file-routes/<fileRouteId>", **answers(shapes.FileRouteObject, NotFound, Conflict, DuplicateSlug, body=True))
+@api.patch("/file-routes/<fileRouteId>", **answers(shapes_admin.FileRouteObject, NotFound, Conflict, DuplicateSlug, body=True))
 def update_file_route(path: schemas_admin.FileRoutePath, body: schemas_admin.FileRouteChangesBody) -> Response:
     """Change a file route, for uploads from now on."""
     route = file_routes.update_file_route(context().config, g.caller, path.file_route_id, body.to_columns())

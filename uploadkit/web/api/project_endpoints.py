@@ -7,18 +7,18 @@ from flask import Response, g
 from uploadkit import access, projects, tiers
 from uploadkit.errors import Conflict, IdempotencyConflict, NotFound
 from uploadkit.models import Project
-from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes
+from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes, shapes_admin
 from uploadkit.web.api.blueprint import api, once
 from uploadkit.web.openapi import answers
 
 
-@api.get("/projects", **answers(shapes.ProjectPage))
+@api.get("/projects", **answers(shapes_admin.ProjectPage))
 def list_projects(query: schemas.PageQuery) -> Response:
     """List projects, newest first."""
     return json_answer(documented.page_of(projects.list_projects(g.caller, query.limit, query.cursor), _rendered))
 
 
-@api.post("/projects", **answers(shapes.ProjectObject, NotFound, Conflict, IdempotencyConflict, status=201, body=True))
+@api.post("/projects", **answers(shapes_admin.ProjectObject, NotFound, Conflict, IdempotencyConflict, status=201, body=True))
 def create_project(body: schemas_admin.ProjectBody) -> Response:
     """Make a project, with its file route `default`."""
     project = once(
@@ -28,13 +28,13 @@ def create_project(body: schemas_admin.ProjectBody) -> Response:
     return json_answer(_rendered(project), 201)
 
 
-@api.get("/projects/<projectId>", **answers(shapes.ProjectObject, NotFound))
+@api.get("/projects/<projectId>", **answers(shapes_admin.ProjectObject, NotFound))
 def get_project(path: schemas_admin.ProjectPath) -> Response:
     """Get one project; any key may get its own."""
     return json_answer(_rendered(access.find_project(g.caller, path.project_id)))
 
 
-@api.patch("/projects/<projectId>", **answers(shapes.ProjectObject, NotFound, body=True))
+@api.patch("/projects/<projectId>", **answers(shapes_admin.ProjectObject, NotFound, body=True))
 def update_project(path: schemas_admin.ProjectPath, body: schemas_admin.ProjectChangesBody) -> Response:
     """Change a project's name, tier, own limits or retention; limits hold at the next request."""
     return json_answer(_rendered(projects.update_project(context().config, g.caller, path.project_id, body.to_columns())))

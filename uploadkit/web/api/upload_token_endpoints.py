@@ -6,12 +6,12 @@ from flask import Response, g
 
 from uploadkit import upload_tokens
 from uploadkit.errors import NotFound
-from uploadkit.web import context, documented, json_answer, schemas_browser, shapes
+from uploadkit.web import context, documented, json_answer, schemas_browser, shapes_admin
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
 
 
-@api.post("/upload-tokens", **answers(shapes.UploadTokenObject, NotFound, status=201, body=True))
+@api.post("/upload-tokens", **answers(shapes_admin.UploadTokenObject, NotFound, status=201, body=True))
 def create_upload_token(body: schemas_browser.UploadTokenBody) -> Response:
     """Make an upload token. It is in this answer and nowhere else, ever again."""
     issued = upload_tokens.issue_token(
@@ -20,7 +20,7 @@ def create_upload_token(body: schemas_browser.UploadTokenBody) -> Response:
     return json_answer(documented.issued_token(issued, context().config.server.base_url), 201)
 
 
-@api.delete("/upload-tokens/<uploadTokenId>", **answers(shapes.Revoked, NotFound))
+@api.delete("/upload-tokens/<uploadTokenId>", **answers(shapes_admin.Revoked, NotFound))
 def revoke_upload_token(path: schemas_browser.UploadTokenPath) -> Response:
     """Revoke an upload token: the very next request with it is refused."""
     upload_tokens.revoke_token(g.caller, path.upload_token_id)
