@@ -137,11 +137,49 @@ def test_routes(fresh: Appliance) -> None:
     assert [route["slug"] for route in listed] == ["default", "pics"]
     assert listed[1] == made
     assert "image/* application/pdf" in fresh.run("routes", "list").stdout
+    told = [
+        "--webhook-url",
+        "https://example.com/",
+        "--webhook-event",
+        "file.deleted",
+        "--webhook-event",
+        "file.failed",
+        "--max-file-count",
+        "7",
+    ]
+    changed = json.loads(fresh.run("routes", "update", "pics", *told, "--no-verify-content", "--json").stdout)
+    expected = {
+        "webhookUrl": "https://example.com/",
+        "webhookEvents": ["file.deleted", "file.failed"],
+        "maxFileCount": 7,
+        "verifyContent": False,
+    }
+    assert changed == made | expected | {"updatedAt": changed["updatedAt"]}
+    anonymous = [
+        "--anonymous-uploads",
+        "--origin",
+        "https://app.example.com",
+        "--webhook-url",
+        "",
+        "--webhook-event",
+        "",
+        "--max-file-size",
+        "",
+    ]
+    again = json.loads(fresh.run("routes", "update", "pics", *anonymous, "--json").stdout)
+    expected = {"anonymousUploads": True, "allowedOrigins": ["https://app.example.com"]}
+    expected |= {"webhookUrl": None, "webhookEvents": [], "maxFileSize": None}
+    assert again == changed | expected | {"updatedAt": again["updatedAt"]}
+    assert fresh.run("routes", "update", "default", "--webhook-url", "https://example.com/").stdout == "Changed file route default.\n"
     for arguments, words in {
         ("create", "pics"): "'pics' already",
+        ("update", "nothing", "--max-file-count", "1"): "no file route 'nothing'",
+        ("update", "pics", "--webhook-event", "file.moved"): "webhookEvents.0 must be",
+        ("update", "pics", "--webhook-url", "http://127.0.0.1/"): "webhookUrl can't be called: 127.0.0.1 is not a public address",
+        ("update", "pics", "--type", ""): "allowedTypes must have at least 1 item",
         ("create", "1"): "slug must begin with a letter",
         ("create", "x", "--max-file-size", "big"): 'text such as "4MB"',
-        ("create", "x", "--webhook-url", "nowhere"): "must be a URL",
+        ("create", "x", "--webhook-url", "nowhere"): "webhookUrl must be a URL",
         ("delete", "default"): "every project has one",
         ("delete", "nothing"): "no file route 'nothing'",
     }.items():

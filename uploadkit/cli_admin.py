@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, TypeVar
 
 import click
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,7 +20,9 @@ from uploadkit.access import COMMAND_LINE, Access
 from uploadkit.db import open_database
 from uploadkit.models import Project
 from uploadkit.web import documented, schemas
-from uploadkit.web.schemas_admin import FileRouteBody
+from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 project_option = click.option("--project", help="Project id or slug; the first project by default.")
@@ -130,29 +134,71 @@ def revoke_key(context: click.Context, key_id: str, as_json: bool) -> None:
 
 @click.group("routes")
 def routes_commands() -> None:
-    """Create, list and delete file routes, the rules for uploads of one kind."""
+    """Create, list, change and delete file routes, the rules for uploads of one kind."""
+
+
+_RULE_OPTIONS = (
+    click.option("--max-file-size", help="Largest file, such as 4MB; as large as the tier allows by default."),
+    click.option("--max-file-count", type=int, help="Files that a browser may select at once; 1 by default."),
+    click.option("--type", "allowed_types", multiple=True, help="An allowed type, such as 'image/*'; repeat it for more. All by default."),
+    click.option("--visibility", type=click.Choice(["public", "private"]), help="Public by default."),
+    click.option("--webhook-url", help="Where events go."),
+    click.option(
+        "--webhook-event", "webhook_events", multiple=True, help="An event that goes there; repeat it. onUploadComplete by default."
+    ),
+    click.option("--verify-content/--no-verify-content", default=None, help="Hold first bytes against the type; on by default."),
+    click.option(
+        "--anonymous-uploads/--no-anonymous-uploads", default=None, help="Pages of --origin upload without a key; off by default."
+    ),
+    click.option("--origin", "allowed_origins", multiple=True, help="An origin for anonymous uploads; repeat it for more."),
+)
+
+
+def _rule_options(command: Command) -> Command:
+    """The options that are fields of a file route."""
+    return reduce(lambda so_far, option: option(so_far), reversed(_RULE_OPTIONS), command)
+
+
+def _rules(body: type[FileRouteBody], options: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a file route from options, read as the API's body is. Raises ValidationFailed."""
+    given = {to_camel(name): _given(value) for name, value in options.items() if value not in (None, ())}
+    try:
+        return body.model_validate(given).to_columns()
+    except ValidationError as error:
+        raise schemas.to_validation_failed(error) from None
+
+
+def _given(value: Any) -> Any:
+    """What stands for a field: an empty text is none, and an empty one among several is none of them."""
+    return [one for one in value if one] if isinstance(value, tuple) else None if value == "" else value
 
 
 @routes_commands.command("create")
 @click.argument("slug")
 @project_option
-@click.option("--max-file-size", help="Largest file, such as 4MB; as large as the tier allows by default.")
-@click.option("--max-file-count", type=int, help="Files that a browser may select at once; 1 by default.")
-@click.option("--type", "allowed_types", multiple=True, help="An allowed type, such as 'image/*'; repeat it for more. All by default.")
-@click.option("--visibility", type=click.Choice(["public", "private"]), default="public", show_default=True)
-@click.option("--webhook-url", help="Where events go.")
+@_rule_options
 @json_option
 @click.pass_context
-def create_route(context: click.Context, /, slug: str, project: str | None, as_json: bool, **rules: Any) -> None:
-    """Create a file route. The API can also change one."""
+def create_route(context: click.Context, /, slug: str, project: str | None, as_json: bool, **options: Any) -> None:
+    """Create the file route SLUG."""
     loaded = open_installation(context)
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in rules.items() if value not in (None, ())}
-    try:
-        body = FileRouteBody.model_validate({"slug": slug, **given}, by_name=True)
-    except ValidationError as error:
-        raise schemas.to_validation_failed(error) from None
-    route = file_routes.create_file_route(loaded, COMMAND_LINE, projects.find_by_id_or_slug(project).id, body.to_columns())
+    rules = _rules(FileRouteBody, {"slug": slug, **options})
+    route = file_routes.create_file_route(loaded, COMMAND_LINE, projects.find_by_id_or_slug(project).id, rules)
     click.echo(json.dumps(documented.file_route(route)) if as_json else f"Made file route {route.slug} ({route.id}).")
+
+
+@routes_commands.command("update")
+@click.argument("slug")
+@project_option
+@_rule_options
+@json_option
+@click.pass_context
+def update_route(context: click.Context, /, slug: str, project: str | None, as_json: bool, **options: Any) -> None:
+    """Change the file route SLUG for uploads from now on. What is not named stays; an empty value (--webhook-url "") takes one away."""
+    loaded = open_installation(context)
+    found = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
+    route = file_routes.update_file_route(loaded, COMMAND_LINE, found.id, _rules(FileRouteChangesBody, options))
+    click.echo(json.dumps(documented.file_route(route)) if as_json else f"Changed file route {route.slug}.")
 
 
 @routes_commands.command("list")

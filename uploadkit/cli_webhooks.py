@@ -70,7 +70,12 @@ def show_delivery(context: click.Context, delivery_id: str, project: str | None,
     """Show a delivery with its payload and every attempt."""
     delivery = webhooks.find_delivery(_caller(context, project, test_sandbox), delivery_id)
     shown = documented.delivery_in_full(delivery, webhooks.attempts_of(delivery))
-    click.echo(json.dumps(shown, indent=None if as_json else 2, ensure_ascii=as_json))
+    click.echo(json.dumps(shown) if as_json else _readable(json.dumps(shown, indent=2, ensure_ascii=False)))
+
+
+def _readable(text: str) -> str:
+    """JSON in which whatever a terminal would obey rather than show is escaped; what a receiver answered may be in it."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 @webhooks_commands.command("redeliver")
@@ -85,7 +90,7 @@ def redeliver(context: click.Context, delivery_id: str, project: str | None, tes
     click.echo(
         json.dumps(documented.delivery(delivery))
         if as_json
-        else f"Queued; a running appliance sends it within {LOOK_AGAIN_SECONDS} seconds."
+        else f"Queued; a running appliance sends it within {LOOK_AGAIN_SECONDS} seconds, also while its URL is paused."
     )
 
 

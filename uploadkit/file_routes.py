@@ -112,7 +112,7 @@ def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:
     try:
         targets.require_allowed(targets.parse(rules["webhook_url"]), config.webhooks.allowed_private_cidrs)
     except targets.Refused as refusal:
-        raise ValidationFailed(f"webhookUrl: {refusal}", refusal.mend, details={"webhookUrl": [str(refusal)]}) from None
+        raise ValidationFailed(f"webhookUrl can't be called: {refusal}", refusal.mend, details={"webhookUrl": [str(refusal)]}) from None
 
 
 def _require_free(project_id: str, slug: str) -> None:

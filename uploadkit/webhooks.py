@@ -46,7 +46,10 @@ def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDeliver
     """
     route = file_routes.find_file_route(caller.project_id, route_slug)
     if route.webhook_url is None:
-        raise Conflict(f"File route {route_slug!r} has no webhookUrl", "PATCH /api/v1/file-routes/{id} sets one")
+        raise Conflict(
+            f"File route {route_slug!r} has no webhookUrl",
+            f"'routes update {route_slug} --webhook-url URL' sets one, and so does PATCH /api/v1/file-routes/{{id}}",
+        )
     now, event_id = clock.now_ms(), new_id()
     event = Event(
         id=event_id,

@@ -292,9 +292,13 @@ def test_the_command_line(sender: Appliance) -> None:
         shown = project.run("show", listed["id"])
         assert shown == project.call("GET", f"/webhooks/deliveries/{listed['id']}").json
         assert json.loads(sender.run("webhooks", "show", listed["id"], "--project", project.slug).stdout) == shown
-        receiver.answer = answering(200)
+        receiver.answer = lambda handler, received: handler.reply(200, "é\u009b31m\u202e\x1b[2J\U000e0001".encode())
         assert project.run("redeliver", listed["id"])["status"] == "pending"
         wait_until(lambda: project.deliveries("delivered"), what="the redelivery, asked for by another process")
+        readable = sender.run("webhooks", "show", listed["id"], "--project", project.slug).stdout
+        assert "é" in readable
+        assert all(character.isprintable() or character == "\n" for character in readable), "no terminal obeys what a receiver said"
+        assert json.loads(readable) == project.run("show", listed["id"])
         assert project.run("test")["status"] == "delivered"
         assert receiver.received[-1].json["event"] == "webhook.test"
         told = sender.run("webhooks", "test", "--project", project.slug)
