@@ -97,7 +97,10 @@ def talk_to(url: str, secrets: Secrets) -> None:
             at_ms = int((time.time() - age_seconds) * 1000)
             event = {"id": event_id, "event": "onUploadComplete", "environment": "live", "file": {"fileName": event_id}}
             body = json.dumps(event).encode()
-            headers = webhook_signatures.headers(signing, event_id, "attempt", url, body, at_ms) | {"Content-Type": "application/json"}
+            headers = webhook_signatures.headers(signing, event_id, "attempt", url, body, at_ms) | {
+                "Content-Type": "application/json",
+                "Connection": "close",
+            }
             try:
                 return http.request("POST", url, body=body + more, headers=headers).status
             except urllib3.exceptions.HTTPError:
