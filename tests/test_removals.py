@@ -24,7 +24,7 @@ from uploadkit import (
 from uploadkit.claims import claimed
 from uploadkit.db import execute
 from uploadkit.errors import StorageUnavailable, UploadKitError, UploadNotFound
-from uploadkit.models import ApiKey, Audit, Event, File, FileRoute, Project, Usage, WebhookDelivery, database
+from uploadkit.models import ApiKey, Audit, Event, EventForgotten, File, FileRoute, Project, Usage, WebhookDelivery, database
 from uploadkit.multipart import MultipartSlot
 from uploadkit.uploads import UploadRequest, UploadSlot
 
@@ -55,6 +55,7 @@ class Doomed:
         self.multipart = multipart.start_multipart(house.ctx, self.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
         put(self.multipart.part_urls[0].upload_url, b"x" * 5 * MIB, None)
         webhook_secrets.signing_secrets(self.project.id)
+        EventForgotten.create(project=self.project, environment="live", sequence=1)
         assert WebhookDelivery.select().where(WebhookDelivery.project == self.project.id).count() == 5
 
     def _key(self, environment: keys.Environment) -> keys.Caller:
