@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from uploadkit import __version__, web
 from uploadkit.context import Context
 from uploadkit.rate_limits import RateLimits
-from uploadkit.web import doors, openapi, schemas
+from uploadkit.web import dashboard, doors, openapi, schemas
 from uploadkit.web.api import api
 from uploadkit.web.browser import browser
 from uploadkit.web.docs import docs
@@ -53,6 +53,8 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
     app.register_blueprint(pages)
     app.register_blueprint(docs)
     app.register_blueprint(modules)
+    if ctx.config.dashboard.enabled:
+        dashboard.install(app)
     return app
 
 

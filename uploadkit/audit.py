@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from uploadkit import clock
+from uploadkit import clock, paging
 from uploadkit.db import new_id
 from uploadkit.models import Audit, database
+from uploadkit.paging import Page
 
 CLI = "cli"
 """The actor that is no API key: whoever may run commands on the appliance's machine."""
 
-Action = Literal["created", "changed", "revoked", "deleted", "rotated", "resumed"]
-Kind = Literal["project", "key", "file_route", "file", "webhook_secret", "webhook_delivery", "webhook_destination"]
+ADMIN = "admin:"
+"""What stands before the address of an admin where the actor is one."""
+
+Action = Literal["created", "changed", "revoked", "deleted", "rotated", "resumed", "signed_in"]
+Kind = Literal["project", "key", "file_route", "file", "webhook_secret", "webhook_delivery", "webhook_destination", "admin", "setup_link"]
 
 
 def record(actor: str, action: Action, kind: Kind, subject_id: str, project_id: str, details: Mapping[str, Any] | None = None) -> None:
-    """Note that `actor` (the id of an API key, or `CLI`) did `action` to a thing, inside the caller's write transaction."""
+    """Note that `actor` (the id of an API key, `CLI`, or `ADMIN` and an address) did `action` to a thing, inside the caller's write
+    transaction. What belongs to no project has the project id "".
+    """
     if not database.in_transaction():
         raise RuntimeError("an audit entry belongs into the transaction of the change")
     Audit.create(
@@ -39,3 +45,8 @@ def record(actor: str, action: Action, kind: Kind, subject_id: str, project_id: 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], secret: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return `{field: [old, new]}` for the fields of `after` that differ from `before`; of `secret` ones only `"changed"`. Pure."""
     return {name: "changed" if name in secret else [before[name], new] for name, new in after.items() if before[name] != new}
+
+
+def list_entries(limit: int, cursor: str | None) -> Page[Audit]:
+    """Return up to `limit` entries of the whole appliance, newest first. Raises ValidationFailed (cursor)."""
+    return paging.newest_first(Audit.select(), Audit.at, Audit.id, limit, cursor)

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from uploadkit import __version__, config, first_run, logs, serving
+from uploadkit.cli_accounts import admin_commands
 from uploadkit.cli_admin import keys_commands, projects_commands, routes_commands
 from uploadkit.cli_storage import doctor, reconcile_command, storage_commands
 from uploadkit.cli_upload import upload
@@ -71,7 +72,9 @@ def _announce(ctx: Context, start: first_run.Start) -> None:
     """Say where everything is. The first key goes to a terminal, or to a file that only its owner can read; never to a log."""
     base_url, data_dir = ctx.config.server.base_url, ctx.config.data_dir
     click.echo(f"UploadKit {__version__} is ready at {base_url}   (store: {ctx.store.address.public_endpoint}, data: {data_dir})")
-    _show_first_key(ctx.config, start.api_key)
+    if ctx.config.dashboard.enabled:
+        click.echo(f"Dashboard: {base_url}/dashboard")
+    _show_first_run(ctx.config, start)
     if ctx.config.server.https_enforced and not ctx.config.server.trusted_proxies:
         click.echo(
             "Warning: API calls are refused unless they come by HTTPS, and no proxy is trusted to say so: set server.trusted_proxies, "
@@ -83,13 +86,15 @@ def _announce(ctx: Context, start: first_run.Start) -> None:
     click.echo("Stop it with Ctrl-C or SIGTERM.")
 
 
-def _show_first_key(loaded: config.Config, api_key: str | None) -> None:
+def _show_first_run(loaded: config.Config, start: first_run.Start) -> None:
     note = first_run.note_file(loaded.data_dir)
-    if api_key and sys.stdout.isatty():
-        click.echo(first_run.note_text(loaded, api_key))
+    if start.has_news and sys.stdout.isatty():
+        click.echo(note.read_text(encoding="utf-8"))
         note.unlink(missing_ok=True)
     elif note.exists():
-        click.echo(f"Your first API key is in {note} (only you can read it); keep it elsewhere and delete the file.")
+        click.echo(
+            f"What you need to begin is in {note} (only you can read it). Keep the API key: the set-up removes the file."
+        )
 
 
 @main.command()
@@ -102,12 +107,11 @@ def init(context: click.Context, as_json: bool) -> None:
     with lock_data_dir(loaded.data_dir):
         start = first_run.prepare(loaded)
     if as_json:
-        # setupUrl is for the dashboard's first visit, which this version does not have yet.
-        found = {"dataDir": str(loaded.data_dir), "projectId": start.project.id, "apiKey": start.api_key, "setupUrl": None}
+        found = {"dataDir": str(loaded.data_dir), "projectId": start.project.id, "apiKey": start.api_key, "setupUrl": start.setup_url}
         click.echo(json.dumps(found))
-    elif start.api_key:
-        click.echo(f"Made {loaded.data_dir} with project {start.project.id} ({start.project.name}).")
-        click.echo(f"Your first API key (live, account access), shown this once:\n\n  {start.api_key}\n")
+    elif start.has_news:
+        click.echo(f"{'Made ' if start.api_key else ''}{loaded.data_dir} with project {start.project.id} ({start.project.name}).\n")
+        click.echo(first_run.note_text(loaded, start))
     else:
         click.echo(f"{loaded.data_dir} is there already, with project {start.project.id} ({start.project.name}). Nothing was changed.")
 
@@ -140,6 +144,7 @@ def _lines_of(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 for _group in (projects_commands, keys_commands, routes_commands):
     main.add_command(_group)
+main.add_command(admin_commands)
 main.add_command(upload)
 main.add_command(doctor)
 main.add_command(reconcile_command)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uploadkit import keys, projects, tiers
+from uploadkit import admins, keys, projects, tiers
 from uploadkit.access import COMMAND_LINE
 from uploadkit.config import Config
 from uploadkit.db import open_database
@@ -18,10 +18,19 @@ FIRST_KEY_NAME = "First key"
 
 @dataclass(frozen=True)
 class Start:
-    """What is there to begin with. `api_key` is the plaintext of the first key, on the first run only."""
+    """What is there to begin with. `api_key` is the plaintext of the first key, on the first run only.
+
+    `setup_url` is a one-time link for the first admin, as long as there is neither an admin nor a link that still holds.
+    """
 
     project: Project
     api_key: str | None = field(repr=False)
+    setup_url: str | None = field(repr=False)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that can't be told a second time."""
+        return bool(self.api_key or self.setup_url)
 
 
 def prepare(config: Config) -> Start:
@@ -35,31 +44,47 @@ def prepare(config: Config) -> Start:
     if not Project.select().exists():
         projects.create_project(config, COMMAND_LINE, FIRST_PROJECT_NAME)
     project = projects.find_by_id_or_slug()
-    if ApiKey.select().exists():
-        return Start(project, None)
-    issued = keys.issue_key(config, COMMAND_LINE, project.id, FIRST_KEY_NAME, access="account")
-    return Start(project, issued.plaintext)
+    api_key = None
+    if not ApiKey.select().exists():
+        api_key = keys.issue_key(config, COMMAND_LINE, project.id, FIRST_KEY_NAME, access="account").plaintext
+    return Start(project, api_key, admins.first_setup_link(config) if config.dashboard.enabled else None)
 
 
 def note_file(data_dir: Path) -> Path:
-    """Return where the first key is left when there is no terminal to show it on."""
+    """Return where the set-up link and the first key are left when there is no terminal to show them on."""
     return data_dir / "first-run.txt"
 
 
-def note_text(config: Config, api_key: str) -> str:
+def note_text(config: Config, start: Start) -> str:
     """Return what to tell the person who starts the appliance for the first time."""
-    return (
-        "Your first API key (live, account access), shown this once:\n\n"
-        f"  export UPLOADKIT_API_KEY={api_key}\n\n"
-        "Try it:\n\n"
-        f'  curl {config.server.base_url}/api/v1/files -H "x-api-key: $UPLOADKIT_API_KEY"\n'
-    )
+    parts = []
+    if start.setup_url:
+        parts.append(
+            f"Set up the dashboard here. The link works once, within {admins.SETUP_LINK_HOURS} hours:\n\n  {start.setup_url}\n"
+        )
+    if start.api_key:
+        parts.append(
+            "Your first API key (live, account access), shown this once:\n\n"
+            f"  export UPLOADKIT_API_KEY={start.api_key}\n\n"
+            "Try it:\n\n"
+            f'  curl {config.server.base_url}/api/v1/files -H "x-api-key: $UPLOADKIT_API_KEY"\n'
+        )
+    return "\n".join(parts)
 
 
-def write_note(config: Config, api_key: str) -> None:
-    """Leave the first key in `first-run.txt` (mode 0600), so that no log keeps it and no failed start loses it."""
+def write_note(config: Config, start: Start) -> None:
+    """Leave link and key in `first-run.txt` (mode 0600), so that no log keeps them and no failed start loses them.
+
+    A new link goes below a key that nobody has taken yet.
+    """
     path = note_file(config.data_dir)
+    earlier = f"{path.read_text(encoding='utf-8')}\n" if path.exists() and not start.api_key else ""
     partial = path.with_suffix(".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(note_text(config, api_key))
+        file.write(earlier + note_text(config, start))
     partial.replace(path)
+
+
+def remove_note(config: Config) -> None:
+    """Take the note away: whoever set up the dashboard has read it."""
+    note_file(config.data_dir).unlink(missing_ok=True)

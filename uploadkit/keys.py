@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from peewee import Expression, OperationalError
@@ -92,12 +93,17 @@ def issue_key(
 def _require_room(config: Config, project: Project) -> None:
     """Hold the project's active keys against its limit, inside the transaction that adds one."""
     max_keys = tiers.limits_of(config, project.tier, project.limit_overrides).max_keys
-    active = ApiKey.select().where(ApiKey.project == project, ApiKey.revoked_at.is_null()).count()
+    active = count_active(project.id)
     if max_keys is not None and active >= max_keys:
         raise TierLimitExceeded(
             f"Tier '{project.tier}' allows {max_keys} active keys per project; this one has {active}",
             "Revoke a key that is no longer used, or move the project to a larger tier",
         )
+
+
+def count_active(project_id: str) -> int:
+    """Return how many keys of a project are not revoked."""
+    return int(ApiKey.select().where(ApiKey.project == project_id, ApiKey.revoked_at.is_null()).count())
 
 
 def find_caller(plaintext: str) -> Caller:
@@ -143,6 +149,12 @@ def all_keys(project_id: str | None = None, *, revoked: bool = False) -> list[Ap
     if project_id is not None:
         query = query.where(ApiKey.project == project_id)
     return list(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()))
+
+
+def names(key_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of those of `key_ids` that are there, revoked or not, by id."""
+    found = ApiKey.select(ApiKey.id, ApiKey.name).where(ApiKey.id << list(key_ids))
+    return {key.id: key.name for key in found}
 
 
 def revoke_key(caller: Caller, key_id: str) -> ApiKey:

@@ -141,6 +141,23 @@ class RateLimits:
                 retry_after_seconds=standing.retry_after_seconds,
             )
 
+    def count_sign_in(self, address: str, email: str, limit: int | None) -> None:
+        """Count one attempt to sign in from `address` (IPv6: its /64) as `email`. Raises RateLimited.
+
+        Guessing from many addresses is slowed down, too, but with more room: nobody should be able to lock an admin out from one.
+        """
+        if limit is None:
+            return
+        for most, *name in ((limit, "sign-in", network_of(address)), (limit * 3, "sign-in-as", email)):
+            standing = self._count(most, *name)
+            if standing is not None and standing.retry_after_seconds is not None:
+                raise RateLimited(
+                    "Too many attempts to sign in",
+                    f"Wait {standing.retry_after_seconds} seconds and try again; "
+                    "'python app.py admin reset-password' sets a new password on the appliance's machine",
+                    retry_after_seconds=standing.retry_after_seconds,
+                )
+
     def _count(self, limit: int, *name: str) -> Standing | None:
         item = PerMinute(limit)
         try:

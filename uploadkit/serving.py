@@ -33,8 +33,8 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
         rate_limits = RateLimits(config.rate_limits)
         listener = stack.enter_context(bound_socket(config.server))
         start = first_run.prepare(config)
-        if start.api_key:
-            first_run.write_note(config, start.api_key)  # whatever happens from here on, the key is not lost
+        if start.has_news:
+            first_run.write_note(config, start)  # whatever happens from here on, key and link are not lost
         ctx = Context(config, stack.enter_context(serving_store(config)))
         storage_copy.arrive(config)
         jobs = Jobs(ctx)

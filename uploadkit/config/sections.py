@@ -236,6 +236,14 @@ class BrowserConfig(Section):
     anonymous_quota_percent: Annotated[int, Field(ge=0, le=100)] = 10
 
 
+class DashboardConfig(Section):
+    """The pages for people: whether there are any, how long a sign-in lasts, and how often one may try."""
+
+    enabled: bool = True
+    session_hours: Annotated[int, Field(ge=1, le=8760)] = 12
+    sign_ins_per_minute: Limit = 10
+
+
 class HousekeepingConfig(Section):
     """What happens by itself, and when."""
 
@@ -273,6 +281,7 @@ class Config(Section):
     rate_limits: RateLimitsConfig = RateLimitsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     browser: BrowserConfig = BrowserConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     housekeeping: HousekeepingConfig = HousekeepingConfig()
 
     @property

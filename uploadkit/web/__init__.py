@@ -191,4 +191,6 @@ def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
 def _wants_page() -> bool:
     if g.door is not None or request.path.startswith("/api/") or request.path == "/api":
         return False
+    if request.path.startswith("/dashboard"):
+        return True
     return request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json") == "text/html"

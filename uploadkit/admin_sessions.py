@@ -1,0 +1,81 @@
+"""Sign-ins of admins: a random token in a cookie, of which the database keeps the SHA-256, until it expires or is ended.
+
+A session is made anew at each sign-in, so nobody can be brought to use one that somebody else knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from uploadkit import clock
+from uploadkit.config import Config
+from uploadkit.db import write
+from uploadkit.models import Admin, AdminSession
+
+_SEEN_EVERY_MS = 60_000
+_LONGEST_USER_AGENT = 300
+
+
+def hash_token(token: str) -> str:
+    """Return what the database keeps of a token. SHA-256 is enough: it is 256 random bits, not a password."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def begin(config: Config, admin: Admin, client: str, user_agent: str) -> str:
+    """Begin a session of `admin` for a browser at the address `client`, in the caller's write transaction; return its token."""
+    token, now = secrets.token_urlsafe(32), clock.now_ms()
+    AdminSession.delete().where(AdminSession.expires_at <= now).execute()
+    AdminSession.create(
+        token_hash=hash_token(token),
+        admin=admin,
+        client=client,
+        user_agent=user_agent[:_LONGEST_USER_AGENT],
+        created_at=now,
+        seen_at=now,
+        expires_at=now + config.dashboard.session_hours * 3600_000,
+    )
+    return token
+
+
+def find(token: str) -> AdminSession | None:
+    """Return the session behind a cookie, with its admin, or None when there is none, or none any more."""
+    now = clock.now_ms()
+    query = AdminSession.select(AdminSession, Admin).join(Admin)
+    session: AdminSession | None = query.where(AdminSession.token_hash == hash_token(token), AdminSession.expires_at > now).first()
+    if session is not None and now - session.seen_at >= _SEEN_EVERY_MS:
+        with write():
+            AdminSession.update(seen_at=now).where(AdminSession.token_hash == session.token_hash).execute()
+    return session
+
+
+def list_sessions(admin_id: str) -> list[AdminSession]:
+    """Return an admin's sessions, the one seen last first."""
+    mine = AdminSession.select().where(AdminSession.admin == admin_id, AdminSession.expires_at > clock.now_ms())
+    return list(mine.order_by(AdminSession.seen_at.desc()))
+
+
+def end(admin_id: str, token_hash: str) -> None:
+    """End one session of an admin; one that is not there any more is no mistake."""
+    with write():
+        AdminSession.delete().where(AdminSession.admin == admin_id, AdminSession.token_hash == token_hash).execute()
+
+
+def end_all(admin_id: str, but: str | None = None) -> None:
+    """End all sessions of an admin `but` the one with this token hash, in the caller's write transaction."""
+    AdminSession.delete().where(AdminSession.admin == admin_id, AdminSession.token_hash != (but or "")).execute()
+
+
+def leave_notice(session: AdminSession, text: str) -> None:
+    """Have the next page of a session tell `text`."""
+    with write():
+        AdminSession.update(notice=text).where(AdminSession.token_hash == session.token_hash).execute()
+
+
+def take_notice(session: AdminSession) -> str | None:
+    """Return what there is to tell, this once."""
+    if session.notice is None:
+        return None
+    with write():
+        AdminSession.update(notice=None).where(AdminSession.token_hash == session.token_hash).execute()
+    return session.notice

@@ -1,0 +1,182 @@
+"""Admins, the people who use the dashboard: made by one-time set-up links, known by address and password (argon2id).
+
+What an admin does in a project is done with account access; the audit trail names them by their address.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from uploadkit import admin_sessions, audit, clock
+from uploadkit.access import Caller, Environment
+from uploadkit.config import Config
+from uploadkit.db import new_id, write
+from uploadkit.errors import Conflict, NotFound, Unauthorized, ValidationFailed
+from uploadkit.models import Admin, Project, SetupLink
+
+SETUP_LINK_HOURS = 24
+SHORTEST_PASSWORD = 10
+_LONGEST_PASSWORD = 200
+_EMAIL = re.compile(r"[^@\s\x00-\x20\x7f-\x9f]{1,64}@[^@\s\x00-\x20\x7f-\x9f]{1,189}")
+_hasher = PasswordHasher()
+# Each hash takes 64 MiB for a moment; strangers decide how many are wanted at once.
+_hashing = threading.BoundedSemaphore(2)
+# Looked at for an unknown address, so that the time of an answer does not tell which addresses are known.
+_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$08WqrvOo54yvHY5qAFWnFQ$ERb4E+9pk+Yr64vz0IE2Vf+eRIhrGbx86JJJ43GH3s8"
+
+
+def actor(admin: Admin) -> str:
+    """Return how the audit trail names an admin."""
+    return f"{audit.ADMIN}{admin.email}"
+
+
+def caller_for(admin: Admin, project: Project, environment: Environment) -> Caller:
+    """Return what an admin may do in a project: everything, and what concerns files in one environment at a time."""
+    return Caller(actor(admin), project.id, environment, "account", project.tier, project.limit_overrides)
+
+
+def everywhere(admin: Admin) -> Caller:
+    """Return what an admin may do outside of any project."""
+    return Caller(actor(admin), "", "live", "account", "")
+
+
+def make_setup_link(config: Config, made_by: str) -> str:
+    """Return the URL of a new one-time link that makes an admin, good for `SETUP_LINK_HOURS`; links made before end.
+
+    The token stands in the fragment, which no browser sends, so that no log ever sees it.
+    """
+    token, now = f"uks_{secrets.token_urlsafe(24)}", clock.now_ms()
+    with write():
+        SetupLink.delete().execute()
+        expires_at = now + SETUP_LINK_HOURS * 3600_000
+        SetupLink.create(token_hash=admin_sessions.hash_token(token), created_at=now, expires_at=expires_at)
+        audit.record(made_by, "created", "setup_link", "", "")
+    return f"{config.server.base_url}/dashboard/setup#{token}"
+
+
+def first_setup_link(config: Config) -> str | None:
+    """Return the URL of a link for the first admin; None when there is an admin, or a link that still holds."""
+    if Admin.select().exists() or SetupLink.select().where(SetupLink.expires_at > clock.now_ms()).exists():
+        return None
+    return make_setup_link(config, audit.CLI)
+
+
+def set_up(token: str, email: str, password: str) -> Admin:
+    """Make an admin with a link's token, which that uses up.
+
+    Raises Unauthorized (link unknown, used or expired), ValidationFailed (email, password), Conflict (address taken).
+    """
+    link = SetupLink.token_hash == admin_sessions.hash_token(token)
+    if not SetupLink.select().where(link, SetupLink.expires_at > clock.now_ms()).exists():
+        raise _no_link()
+    email, password_hash = _checked_email(email), _hash(password)
+    now = clock.now_ms()
+    with write():
+        if Admin.select().where(Admin.email == email).exists():
+            raise Conflict("There is an admin with this address already", "Sign in, or give another address")
+        if not SetupLink.delete().where(link, SetupLink.expires_at > now).execute():
+            raise _no_link()
+        admin: Admin = Admin.create(id=new_id(), email=email, password_hash=password_hash, created_at=now, password_changed_at=now)
+        audit.record(actor(admin), "created", "admin", admin.id, "", {"email": email})
+    return admin
+
+
+def _no_link() -> Unauthorized:
+    return Unauthorized(
+        "This set-up link is not valid any more, or never was",
+        "'python app.py admin setup-link' on its machine makes a new one",
+    )
+
+
+def sign_in(config: Config, email: str, password: str, client: str, user_agent: str) -> str:
+    """Begin a session for whoever knows address and password; return its token. Raises Unauthorized, without saying what was wrong."""
+    admin: Admin | None = Admin.get_or_none(Admin.email == email.strip().lower())
+    if not _matches(admin.password_hash if admin else _NOBODY, password) or admin is None:
+        raise Unauthorized("E-mail address and password don't belong together", "'python app.py admin reset-password' sets a new one")
+    with write():
+        if Admin.select(Admin.password_hash).where(Admin.id == admin.id).scalar() != admin.password_hash:
+            raise Unauthorized("The password has just been changed", "Sign in with the new one")
+        token = admin_sessions.begin(config, admin, client, user_agent)
+        audit.record(actor(admin), "signed_in", "admin", admin.id, "")
+    return token
+
+
+def change_password(admin: Admin, present: str, wanted: str, session_hash: str) -> None:
+    """Change an admin's own password; all their other sessions end. Raises ValidationFailed."""
+    if not _matches(admin.password_hash, present):
+        raise ValidationFailed("The present password is another one", details={"present": ["is another one"]})
+    _set_password(admin, wanted, actor(admin), session_hash)
+
+
+def reset_password(email: str, wanted: str) -> Admin:
+    """Set an admin's password from the command line; all their sessions end. Raises NotFound, ValidationFailed."""
+    admin = find_by_email(email)
+    _set_password(admin, wanted, audit.CLI, None)
+    return admin
+
+
+def _set_password(admin: Admin, wanted: str, changed_by: str, session_hash: str | None) -> None:
+    password_hash, now = _hash(wanted), clock.now_ms()
+    with write():
+        Admin.update(password_hash=password_hash, password_changed_at=now).where(Admin.id == admin.id).execute()
+        admin_sessions.end_all(admin.id, but=session_hash)
+        audit.record(changed_by, "changed", "admin", admin.id, "", {"password": "changed", "email": admin.email})
+
+
+def find_by_email(email: str | None) -> Admin:
+    """Return the admin with this address; without one, the only admin there is. Raises NotFound, Conflict (there are several)."""
+    found = [admin for admin in all_admins() if email is None or admin.email == email.strip().lower()]
+    if not found:
+        raise NotFound(
+            f"There is no admin {email!r}" if email else "There is no admin yet", "'python app.py admin setup-link' makes a link to add one"
+        )
+    if len(found) > 1:
+        raise Conflict("There are several admins", f"Name one of them: {', '.join(admin.email for admin in found)}")
+    return found[0]
+
+
+def all_admins() -> list[Admin]:
+    """Return all admins, the oldest first."""
+    return list(Admin.select().order_by(Admin.created_at, Admin.id))
+
+
+def remove(removed_by: Admin, admin_id: str) -> None:
+    """Remove an admin with all their sessions. Raises NotFound, and Conflict for the last one."""
+    with write():
+        admin: Admin | None = Admin.get_or_none(Admin.id == admin_id)
+        if admin is None:
+            raise NotFound("There is no such admin")
+        if Admin.select().count() == 1:
+            raise Conflict("The last admin stays", "Add another one first")
+        audit.record(actor(removed_by), "deleted", "admin", admin.id, "", {"email": admin.email})
+        Admin.delete().where(Admin.id == admin.id).execute()
+
+
+def _checked_email(email: str) -> str:
+    email = email.strip().lower()
+    if not _EMAIL.fullmatch(email):
+        raise ValidationFailed("Give an e-mail address", details={"email": ['must be an address such as "anna@example.com"']})
+    return email
+
+
+def _hash(password: str) -> str:
+    if not SHORTEST_PASSWORD <= len(password) <= _LONGEST_PASSWORD:
+        words = f"must have {SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters"
+        raise ValidationFailed(f"The password {words}", "A few words in a row are good and easy to keep", details={"password": [words]})
+    with _hashing:
+        return _hasher.hash(password)
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    if len(password) > _LONGEST_PASSWORD:
+        return False
+    try:
+        with _hashing:
+            return _hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False

@@ -1,0 +1,72 @@
+"""Set-up, sign-in and sign-out."""
+
+from __future__ import annotations
+
+from flask import g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from uploadkit import admin_sessions, admins, first_run, projects
+from uploadkit.errors import UploadKitError
+from uploadkit.web import auth, context, rate_limits
+from uploadkit.web.dashboard.gate import ROOMS_OF_A_PROJECT, close_session, dashboard, open_session, own_page
+
+Page = str | tuple[str, int] | Response
+
+
+@dashboard.get("/")
+def home() -> Response:
+    """Go to the first project's overview."""
+    found = projects.all_projects()
+    if not found:
+        return redirect(url_for("dashboard.list_projects"))
+    return redirect(url_for(f"dashboard.project.{ROOMS_OF_A_PROJECT[0][0]}", slug=found[0].slug, environment="live"))
+
+
+@dashboard.route("/setup", methods=["GET", "POST"])
+def set_up() -> Page:
+    """Make an admin with the token of a set-up link, which stands in the fragment: a script puts it into the form."""
+    if request.method == "GET":
+        return render_template("dashboard/setup.html", form={}, failure=None)
+    form = request.form
+    try:
+        _count_attempt("set-up")
+        admins.set_up(form.get("token", "").strip(), form.get("email", ""), form.get("password", ""))
+    except UploadKitError as failure:
+        return render_template("dashboard/setup.html", form=form, failure=failure), failure.status
+    first_run.remove_note(context().config)
+    return _signed_in(form.get("email", ""), form.get("password", ""), url_for("dashboard.home"))
+
+
+@dashboard.route("/sign-in", methods=["GET", "POST"])
+def sign_in() -> Page:
+    """Begin a session."""
+    form, wanted = request.form, own_page(request.values.get("next"))
+    if request.method == "GET":
+        shown = {"wanted": wanted, "nobody_yet": not admins.all_admins()}
+        return redirect(wanted) if g.admin else render_template("dashboard/sign_in.html", form={}, failure=None, **shown)
+    try:
+        _count_attempt(form.get("email", ""))
+        return _signed_in(form.get("email", ""), form.get("password", ""), wanted)
+    except UploadKitError as failure:
+        return render_template("dashboard/sign_in.html", form=form, failure=failure, wanted=wanted, nobody_yet=False), failure.status
+
+
+@dashboard.post("/sign-out")
+def sign_out() -> Response:
+    """End this session."""
+    admin_sessions.end(g.admin.id, g.session.token_hash)
+    return close_session(redirect(url_for("dashboard.sign_in")))
+
+
+def _signed_in(email: str, password: str, wanted: str) -> Response:
+    config = context().config
+    client = auth.client_address(request, config.server)
+    token = admins.sign_in(config, email, password, client, request.user_agent.string)
+    if g.session:
+        admin_sessions.end(g.session.admin_id, g.session.token_hash)
+    return open_session(token, redirect(wanted))
+
+
+def _count_attempt(name: str) -> None:
+    config = context().config
+    rate_limits().count_sign_in(auth.client_address(request, config.server), name.strip().lower(), config.dashboard.sign_ins_per_minute)

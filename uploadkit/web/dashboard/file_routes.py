@@ -1,0 +1,121 @@
+"""File routes: the rules for uploads of one kind, and ready code that uploads by them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from uploadkit import file_routes
+from uploadkit.errors import UploadKitError
+from uploadkit.models import FileRoute
+from uploadkit.web import context
+from uploadkit.web.dashboard import forms, shown
+from uploadkit.web.dashboard.gate import administrator, project, say
+from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
+
+_EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
+_YES_OR_NO = ("verify_content", "anonymous_uploads")
+
+
+@project.get("/file-routes")
+def list_file_routes() -> str:
+    """List the project's file routes."""
+    page = file_routes.list_file_routes(administrator(), g.project.id, forms.MOST_ON_A_PAGE, forms.cursor())
+    return render_template("dashboard/file_routes.html", page=page)
+
+
+@project.get("/file-routes/new")
+def new_file_route() -> str:
+    """Show an empty form."""
+    return _form(None, FileRoute(slug=""), None)
+
+
+@project.post("/file-routes/new")
+def create_file_route() -> Response | tuple[str, int]:
+    """Make a file route."""
+    try:
+        body = forms.validated(FileRouteBody, _given())
+        made = file_routes.create_file_route(context().config, administrator(), g.project.id, body.to_columns())
+    except UploadKitError as failure:
+        return _form(None, FileRoute(slug=""), failure), failure.status
+    say(f"Made the file route {made.slug}.")
+    return redirect(url_for(".show_file_route", route_id=made.id))
+
+
+@project.get("/file-routes/<route_id>")
+def show_file_route(route_id: str) -> str:
+    """Show a file route's rules in a form, and code for it."""
+    route = file_routes.find_by_id(administrator(), route_id)
+    return _form(route, route, None)
+
+
+@project.post("/file-routes/<route_id>")
+def change_file_route(route_id: str) -> Response | tuple[str, int]:
+    """Change a file route."""
+    try:
+        body = forms.validated(FileRouteChangesBody, _given())
+        changed = file_routes.update_file_route(context().config, administrator(), route_id, body.to_columns())
+    except UploadKitError as failure:
+        route = file_routes.find_by_id(administrator(), route_id)
+        return _form(route, route, failure), failure.status
+    say(f"Saved the file route {changed.slug}. It holds for uploads from now on.")
+    return redirect(url_for(".show_file_route", route_id=route_id))
+
+
+@project.post("/file-routes/<route_id>/delete")
+def delete_file_route(route_id: str) -> Response:
+    """Delete a file route; its files stay."""
+    slug = file_routes.find_by_id(administrator(), route_id).slug
+    file_routes.delete_file_route(administrator(), route_id)
+    say(f"Deleted the file route {slug}. Its files are still there.")
+    return redirect(url_for(".list_file_routes"))
+
+
+def _form(route: FileRoute | None, values: FileRoute, failure: UploadKitError | None) -> str:
+    return render_template(
+        "dashboard/file_route.html",
+        route=route,
+        fields=_sent() if failure else _kept(values),
+        failure=failure,
+        events=_EVENTS,
+        base_url=context().config.server.base_url,
+    )
+
+
+def _kept(route: FileRoute) -> dict[str, Any]:
+    """What is in the row, as the form's fields have it."""
+    return {
+        "slug": route.slug,
+        "max_file_size": shown.size_field(route.max_file_size_bytes),
+        "max_file_count": route.max_file_count,
+        "allowed_types": " ".join(route.allowed_types),
+        "visibility": route.visibility,
+        "webhook_url": route.webhook_url or "",
+        "webhook_events": route.webhook_events,
+        "allowed_origins": "\n".join(route.allowed_origins),
+        "verify_content": route.verify_content,
+        "anonymous_uploads": route.anonymous_uploads,
+    }
+
+
+def _sent() -> dict[str, Any]:
+    """What was typed, so that nobody has to type it again."""
+    form = request.form
+    return form.to_dict() | {"webhook_events": form.getlist("webhook_events")} | {name: name in form for name in _YES_OR_NO}
+
+
+def _given() -> dict[str, Any]:
+    """What was typed, as the schema takes it. Raises ValidationFailed."""
+    size = forms.text("max_file_size")
+    return {
+        "slug": forms.text("slug"),
+        "max_file_size": int(size) if size.isascii() and size.isdigit() and len(size) < 17 else size or None,
+        "max_file_count": forms.number("max_file_count") or 1,
+        "allowed_types": forms.lines("allowed_types") or ["*/*"],
+        "visibility": forms.text("visibility"),
+        "webhook_url": forms.text("webhook_url") or None,
+        "webhook_events": request.form.getlist("webhook_events"),
+        "allowed_origins": forms.lines("allowed_origins"),
+    } | {name: name in request.form for name in _YES_OR_NO}

@@ -1,0 +1,215 @@
+"""Who gets in: sessions in cookies, the token of every form, and the policy under which browsers show a page.
+
+Two blueprints carry all pages: `dashboard`, and within it `project` for what lies in one project and environment. Whatever page is added
+to them asks for a session, unless it is named in `_OPEN`, and whatever form for its token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from uploadkit import admin_sessions, admins, projects
+from uploadkit.access import Caller
+from uploadkit.context import Context
+from uploadkit.errors import Forbidden, UploadKitError
+from uploadkit.web import auth, context
+
+dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
+project = Blueprint("project", __name__, url_prefix="/p/<slug>/<any(live, test):environment>")
+
+# The navigation: what a page calls itself, by the endpoint that it leads to.
+ROOMS_OF_A_PROJECT = (("list_keys", "API keys"), ("list_file_routes", "File routes"), ("show_project", "Project settings"))
+ROOMS_OF_THE_APPLIANCE = (("list_projects", "Projects"), ("list_audit", "Audit"), ("show_settings", "Settings"))
+
+_OPEN = {"dashboard.set_up", "dashboard.sign_in"}
+_VISITOR_SECONDS = 3600
+# Only what our own pages have in their addresses; above all no second slash at the beginning and no backslash.
+_OWN_PAGE = re.compile(r"/dashboard(/[A-Za-z0-9_.~%-]+)*/?(\?[A-Za-z0-9_.~%&=+/:-]*)?")
+
+_shown_once: dict[tuple[str, str], Any] = {}
+
+
+@dashboard.before_request
+def _let_in() -> AnyResponse | None:
+    """Find the session, hold a form against it, and send whoever has none to sign in."""
+    auth.refuse_plain_http(request, context().config.server)
+    token = request.cookies.get(_cookie_name("session"), "")
+    g.session = admin_sessions.find(token) if token else None
+    g.admin = g.session.admin if g.session else None
+    # Before anybody has signed in, forms belong to a cookie of their own.
+    g.form_secret = token if g.session else request.cookies.get(_cookie_name("visitor"), "")
+    if g.admin is None and request.endpoint not in _OPEN:
+        wanted = request.full_path.rstrip("?") if request.method == "GET" else None
+        return redirect(url_for("dashboard.sign_in", next=wanted))
+    if request.method not in ("GET", "HEAD"):
+        _require_form_token()
+    return None
+
+
+@project.url_value_preprocessor
+def _find_project(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Take project and environment out of the address; the views ask `g`."""
+    assert values is not None
+    g.slug, g.environment = values.pop("slug"), values.pop("environment")
+
+
+@project.before_request
+def _enter_project() -> None:
+    g.project = projects.find_by_id_or_slug(g.slug)
+
+
+@project.url_defaults
+def _stay_in_project(endpoint: str, values: dict[str, Any]) -> None:
+    if "slug" in g:
+        values.setdefault("slug", g.slug)
+        values.setdefault("environment", g.environment)
+
+
+@dashboard.after_request
+def _guard(answer: Response) -> Response:
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["Content-Security-Policy"] = _policy(context())
+    if g.get("new_visitor"):
+        _set_cookie(answer, "visitor", g.form_secret, _VISITOR_SECONDS)
+    return answer
+
+
+@dashboard.errorhandler(UploadKitError)
+def _tell(failure: UploadKitError) -> tuple[str, int] | tuple[str, int, dict[str, str]]:
+    headers = {} if failure.retry_after_seconds is None else {"Retry-After": str(failure.retry_after_seconds)}
+    template = "dashboard/failure.html" if g.get("admin") else "dashboard/failure_alone.html"
+    return render_template(template, failure=failure), failure.status, headers
+
+
+@dashboard.context_processor
+def _in_templates() -> dict[str, Any]:
+    return {
+        "form_token": form_token,
+        "take_notice": take_notice,
+        "url_with": url_with,
+        "all_projects": projects.all_projects,
+        "rooms_of_a_project": ROOMS_OF_A_PROJECT,
+        "rooms_of_the_appliance": ROOMS_OF_THE_APPLIANCE,
+        "first_room": ROOMS_OF_A_PROJECT[0][0],
+        "test_hours": -(-context().config.housekeeping.test_file_ttl_seconds // 3600),
+    }
+
+
+def url_with(**changes: str | None) -> str:
+    """Return the address of this page with other arguments; None takes one away."""
+    kept: dict[str, Any] = request.args.to_dict() | changes
+    wanted: dict[str, Any] = {name: value for name, value in kept.items() if value is not None}
+    assert request.endpoint
+    return url_for(request.endpoint, **(request.view_args or {}), **wanted)
+
+
+def caller() -> Caller:
+    """Return the signed-in admin as they act in this page's project and environment."""
+    return admins.caller_for(g.admin, g.project, g.environment)
+
+
+def administrator() -> Caller:
+    """Return the signed-in admin as they change projects, keys and file routes, which have no environment."""
+    return admins.caller_for(g.admin, g.project, "live")
+
+
+def form_token() -> str:
+    """Return what the forms of this page have to carry."""
+    if not g.form_secret:
+        g.form_secret, g.new_visitor = secrets.token_urlsafe(32), True
+    return hmac.digest(g.form_secret.encode(), b"form", "sha256").hex()
+
+
+def _require_form_token() -> None:
+    sent = request.headers.get("X-Form-Token") or request.form.get("form_token", "")
+    if not g.form_secret or not hmac.compare_digest(sent.encode(), form_token().encode()):
+        raise Forbidden(
+            "This form does not belong to your session, or the session has ended", "Open the page again and send the form from there"
+        )
+
+
+def open_session(token: str, answer: AnyResponse) -> AnyResponse:
+    """Give the browser its session; the cookie from before it has done its work."""
+    _set_cookie(answer, "session", token, context().config.dashboard.session_hours * 3600)
+    answer.delete_cookie(_cookie_name("visitor"), **_cookie_settings())
+    return answer
+
+
+def close_session(answer: AnyResponse) -> AnyResponse:
+    """Take the session's cookie away."""
+    answer.delete_cookie(_cookie_name("session"), **_cookie_settings())
+    return answer
+
+
+def own_page(wanted: str | None) -> str:
+    """Return `wanted` if it is the address of one of these pages, else the first one."""
+    if wanted and _OWN_PAGE.fullmatch(wanted) and "%5c" not in wanted.lower():
+        return wanted
+    return url_for("dashboard.home")
+
+
+def say(text: str) -> None:
+    """Have the admin's next page tell `text`."""
+    admin_sessions.leave_notice(g.session, text)
+
+
+def take_notice() -> str | None:
+    """Return what this page has to tell."""
+    return admin_sessions.take_notice(g.session) if g.get("session") else None
+
+
+def show_once(name: str, value: Any) -> None:
+    """Keep `value` for this session's next page that asks for `name`. Only in memory: it may be a key that nobody is to find later."""
+    _shown_once[g.session.token_hash, name] = value
+
+
+def take_shown_once(name: str) -> Any:
+    """Return what was kept for this page, or None: also when it is loaded again."""
+    return _shown_once.pop((g.session.token_hash, name), None)
+
+
+def _set_cookie(answer: AnyResponse, name: str, value: str, seconds: int) -> None:
+    answer.set_cookie(_cookie_name(name), value, max_age=seconds, **_cookie_settings())
+
+
+def _cookie_settings() -> dict[str, Any]:
+    return {"path": "/", "httponly": True, "samesite": "Strict", "secure": _by_tls()}
+
+
+def _cookie_name(name: str) -> str:
+    return f"{'__Host-' if _by_tls() else ''}uploadkit_{name}"
+
+
+def _by_tls() -> bool:
+    return context().config.server.base_url.startswith("https://")
+
+
+def _policy(ctx: Context) -> str:
+    address = ctx.store.address
+    return _policy_for(address.base_url(address.public_endpoint), ctx.config.storage.public_url or "")
+
+
+@cache
+def _policy_for(*addresses: str) -> str:
+    """Our own origin, and those that files are read from: `/f/` leads there, and a browser holds both ends against the policy."""
+    parts = [urlsplit(address) for address in addresses if address]
+    stores = " ".join(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data: {stores}; media-src 'self' blob: {stores}; "
+        f"frame-src 'self' {stores}; connect-src 'self' {stores}; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def fingerprint(token_hash: str) -> str:
+    """Return a name for a session that may stand in a page: from it nobody gets back to what the database keeps."""
+    return hashlib.sha256(token_hash.encode()).hexdigest()[:16]

@@ -1,0 +1,56 @@
+"""API keys: create, show once, list, revoke (seed api-keys.txt)."""
+
+from __future__ import annotations
+
+from flask import g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from uploadkit import keys, tiers
+from uploadkit.errors import UploadKitError
+from uploadkit.web import context
+from uploadkit.web.dashboard import forms
+from uploadkit.web.dashboard.gate import administrator, project, say, show_once, take_shown_once
+from uploadkit.web.schemas_admin import KeyBody
+
+
+@project.get("/keys")
+def list_keys() -> str:
+    """List the project's active keys, or its revoked ones; a key made just now is shown in full."""
+    return _page(None)
+
+
+def _page(failure: UploadKitError | None) -> str:
+    revoked = "revoked" in request.args
+    limits = tiers.limits_of(context().config, g.project.tier, g.project.limit_overrides)
+    return render_template(
+        "dashboard/keys.html",
+        page=keys.list_keys(administrator(), g.project.id, forms.MOST_ON_A_PAGE, forms.cursor(), revoked=revoked),
+        revoked=revoked,
+        active=keys.count_active(g.project.id),
+        max_keys=limits.max_keys,
+        issued=take_shown_once("key"),
+        failure=failure,
+        form=request.form,
+    )
+
+
+@project.post("/keys")
+def create_key() -> Response | tuple[str, int]:
+    """Make a key and go where it is shown, this once."""
+    try:
+        body = forms.validated(KeyBody, {name: forms.text(name) for name in ("name", "environment", "access")})
+        issued = keys.issue_key(
+            context().config, administrator(), g.project.id, body.name, environment=body.environment, access=body.access
+        )
+    except UploadKitError as failure:
+        return _page(failure), failure.status
+    show_once("key", issued)
+    return redirect(url_for(".list_keys"))
+
+
+@project.post("/keys/<key_id>/revoke")
+def revoke_key(key_id: str) -> Response:
+    """Revoke a key."""
+    key = keys.revoke_key(administrator(), key_id)
+    say(f"Revoked {key.masked_key} ({key.name}). The next request with it is answered 401.")
+    return redirect(url_for(".list_keys"))
