@@ -92,9 +92,7 @@ def _show_first_run(loaded: config.Config, start: first_run.Start) -> None:
         click.echo(note.read_text(encoding="utf-8"))
         note.unlink(missing_ok=True)
     elif note.exists():
-        click.echo(
-            f"What you need to begin is in {note} (only you can read it). Keep the API key: the set-up removes the file."
-        )
+        click.echo(f"What you need to begin is in {note} (only you can read it). Keep the API key: the set-up removes the file.")
 
 
 @main.command()

@@ -59,9 +59,7 @@ def note_text(config: Config, start: Start) -> str:
     """Return what to tell the person who starts the appliance for the first time."""
     parts = []
     if start.setup_url:
-        parts.append(
-            f"Set up the dashboard here. The link works once, within {admins.SETUP_LINK_HOURS} hours:\n\n  {start.setup_url}\n"
-        )
+        parts.append(f"Set up the dashboard here. The link works once, within {admins.SETUP_LINK_HOURS} hours:\n\n  {start.setup_url}\n")
     if start.api_key:
         parts.append(
             "Your first API key (live, account access), shown this once:\n\n"

@@ -1,0 +1,29 @@
+"""An appliance with an admin, for tests that leave both as they found them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import Appliance, running
+from tests.dashboard.visitors import Visitor, new_admin
+
+
+@pytest.fixture(scope="session")
+def house_of_admins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    with running(tmp_path_factory.mktemp("dashboard"), DASHBOARD__SIGN_INS_PER_MINUTE="", TIERS__PRO__MAX_KEYS="1000") as appliance:
+        yield appliance
+
+
+@pytest.fixture(scope="session")
+def admin(house_of_admins: Appliance) -> Visitor:
+    return new_admin(house_of_admins)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Appliance]:
+    """An appliance that nobody has set up."""
+    with running(tmp_path) as appliance:
+        yield appliance

@@ -1,0 +1,212 @@
+"""Set-up, sign-in, sessions, passwords: over HTTP, as a browser does it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import ROOT, Appliance, running, wait_until
+from tests.dashboard.visitors import EMAIL, PASSWORD, Visitor, new_admin, read, setup_token
+
+
+def signed_in(visitor: Visitor) -> bool:
+    return visitor.get("/dashboard/settings", follow=False).status == 200
+
+
+def test_the_first_visit(fresh: Appliance) -> None:
+    note = fresh.data_dir / "first-run.txt"
+    found = re.search(rf"{re.escape(fresh.base)}/dashboard/setup#(uks_\S+)", note.read_text())
+    assert found, note.read_text()
+    visitor = Visitor(fresh)
+    assert b"Nobody has set up" in visitor.get("/dashboard/").body
+    page = visitor.set_up(found[1])
+    assert page.status == 200
+    assert EMAIL.encode() in page.body
+    assert not note.exists(), "the set-up removes it"
+    assert signed_in(visitor)
+    again = Visitor(fresh).set_up(found[1], "eve@example.com")
+    assert (again.status, b"not valid any more" in again.body) == (401, True)
+    fresh.stop()
+    for secret in (found[1], PASSWORD, *visitor.cookies.values()):
+        assert secret not in fresh.log()
+        assert secret.encode() not in b"".join(path.read_bytes() for path in fresh.data_dir.glob("uploadkit.db*"))
+
+
+def test_init_tells_the_setup_link_once(tmp_path: Path) -> None:
+    appliance = Appliance(tmp_path)
+    first = json.loads(appliance.run("init", "--json").stdout)
+    assert re.fullmatch(rf"{re.escape(appliance.base)}/dashboard/setup#uks_[A-Za-z0-9_-]{{32}}", first["setupUrl"])
+    assert json.loads(appliance.run("init", "--json").stdout)["setupUrl"] is None
+    off = Appliance(tmp_path / "off", DASHBOARD__ENABLED="false")
+    assert json.loads(off.run("init", "--json").stdout)["setupUrl"] is None
+
+
+def test_a_new_link_ends_the_one_before(fresh: Appliance) -> None:
+    earlier, later = setup_token(fresh), setup_token(fresh)
+    assert Visitor(fresh).set_up(earlier).status == 401
+    assert Visitor(fresh).set_up(later).status == 200
+
+
+def test_what_is_refused_at_the_set_up_uses_nothing_up(fresh: Appliance) -> None:
+    token = setup_token(fresh)
+    for email, password, words in (
+        ("nonsense", PASSWORD, b"e-mail address"),
+        (EMAIL, "short", b"10 to 200"),
+        (EMAIL, "x" * 201, b"10 to 200"),
+    ):
+        page = Visitor(fresh).set_up(token, email, password)
+        assert page.status == 400
+        assert words in page.body
+    assert Visitor(fresh).set_up(token).status == 200
+    assert Visitor(fresh).set_up(setup_token(fresh), EMAIL.upper()).status == 409
+
+
+def test_cookies_are_out_of_reach(admin: Visitor) -> None:
+    for line in admin.set_cookies:
+        assert "HttpOnly" in line
+        assert "SameSite=Strict" in line
+        assert "Path=/" in line
+        assert "Domain" not in line
+
+
+def test_over_tls_cookies_are_bound_to_the_host(tmp_path: Path) -> None:
+    settings = {
+        "SERVER__PUBLIC_URL": "https://uploads.example.com",
+        "STORAGE__BUNDLED__PUBLIC_ENDPOINT": "https://store.example.com",
+        "SERVER__TRUSTED_PROXIES": '["127.0.0.1/32"]',
+    }
+    with running(tmp_path, **settings) as appliance:
+        plain = Visitor(appliance).fetch("GET", "/dashboard/sign-in")
+        assert plain.status == 403
+        assert b"HTTPS" in plain.body
+        page = appliance.fetch("GET", f"{appliance.base}/dashboard/sign-in", headers={"X-Forwarded-Proto": "https"})
+        assert page.status == 200
+        assert page.headers["Set-Cookie"].startswith("__Host-uploadkit_visitor=")
+        assert "; Secure;" in page.headers["Set-Cookie"]
+        assert "https://store.example.com" in page.headers["Content-Security-Policy"]
+
+
+def test_sign_in_and_out(house_of_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(house_of_admins)
+    for email, password in ((EMAIL, "wrong password"), ("nobody@example.com", PASSWORD), ("", ""), (EMAIL, "x" * 5000)):
+        page = visitor.sign_in(email, password)
+        assert page.status == 401
+        assert b"belong together" in page.body
+    assert visitor.sign_in(f" {EMAIL.upper()} ").status == 200
+    assert signed_in(visitor)
+    stolen = dict(visitor.cookies)
+    visitor.submit(visitor.get("/dashboard/settings"), "/sign-out")
+    assert not signed_in(visitor)
+    visitor.cookies = stolen
+    assert not signed_in(visitor), "the session itself has ended, not only its cookie"
+    assert signed_in(admin)
+
+
+def test_a_session_is_never_one_that_was_there_before(house_of_admins: Appliance, admin: Visitor) -> None:
+    victim = Visitor(house_of_admins)
+    victim.cookies["uploadkit_session"] = "chosen-by-somebody-else"
+    victim.sign_in()
+    assert victim.cookies["uploadkit_session"] not in ("chosen-by-somebody-else", admin.cookies["uploadkit_session"])
+    first = victim.cookies["uploadkit_session"]
+    page = victim.get("/dashboard/setup")
+    token = read(page).forms[-1].fields[0][1]
+    assert token
+    victim.cookies = {"uploadkit_session": first}
+    assert signed_in(victim)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "//evil.example",
+        "https://evil.example/",
+        "/\\evil.example",
+        "/dashboard/\\evil",
+        "/dashboard//evil.example",
+        "/dashboard/%5cevil",
+        "/f/x",
+        "javascript:alert(1)",
+        "/dashboard/\r\nSet-Cookie:x=y",
+        "/dashboardevil",
+    ],
+)
+def test_sign_in_leads_nowhere_else(house_of_admins: Appliance, admin: Visitor, wanted: str) -> None:
+    visitor = Visitor(house_of_admins)
+    page = visitor.get("/dashboard/sign-in")
+    answer = visitor.submit(page, "/sign-in", follow=False, email=EMAIL, password=PASSWORD, next=wanted)
+    assert answer.status == 302
+    assert answer.headers["Location"] == "/dashboard/"
+
+
+def test_sign_in_leads_back_to_the_page_that_was_wanted(house_of_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(house_of_admins)
+    asked = visitor.get("/dashboard/audit?cursor=x", follow=False)
+    assert asked.status == 302
+    answer = visitor.submit(visitor.get(asked.headers["Location"]), "/sign-in", follow=False, email=EMAIL, password=PASSWORD)
+    assert answer.headers["Location"] == "/dashboard/audit?cursor=x"
+
+
+def test_attempts_are_limited(tmp_path: Path) -> None:
+    with running(tmp_path, DASHBOARD__SIGN_INS_PER_MINUTE="3") as appliance:
+        visitor = Visitor(appliance)
+        statuses = [visitor.sign_in("eve@example.com", "guess number one").status for _ in range(4)]
+        assert statuses == [401, 401, 401, 429]
+        assert b"Wait" in visitor.sign_in("eve@example.com", "x").body
+
+
+def test_another_admin_sessions_and_passwords(fresh: Appliance) -> None:
+    anna = new_admin(fresh)
+    made = anna.post("/dashboard/settings/admins")
+    token = re.search(rb"setup#(uks_[A-Za-z0-9_-]+)", made.body)
+    assert token
+    assert b"setup#uks_" not in anna.get("/dashboard/settings").body, "shown once"
+    ben = Visitor(fresh)
+    assert ben.set_up(token[1].decode(), "ben@example.com").status == 200
+    elsewhere = Visitor(fresh)
+    elsewhere.sign_in("ben@example.com")
+    page = ben.get("/dashboard/settings")
+    wrong = ben.submit(page, "/password", present="not this one", password="another password")
+    assert (wrong.status, b"another one" in wrong.body) == (400, True)
+    assert ben.submit(page, "/password", present=PASSWORD, password="another password").status == 200
+    assert signed_in(ben)
+    assert not signed_in(elsewhere)
+    assert elsewhere.sign_in("ben@example.com", PASSWORD).status == 401
+    assert elsewhere.sign_in("ben@example.com", "another password").status == 200
+    action = next(f.action for f in read(ben.get("/dashboard/settings")).forms if f.action.endswith("/end"))
+    ben.post(action)
+    assert not signed_in(elsewhere)
+    refused = fresh.run("admin", "reset-password")
+    assert (refused.returncode, "several admins" in refused.stderr) == (1, True)
+    remove = [f.action for f in read(anna.get("/dashboard/settings")).forms if f.action.endswith("/remove")]
+    assert b"removed" in anna.post(remove[1]).body
+    assert not signed_in(ben)
+    last = anna.post(remove[0])
+    assert (last.status, b"last admin" in last.body) == (409, True)
+    trail = anna.get("/dashboard/audit").body.decode()
+    assert "ben@example.com" in trail
+    assert EMAIL in trail
+
+
+def test_reset_password(fresh: Appliance) -> None:
+    anna = new_admin(fresh)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "app.py"), "admin", "reset-password"],
+        env=fresh.environment, input="a new password\n", text=True, capture_output=True, timeout=60, cwd=fresh.home, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not signed_in(anna), what="the session to end")
+    assert anna.sign_in(EMAIL, PASSWORD).status == 401
+    assert anna.sign_in(EMAIL, "a new password").status == 200
+
+
+def test_a_dashboard_that_is_switched_off(tmp_path: Path) -> None:
+    with running(tmp_path, DASHBOARD__ENABLED="false") as appliance:
+        visitor = Visitor(appliance)
+        assert visitor.get("/dashboard/sign-in").status == 404
+        assert visitor.get("/").status == 200
+        assert "dashboard" not in (appliance.data_dir / "first-run.txt").read_text()
