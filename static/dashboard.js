@@ -44,3 +44,61 @@ for (const menu of document.querySelectorAll("details.menu")) {
     if (event.key === "Escape") { menu.open = false; menu.querySelector("summary").focus(); }
   });
 }
+
+// Copying a text that no element shows; ticking all rows. By delegation, because lists are replaced.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy-text]");
+  if (!button) return;
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copyText);
+    button.textContent = "Copied";
+  } catch {
+    prompt("Copy it from here", button.dataset.copyText);
+  }
+  setTimeout(() => { button.textContent = before; }, 2000);
+});
+document.addEventListener("change", (event) => {
+  if (!event.target.matches?.("[data-tick-all]")) return;
+  for (const box of event.target.form.querySelectorAll("input[name=key]")) box.checked = event.target.checked;
+});
+
+// Parts of a page that are fetched anew: what a search finds, and what is live. The server makes the same page as ever.
+let asked = null;
+
+async function replace(id, address) {
+  asked?.abort();
+  asked = new AbortController();
+  try {
+    const answer = await fetch(address, { signal: asked.signal, redirect: "error" });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById(id);
+    if (!fresh) return;
+    showLocalTimes(fresh);
+    document.getElementById(id).replaceWith(fresh);
+  } catch {
+    // The next key or the next five seconds ask again.
+  }
+}
+
+for (const form of document.querySelectorAll("[data-search]")) {
+  let timer;
+  const find = () => {
+    const wanted = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const address = `${location.pathname}?${wanted}`;
+    history.replaceState(null, "", address);
+    replace("results", address);
+  };
+  form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(find, 200); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); find(); });
+  document.addEventListener("files-changed", find);
+}
+
+// What is live says so itself, and may stop: a doctor that has done, a delivery that has arrived.
+for (const { id, dataset } of document.querySelectorAll("[data-live-seconds]")) {
+  const timer = setInterval(() => {
+    if (!document.getElementById(id).dataset.liveSeconds) clearInterval(timer);
+    else if (!document.hidden && document.querySelector("[data-live-switch]")?.checked !== false) replace(id, location.href);
+  }, dataset.liveSeconds * 1000);
+}

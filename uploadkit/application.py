@@ -54,7 +54,7 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
     app.register_blueprint(docs)
     app.register_blueprint(modules)
     if ctx.config.dashboard.enabled:
-        dashboard.install(app)
+        dashboard.install(app, ctx)
     return app
 
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 
 import urllib3
 
+from uploadkit import clock
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.errors import StorageUnavailable
@@ -25,6 +26,36 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
     With `fix`, the bucket's CORS and lifecycle rules are set where they are wrong. Who stops early closes the generator, which clears up.
     """
     yield from doctor.examine(store, _expectations(config), fix=fix)
+
+
+class Examiner:
+    """Runs the doctor of one appliance in the background, one examination at a time; what it has found so far may be read at any time."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._lock = threading.Lock()
+        self.findings: list[Finding] = []
+        self.is_running = False
+        self.ended_at: int | None = None
+
+    def start(self) -> bool:
+        """Begin an examination and return at once; False when one is under way."""
+        with self._lock:
+            if self.is_running:
+                return False
+            self.is_running, self.findings = True, []
+        # The rows are read here: a thread that ends would leave its connection to the database behind.
+        threading.Thread(target=self._examine, args=(_expectations(self._ctx.config),), name="doctor", daemon=True).start()
+        return True
+
+    def _examine(self, expected: Expectations) -> None:
+        try:
+            for finding in doctor.examine(self._ctx.store, expected, fix=False):
+                self.findings.append(finding)
+        except Exception:  # whatever it is, the next examination must be possible
+            log.exception("the doctor did not get to the end")
+        finally:
+            self.ended_at, self.is_running = clock.now_ms(), False
 
 
 def warn_of_open_bucket(ctx: Context) -> None:

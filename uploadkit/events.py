@@ -98,3 +98,9 @@ def list_events(caller: Caller, status: str | None, since: int | None, limit: in
     if since is not None:
         query = query.where(Event.at >= since)
     return paging.newest_first(query, Event.at, Event.id, limit, cursor)
+
+
+def of_file(caller: Caller, file_id: str) -> list[Event]:
+    """Return what happened to a file of the caller's project and environment, oldest first, also after its row has gone."""
+    mine = Event.select().where(Event.project == caller.project_id, Event.environment == caller.environment)
+    return list(mine.where(Event.file_id == file_id).order_by(Event.sequence))

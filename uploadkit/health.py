@@ -51,3 +51,18 @@ def _scheduler(ctx: Context) -> Check:
 def _disk(ctx: Context) -> Check:
     free = psutil.disk_usage(str(ctx.config.data_dir)).free
     return Check("disk", free >= _LEAST_FREE_BYTES, f"{free // 1024**2} MiB free at the data directory")
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk that the data directory is on, in bytes."""
+
+    total: int
+    used: int
+    free: int
+
+
+def disk_space(ctx: Context) -> Disk:
+    """Return how much room there is at the data directory."""
+    found = psutil.disk_usage(str(ctx.config.data_dir))
+    return Disk(found.total, found.used, found.free)

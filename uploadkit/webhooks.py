@@ -128,6 +128,12 @@ def find_delivery(caller: Caller, delivery_id: str) -> WebhookDelivery:
     return found
 
 
+def deliveries_of_file(caller: Caller, file_id: str) -> list[WebhookDelivery]:
+    """Return the deliveries that tell of a file, oldest first."""
+    found = _seen_by(caller, _deliveries(), WebhookDelivery).where(WebhookDelivery.file_id == file_id)
+    return list(found.order_by(WebhookDelivery.created_at, WebhookDelivery.id))
+
+
 def attempts_of(delivery: WebhookDelivery) -> list[WebhookAttempt]:
     """Return every attempt at a delivery, oldest first."""
     query = WebhookAttempt.select().where(WebhookAttempt.delivery == delivery.id)

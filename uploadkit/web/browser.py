@@ -36,7 +36,11 @@ def get_rules(token: str | None, slug: str) -> Response:
 @browser.post("/t/<token>/<slug>")
 def act(token: str | None, slug: str) -> Response:
     """Do what `action` in the body says."""
-    caller, visitor = _let_in(token, slug)
+    return perform(*_let_in(token, slug))
+
+
+def perform(caller: Caller, visitor: Browser) -> Response:
+    """Do what `action` in this request's body says, by the file route and with the metadata of `visitor`."""
     body = request.get_json()
     name = body.pop("action", None)
     if not isinstance(name, str) or name not in _ACTIONS:

@@ -27,8 +27,22 @@ dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
 project = Blueprint("project", __name__, url_prefix="/p/<slug>/<any(live, test):environment>")
 
 # The navigation: what a page calls itself, by the endpoint that it leads to.
-ROOMS_OF_A_PROJECT = (("list_keys", "API keys"), ("list_file_routes", "File routes"), ("show_project", "Project settings"))
-ROOMS_OF_THE_APPLIANCE = (("list_projects", "Projects"), ("list_audit", "Audit"), ("show_settings", "Settings"))
+ROOMS_OF_A_PROJECT = (
+    ("show_overview", "Overview"),
+    ("list_files", "Files"),
+    ("list_keys", "API keys"),
+    ("list_file_routes", "File routes"),
+    ("list_deliveries", "Webhooks"),
+    ("list_logs", "Logs"),
+    ("show_usage", "Usage"),
+    ("show_project", "Project settings"),
+)
+ROOMS_OF_THE_APPLIANCE = (
+    ("list_projects", "Projects"),
+    ("list_audit", "Audit"),
+    ("show_storage", "Storage"),
+    ("show_settings", "Settings"),
+)
 
 _OPEN = {"dashboard.set_up", "dashboard.sign_in"}
 _VISITOR_SECONDS = 3600

@@ -36,6 +36,11 @@ def utc(at_ms: int) -> str:
     return f"{clock.to_datetime(at_ms):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def day(at_ms: int) -> str:
+    """Return the day (UTC) of a time."""
+    return f"{clock.to_datetime(at_ms):%Y-%m-%d}"
+
+
 def visible(text: Any) -> str:
     """Return text in which control characters, and those that turn the direction of writing, are seen as codes."""
     return "".join(character if _is_harmless(character) else f"\\u{ord(character):04x}" for character in str(text))
@@ -76,6 +81,7 @@ FILTERS = {
     "size_field": size_field,
     "iso": clock.to_iso,
     "utc": utc,
+    "day": day,
     "visible": visible,
     "pretty": pretty,
     "limit": limit,

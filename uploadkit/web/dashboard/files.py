@@ -1,0 +1,183 @@
+"""Files: find, look, change metadata, share, delete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flask import current_app, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from uploadkit import events, file_routes, file_urls, files, links, webhooks
+from uploadkit.errors import UploadKitError, ValidationFailed
+from uploadkit.models import Event, File, WebhookDelivery
+from uploadkit.web import context, schemas
+from uploadkit.web.dashboard import forms
+from uploadkit.web.dashboard.gate import caller, project, say, show_once, take_shown_once
+
+STATUSES = ("UPLOADED", "UPLOADING", "FAILED", "DELETED")
+_TYPES = ("image/*", "video/*", "audio/*", "text/*", "application/pdf", "application/zip")
+_LARGEST_THUMBNAIL_BYTES = 2 * 1024**2
+_PREVIEW_SECONDS = 3600
+_LINK_SECONDS = {"1 hour": 3600, "1 day": 86_400, "7 days": links.LONGEST_LINK_SECONDS}
+_SHOWN = {"image/": "image", "video/": "video", "audio/": "audio", "application/pdf": "page", "text/plain": "page"}
+
+
+class Moment(NamedTuple):
+    """One thing that happened to a file: when, what, how it went (good, bad or neither), and what more there is to say."""
+
+    at: int
+    what: str
+    mood: str
+    detail: str
+
+
+@project.get("/files")
+def list_files() -> str:
+    """List the files that match what is asked for, newest first."""
+    wanted = _filter()
+    page = files.list_files(caller(), wanted, forms.MOST_ON_A_PAGE, forms.cursor())
+    return render_template(
+        "dashboard/files.html",
+        page=page,
+        statuses=STATUSES,
+        types=_TYPES,
+        routes=file_routes.all_file_routes(g.project.id),
+        is_filtered=any(request.args.get(name) for name in ("search", "status", "type", "route", "since", "until")),
+        url_of=url_of,
+        thumbnail=thumbnail,
+        can_upload=Path(current_app.static_folder or "", "uploadkit.js").exists(),
+    )
+
+
+def _filter() -> files.FileFilter:
+    """What is asked for in the address. Raises ValidationFailed."""
+    given = request.args
+    query: dict[str, Any] = {"status": given.get("status") or None, "route_slug": given.get("route") or None}
+    query |= {"content_type": given.get("type", "").strip() or None, "search": given.get("search", "").strip() or None}
+    query["since"] = given.get("since") or None
+    query["until"] = _day_after(given.get("until", ""))
+    return forms.validated(schemas.FileListQuery, {name: value for name, value in query.items() if value}).to_filter()
+
+
+def _day_after(day: str) -> str | None:
+    """The end of a day, which people mean when they say until."""
+    if not day:
+        return None
+    try:
+        return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    except (ValueError, OverflowError):
+        raise ValidationFailed("until: write a day such as 2026-04-08", details={"until": ["must be a day"]}) from None
+
+
+def url_of(file: File) -> str:
+    """Return the lasting URL of a file."""
+    return file_urls.public_url(context().config, file)
+
+
+def thumbnail(file: File) -> str | None:
+    """Return where a list gets a small picture from; None where there is none, or only a large one."""
+    is_small_image = file.content_type.lower().startswith("image/") and file.size_bytes <= _LARGEST_THUMBNAIL_BYTES
+    return _readable_url(file) if is_small_image and file.status == "UPLOADED" else None
+
+
+def _readable_url(file: File) -> str:
+    """Return a URL that this browser may read the file at."""
+    if file.visibility == "public":
+        return url_of(file)
+    return links.make_link(context(), caller(), file.key, _PREVIEW_SECONDS, download=False).url
+
+
+@project.get("/files/<file_id>")
+def show_file(file_id: str) -> str:
+    """Show a file, what is known of it, and what happened to it."""
+    return _file_page(file_id, None)
+
+
+def _file_page(file_id: str, failure: UploadKitError | None) -> str:
+    file = files.find_file_by_id(caller(), file_id)
+    shown_as = next((kind for start, kind in _SHOWN.items() if file.content_type.lower().startswith(start)), None)
+    uploaded = file.status == "UPLOADED"
+    return render_template(
+        "dashboard/file.html",
+        file=file,
+        url=url_of(file),
+        preview_url=_readable_url(file) if uploaded else None,
+        shown_as=shown_as if uploaded else None,
+        timeline=sorted(_timeline(file_id), key=lambda moment: moment.at),
+        link=take_shown_once("link"),
+        lifetimes=_LINK_SECONDS,
+        metadata=request.form.get("metadata") if failure else json.dumps(file.metadata, indent=2, ensure_ascii=False),
+        failure=failure,
+    )
+
+
+def _timeline(file_id: str) -> Iterator[Moment]:
+    for event in events.of_file(caller(), file_id):
+        yield Moment(event.at, *_told_of(event))
+    for delivery in webhooks.deliveries_of_file(caller(), file_id):
+        for number, attempt in enumerate(webhooks.attempts_of(delivery), 1):
+            arrived = attempt.error is None and attempt.status_code is not None and 200 <= attempt.status_code < 300
+            answer = attempt.error or f"answered {attempt.status_code} in {attempt.duration_ms} ms"
+            yield Moment(attempt.started_at, f"Webhook {delivery.event}, try {number}", "good" if arrived else "bad", answer)
+        if delivery.next_attempt_at is not None:
+            yield Moment(delivery.next_attempt_at, f"Webhook {delivery.event}", "", _waiting(delivery))
+
+
+def _told_of(event: Event) -> tuple[str, str, str]:
+    mood = {"UPLOADED": "good", "FAILED": "bad"}.get(event.status, "")
+    return event.event, mood, event.detail or ""
+
+
+def _waiting(delivery: WebhookDelivery) -> str:
+    return "waits: its destination is paused" if delivery.destination.paused_at is not None else "next try"
+
+
+@project.post("/files/<file_id>/metadata")
+def change_metadata(file_id: str) -> Response | tuple[str, int]:
+    """Put what was written in the place of a file's metadata."""
+    try:
+        try:
+            written = json.loads(request.form.get("metadata", "") or "{}")
+        except (ValueError, RecursionError):
+            raise ValidationFailed("The metadata is not valid JSON", 'Write an object such as {"album": "Summer"}') from None
+        if not isinstance(written, dict):
+            raise ValidationFailed("The metadata must be a JSON object", 'Such as {"album": "Summer"}')
+        body = forms.validated(schemas.MetadataBody, {"metadata": written})
+        files.replace_metadata(caller(), files.find_file_by_id(caller(), file_id).key, body.metadata)
+    except UploadKitError as failure:
+        return _file_page(file_id, failure), failure.status
+    say("Saved the metadata.")
+    return redirect(url_for(".show_file", file_id=file_id))
+
+
+@project.post("/files/<file_id>/link")
+def make_link(file_id: str) -> Response:
+    """Make a signed link, and show it."""
+    file = files.find_file_by_id(caller(), file_id)
+    seconds = _LINK_SECONDS.get(forms.text("lifetime"), _PREVIEW_SECONDS)
+    show_once("link", links.make_link(context(), caller(), file.key, seconds, download="download" in request.form))
+    return redirect(url_for(".show_file", file_id=file_id))
+
+
+@project.post("/files/<file_id>/delete")
+def delete_file(file_id: str) -> Response:
+    """Delete a file."""
+    file = files.find_file_by_id(caller(), file_id)
+    files.delete_file(context(), caller(), file.key)
+    say(f"Deleted {file.file_name}.")
+    return redirect(url_for(".list_files"))
+
+
+@project.post("/files/delete")
+def delete_files() -> Response:
+    """Delete the files that were ticked."""
+    keys = request.form.getlist("key")[:100]
+    done = files.delete_files(context(), caller(), keys)
+    failures = [f"{key}: {failure.message}" for key, failure in done.failures.items()]
+    told = f"Deleted {done.deleted} of {len(keys)} files." if keys else "No file was ticked, so none was deleted."
+    say(" ".join([told, *failures[:3]]))
+    return redirect(url_for(".list_files"))

@@ -1,0 +1,29 @@
+"""How a project is doing: what it uses, what came in lately, and whether all works."""
+
+from __future__ import annotations
+
+from flask import g, render_template
+
+from uploadkit import daily_uploads, files, health, keys, usage
+from uploadkit.web import context
+from uploadkit.web.dashboard.files import thumbnail
+from uploadkit.web.dashboard.gate import caller, project
+
+_DAYS = 30
+_NEWEST = 10
+
+
+@project.get("/overview")
+def show_overview() -> str:
+    """Show figures, a chart of uploads per day, the newest files, and the appliance's health."""
+    days = daily_uploads.last_days(caller(), _DAYS)
+    return render_template(
+        "dashboard/overview.html",
+        now=usage.present(context().config, caller()),
+        active_keys=keys.count_active(g.project.id),
+        days=days,
+        highest=max(day.uploads for day in days),
+        newest=files.list_files(caller(), files.FileFilter(), _NEWEST, None).items,
+        thumbnail=thumbnail,
+        checks=health.check(context()),
+    )

@@ -1,0 +1,40 @@
+"""The store: where the bytes go, how much there is, and the doctor. Credentials are never shown."""
+
+from __future__ import annotations
+
+from flask import current_app, redirect, render_template, url_for
+from werkzeug.wrappers import Response
+
+from uploadkit import health, projects
+from uploadkit.diagnosis import Examiner
+from uploadkit.web import context
+from uploadkit.web.dashboard.gate import dashboard, say
+
+
+def examiner() -> Examiner:
+    """Return the doctor of this appliance."""
+    found: Examiner = current_app.extensions["uploadkit.examiner"]
+    return found
+
+
+@dashboard.get("/storage")
+def show_storage() -> str:
+    """Show the store, the disk, what each project stores, and what the doctor has found."""
+    ctx = context()
+    return render_template(
+        "dashboard/storage.html",
+        config=ctx.config,
+        address=ctx.store.address,
+        disk=health.disk_space(ctx),
+        checks=health.check(ctx),
+        biggest=sorted(projects.all_projects(), key=lambda row: -row.storage_used_bytes)[:20],
+        doctor=examiner(),
+    )
+
+
+@dashboard.post("/storage/doctor")
+def run_doctor() -> Response:
+    """Have the doctor look; what it finds comes on the page while it does."""
+    if not examiner().start():
+        say("The doctor is at work already.")
+    return redirect(url_for(".show_storage", _anchor="doctor"))

@@ -1,0 +1,86 @@
+"""Webhooks: deliveries with every attempt, destinations that are paused, test events, signing secrets."""
+
+from __future__ import annotations
+
+import json
+
+from flask import g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from uploadkit import file_routes, webhook_secrets, webhooks
+from uploadkit.web import context, schemas
+from uploadkit.web.dashboard import forms
+from uploadkit.web.dashboard.gate import administrator, caller, project, say
+
+STATUSES = ("pending", "delivering", "delivered", "dead")
+_MOST_DESTINATIONS = 100
+
+
+@project.get("/webhooks")
+def list_deliveries() -> str:
+    """List deliveries, newest first, and the destinations that they go to."""
+    query = forms.validated(schemas.DeliveryListQuery, {"status": request.args["status"]} if request.args.get("status") else {})
+    return render_template(
+        "dashboard/webhooks.html",
+        page=webhooks.list_deliveries(caller(), query.status, forms.MOST_ON_A_PAGE, forms.cursor()),
+        statuses=STATUSES,
+        destinations=webhooks.list_destinations(caller(), _MOST_DESTINATIONS, None).items,
+        routes=[route for route in file_routes.all_file_routes(g.project.id) if route.webhook_url],
+    )
+
+
+@project.get("/webhooks/deliveries/<delivery_id>")
+def show_delivery(delivery_id: str) -> str:
+    """Show a delivery with its payload and every attempt."""
+    delivery = webhooks.find_delivery(caller(), delivery_id)
+    attempts = webhooks.attempts_of(delivery)
+    return render_template("dashboard/delivery.html", delivery=delivery, payload=json.loads(delivery.payload), attempts=attempts)
+
+
+@project.post("/webhooks/deliveries/<delivery_id>/redeliver")
+def redeliver(delivery_id: str) -> Response:
+    """Have a delivery tried again."""
+    webhooks.redeliver(caller(), delivery_id)
+    context().wake_webhooks()
+    say("It is being sent again, with the whole schedule before it.")
+    return redirect(url_for(".show_delivery", delivery_id=delivery_id))
+
+
+@project.post("/webhooks/deliveries/<delivery_id>/delete")
+def delete_delivery(delivery_id: str) -> Response:
+    """Delete a delivery."""
+    webhooks.delete_delivery(caller(), delivery_id)
+    say("Deleted the delivery.")
+    return redirect(url_for(".list_deliveries"))
+
+
+@project.post("/webhooks/test")
+def send_test_event() -> Response:
+    """Send a test event to a file route's webhook URL."""
+    delivery = webhooks.send_test(context().config, caller(), forms.text("route"))
+    context().wake_webhooks()
+    say("The test event is on its way. It is tried once.")
+    return redirect(url_for(".show_delivery", delivery_id=delivery.id))
+
+
+@project.post("/webhooks/destinations/<destination_id>/resume")
+def resume_destination(destination_id: str) -> Response:
+    """End the pause of a destination."""
+    webhooks.resume(caller(), destination_id)
+    context().wake_webhooks()
+    say("The pause is over: what waited is being sent.")
+    return redirect(url_for(".list_deliveries"))
+
+
+@project.get("/webhooks/secrets")
+def show_secrets() -> str:
+    """Show the secrets that deliveries are signed with."""
+    return render_template("dashboard/secrets.html", secrets=webhook_secrets.show_secrets(administrator(), g.project.id))
+
+
+@project.post("/webhooks/secrets/rotate")
+def rotate_secrets() -> Response:
+    """Make the next secret the current one."""
+    webhook_secrets.rotate_secrets(administrator(), g.project.id)
+    say("Rotated. Give your receivers the new next secret before you rotate again.")
+    return redirect(url_for(".show_secrets"))
