@@ -34,9 +34,10 @@ class Browser:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking: a valid API key and its project, or a browser that the project lets in.
+    """Who is asking: a valid API key and its project, a browser that the project lets in, an admin, or the command line.
 
-    A browser's `key_id` is the key that made its upload token; "" without a token.
+    A browser's `key_id` is the key that made its upload token; "" without a token. For admins and the command line it is what the audit
+    trail calls them.
     """
 
     key_id: str
@@ -46,6 +47,12 @@ class Caller:
     tier: str
     limit_overrides: dict[str, Any] = field(default_factory=dict)
     browser: Browser | None = None
+
+    @property
+    def api_key_id(self) -> str | None:
+        """The API key behind this caller, if there is one."""
+        is_key = self.key_id not in ("", audit.CLI) and not self.key_id.startswith(audit.ADMIN)
+        return self.key_id if is_key else None
 
 
 COMMAND_LINE = Caller(key_id=audit.CLI, project_id="", environment="live", access="account", tier="")

@@ -67,7 +67,7 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
         project=caller.project_id,
         environment=caller.environment,
         route_slug=route.slug,
-        api_key=caller.key_id or None,
+        api_key=caller.api_key_id,
         key=f"{sandbox}{caller.project_id}/{route.slug}/{file_id}/{safe_name(request.file_name)}",
         file_name=request.file_name,
         size_bytes=request.size_bytes,

@@ -30,6 +30,8 @@ class _Reader(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self._select = ""
         self._area = ""
+        self._option: str | None = None
+        self._takes_option = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
@@ -44,13 +46,20 @@ class _Reader(HTMLParser):
                 self.forms[-1].fields.append((name, value or ("on" if given.get("type") == "checkbox" else "")))
         elif tag == "select":
             self._select = name
-        elif tag == "option" and self._select and ("selected" in given or self._select not in dict(self.forms[-1].fields)):
-            self.forms[-1].fields.append((self._select, value))
+        elif tag == "option" and self._select:
+            self._option = given.get("value")
+            self._takes_option = "selected" in given or self._select not in dict(self.forms[-1].fields)
+            if self._takes_option:
+                fields = self.forms[-1].fields
+                fields[:] = [*(field for field in fields if field[0] != self._select), (self._select, value)]
         elif tag == "textarea" and self.forms:
             self._area = name
             self.forms[-1].fields.append((name, ""))
 
     def handle_data(self, data: str) -> None:
+        if self._select and self._takes_option and self._option is None:  # an option without a value stands for its text
+            self.forms[-1].fields[-1] = (self._select, data)
+            self._takes_option = False
         if self._area:
             self.forms[-1].fields[-1] = (self._area, data)
 

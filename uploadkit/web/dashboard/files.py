@@ -15,7 +15,7 @@ from uploadkit import events, file_routes, file_urls, files, links, webhooks
 from uploadkit.errors import UploadKitError, ValidationFailed
 from uploadkit.models import Event, File, WebhookDelivery
 from uploadkit.web import context, schemas
-from uploadkit.web.dashboard import forms
+from uploadkit.web.dashboard import forms, shown
 from uploadkit.web.dashboard.gate import caller, project, say, show_once, take_shown_once
 
 STATUSES = ("UPLOADED", "UPLOADING", "FAILED", "DELETED")
@@ -110,7 +110,7 @@ def _file_page(file_id: str, failure: UploadKitError | None) -> str:
         timeline=sorted(_timeline(file_id), key=lambda moment: moment.at),
         link=take_shown_once("link"),
         lifetimes=_LINK_SECONDS,
-        metadata=request.form.get("metadata") if failure else json.dumps(file.metadata, indent=2, ensure_ascii=False),
+        metadata=request.form.get("metadata") if failure else shown.pretty(file.metadata),
         failure=failure,
     )
 

@@ -21,7 +21,7 @@ from uploadkit import admin_sessions, admins, projects
 from uploadkit.access import Caller
 from uploadkit.context import Context
 from uploadkit.errors import Forbidden, UploadKitError
-from uploadkit.web import auth, context
+from uploadkit.web import auth, context, documented, json_answer
 
 dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
 project = Blueprint("project", __name__, url_prefix="/p/<slug>/<any(live, test):environment>")
@@ -45,6 +45,7 @@ ROOMS_OF_THE_APPLIANCE = (
 )
 
 _OPEN = {"dashboard.set_up", "dashboard.sign_in"}
+_FOR_SCRIPTS = {"dashboard.project.upload_rules", "dashboard.project.act_on_upload"}
 _VISITOR_SECONDS = 3600
 # Only what our own pages have in their addresses; above all no second slash at the beginning and no backslash.
 _OWN_PAGE = re.compile(r"/dashboard(/[A-Za-z0-9_.~%-]+)*/?(\?[A-Za-z0-9_.~%&=+/:-]*)?")
@@ -98,8 +99,10 @@ def _guard(answer: Response) -> Response:
 
 
 @dashboard.errorhandler(UploadKitError)
-def _tell(failure: UploadKitError) -> tuple[str, int] | tuple[str, int, dict[str, str]]:
+def _tell(failure: UploadKitError) -> tuple[str | Response, int, dict[str, str]]:
     headers = {} if failure.retry_after_seconds is None else {"Retry-After": str(failure.retry_after_seconds)}
+    if request.endpoint in _FOR_SCRIPTS:
+        return json_answer(documented.error(failure)), failure.status, headers
     template = "dashboard/failure.html" if g.get("admin") else "dashboard/failure_alone.html"
     return render_template(template, failure=failure), failure.status, headers
 

@@ -6,7 +6,6 @@ from flask import Response, g
 
 from uploadkit import file_routes, tiers
 from uploadkit.access import Browser
-from uploadkit.errors import UploadKitError
 from uploadkit.web import browser, context, documented, json_answer
 from uploadkit.web.dashboard.gate import caller, project
 
@@ -14,10 +13,7 @@ from uploadkit.web.dashboard.gate import caller, project
 @project.get("/upload/<route_slug>")
 def upload_rules(route_slug: str) -> Response:
     """Answer what may be uploaded by a file route."""
-    try:
-        route = file_routes.find_file_route(g.project.id, route_slug)
-    except UploadKitError as failure:
-        return _failed(failure)
+    route = file_routes.find_file_route(g.project.id, route_slug)
     limits = tiers.limits_of(context().config, g.project.tier, g.project.limit_overrides)
     return json_answer(documented.upload_rules(route, limits, None))
 
@@ -25,14 +21,4 @@ def upload_rules(route_slug: str) -> Response:
 @project.post("/upload/<route_slug>")
 def act_on_upload(route_slug: str) -> Response:
     """Do what `action` in the body says."""
-    try:
-        return browser.perform(caller(), Browser(route_slug))
-    except UploadKitError as failure:
-        return _failed(failure)
-
-
-def _failed(failure: UploadKitError) -> Response:
-    answer = json_answer(documented.error(failure), failure.status)
-    if failure.retry_after_seconds is not None:
-        answer.headers["Retry-After"] = str(failure.retry_after_seconds)
-    return answer
+    return browser.perform(caller(), Browser(route_slug))

@@ -1,0 +1,316 @@
+"""What admins do in each room, over HTTP without a script."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.appliance import JPEG, Appliance, running, wait_until
+from tests.dashboard.visitors import EMAIL, Visitor, new_admin, read
+from tests.receivers import answering, ok, receiving
+
+MIB = 1024**2
+
+
+class Project:
+    """A project made by a form, with the addresses of its rooms."""
+
+    def __init__(self, admin: Visitor, name: str) -> None:
+        self.admin = admin
+        assert admin.post("/dashboard/projects", name=name, tier="pro").status == 200
+        rows = admin.appliance.call("GET", "/projects?limit=100").json["items"]
+        self.row = next(row for row in rows if row["name"] == name)
+        self.here = f"/dashboard/p/{self.row['slug']}/live"
+        self.test = f"/dashboard/p/{self.row['slug']}/test"
+
+    def new_key(self, **fields: str) -> str:
+        given = {"name": "k", "environment": "live", "access": "project"} | fields
+        page = self.admin.post(f"{self.here}/keys", **given)
+        found = re.search(rb'value="(uk_(?:live|test)_[\w-]{32})"', page.body)
+        assert found, page.body
+        return found[1].decode()
+
+
+@pytest.fixture
+def photos(admin: Visitor, request: pytest.FixtureRequest) -> Project:
+    return Project(admin, request.node.name)
+
+
+def test_a_key_is_shown_once_and_revoked(house_of_admins: Appliance, photos: Project) -> None:
+    admin = photos.admin
+    page = admin.post(f"{photos.here}/keys", name="Production server", environment="live", access="project")
+    key = re.search(rb"uk_live_[\w-]{32}", page.body)
+    assert key
+    assert b"UPLOADKIT_API_KEY=" + key[0] in page.body
+    assert b"1 of 1000 in use" in page.body
+    again = admin.get(f"{photos.here}/keys").body
+    assert key[0] not in again, "gone after a reload"
+    masked = key[0][:11] + b"..." + key[0][-6:]
+    assert masked in again
+    assert b"Production server" in again
+    assert house_of_admins.call("GET", "/files", key=key[0].decode()).status == 200
+    page = admin.get(f"{photos.here}/keys")
+    assert admin.submit(page, "/revoke").status == 200
+    assert house_of_admins.call("GET", "/files", key=key[0].decode()).status == 401
+    assert masked in admin.get(f"{photos.here}/keys?revoked=1").body
+    assert photos.new_key(environment="test").startswith("uk_test_")
+    refused = admin.post(f"{photos.here}/keys", name="x", environment="test", access="account")
+    assert (refused.status, b"test key" in refused.body) == (403, True)
+
+
+def test_the_tiers_number_of_keys(photos: Project) -> None:
+    photos.admin.submit(photos.admin.get(f"{photos.here}/settings"), "/settings", tier="free")
+    photos.new_key()
+    photos.new_key()
+    refused = photos.admin.post(f"{photos.here}/keys", name="third", environment="live", access="project")
+    assert (refused.status, b"Revoke a key" in refused.body) == (403, True)
+    assert b'value="third"' in refused.body, "what was typed is kept"
+
+
+def test_project_settings(house_of_admins: Appliance, photos: Project) -> None:
+    admin, path = photos.admin, f"{photos.here}/settings"
+    form = {
+        "name": "Renamed & more",
+        "retention_days": "30",
+        "limit_max_storage": "1TB",
+        "limit_max_keys": "unlimited",
+        "limit_max_file_size": "5MB",
+    }
+    page = admin.submit(admin.get(path), "/settings", **form)
+    assert page.status == 200
+    changed = house_of_admins.call("GET", f"/projects/{photos.row['id']}").json
+    assert (changed["name"], changed["retentionDays"]) == ("Renamed & more", 30)
+    assert (changed["limits"]["maxStorage"], changed["limits"]["maxKeys"], changed["limits"]["maxFileSize"]) == (1024**4, None, 5 * MIB)
+    assert all(text in page.body for text in (b'value="1TB"', b'value="unlimited"', b'value="5MB"', b'value="30"'))
+    unchanged = admin.submit(page, "/settings")
+    assert unchanged.status == 200
+    assert house_of_admins.call("GET", f"/projects/{photos.row['id']}").json["limits"] == changed["limits"]
+    admin.submit(page, "/settings", limit_max_storage="", retention_days="")
+    changed = house_of_admins.call("GET", f"/projects/{photos.row['id']}").json
+    assert (changed["limits"]["maxStorage"], changed["retentionDays"]) == (100 * 1024**3, None)
+    for field, value in (
+        ("name", ""),
+        ("retention_days", "soon"),
+        ("limit_max_keys", "-1"),
+        ("limit_max_storage", "much"),
+        ("tier", "gold"),
+    ):
+        refused = admin.submit(page, "/settings", **{field: value})
+        assert (refused.status, b'role="alert"' in refused.body) == (400, True), field
+
+
+def test_a_project_goes_when_its_name_was_typed(house_of_admins: Appliance, photos: Project) -> None:
+    key = photos.new_key()
+    assert photos.admin.post(f"{photos.here}/delete", name="something else").status == 400
+    assert house_of_admins.call("GET", "/files", key=key).status == 200
+    assert photos.admin.post(f"{photos.here}/delete", name=photos.row["name"]).status == 200
+    assert house_of_admins.call("GET", "/files", key=key).status == 401
+    assert photos.admin.get(photos.here + "/files").status == 404
+
+
+def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
+    admin = photos.admin
+    given = {
+        "slug": "avatars",
+        "max_file_size": "4MB",
+        "max_file_count": "3",
+        "allowed_types": "image/*, application/pdf",
+        "visibility": "private",
+    }
+    page = admin.post(f"{photos.here}/file-routes/new", **given, verify_content="on", webhook_events=["onUploadComplete", "file.failed"])
+    assert page.status == 200
+    routes = house_of_admins.call("GET", f"/projects/{photos.row['id']}/file-routes").json["items"]
+    made = next(route for route in routes if route["slug"] == "avatars")
+    assert (made["maxFileSize"], made["maxFileCount"], made["visibility"]) == (4 * MIB, 3, "private")
+    assert made["allowedTypes"] == ["image/*", "application/pdf"]
+    assert made["webhookEvents"] == ["onUploadComplete", "file.failed"]
+    assert (made["verifyContent"], made["anonymousUploads"]) == (True, False)
+    for snippet in (b"curl http", b"upload-tokens", b"UploadDropzone", b"requests.post"):
+        assert snippet in page.body
+    path = f"{photos.here}/file-routes/{made['id']}"
+    form = next(f for f in read(admin.get(path)).forms if not f.action)
+    kept = [(name, value) for name, value in form.fields if name != "max_file_size"]
+    assert admin.fetch("POST", path, [*kept, ("max_file_size", "")]).status == 302
+    changed = house_of_admins.call("GET", f"/file-routes/{made['id']}").json
+    assert changed | {"updatedAt": 0} == made | {"maxFileSize": None, "updatedAt": 0}
+    for field, value, words in (
+        ("slug", "no good!", b"begin with a letter"),
+        ("max_file_size", "4 apples", b"4MB"),
+        ("webhook_url", "http://10.0.0.1/", b"webhookUrl"),
+    ):
+        refused = admin.post(f"{photos.here}/file-routes/new", **(given | {"slug": "other", field: value}))
+        assert (refused.status, words in refused.body) == (400, True), refused.body
+        assert b'value="3"' in refused.body
+    assert b"stays" in admin.post(f"{photos.here}/file-routes/{routes[-1]['id']}/delete").body
+    assert admin.post(f"{path}/delete").status == 200
+    assert house_of_admins.call("GET", f"/file-routes/{made['id']}").status == 404
+
+
+def test_files_are_found_changed_shared_and_deleted(house_of_admins: Appliance, photos: Project) -> None:
+    admin, key = photos.admin, photos.new_key()
+    made = [house_of_admins.upload(JPEG * 20, name=f"beach {n}.jpg", key=key) for n in range(3)]
+    house_of_admins.upload(b"hello", name="notes.txt", content_type="text/plain", key=key)
+    page = admin.get(f"{photos.here}/files").body
+    assert all(name in page for name in (b"beach 0.jpg", b"beach 2.jpg", b"notes.txt", b'loading="lazy"'))
+    found = admin.get(f"{photos.here}/files?search=BEACH&type=image/*&status=UPLOADED&since=2020-01-01&route=default").body
+    assert b"beach 1.jpg" in found
+    assert b"notes.txt" not in found
+    assert b"No file matches" in admin.get(f"{photos.here}/files?until=2020-01-01").body
+    assert b"beach" not in admin.get(f"{photos.test}/files").body
+    path = f"{photos.here}/files/{made[0]['id']}"
+    page_of_one = admin.get(path)
+    assert b"upload.completed" in page_of_one.body
+    assert made[0]["url"].encode() in page_of_one.body
+    assert admin.submit(page_of_one, "/metadata", metadata='{"album": "Süd\\u202e", "n": [1]}').status == 200
+    assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
+    admin.submit(admin.get(path), "/metadata")
+    assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
+    for wrong in ("{", "[]", "1", '{"a":' * 2000):
+        assert admin.submit(page_of_one, "/metadata", metadata=wrong).status == 400
+    linked = admin.submit(page_of_one, "/link", lifetime="1 day", download="on")
+    url = re.search(rb'value="(http[^"]+signature=[^"]+)"', linked.body)
+    assert url
+    assert house_of_admins.read(url[1].decode().replace("&amp;", "&")).body == JPEG * 20
+    assert b"signature=" not in admin.get(path).body.replace(b"/f/", b"")
+    assert admin.submit(page_of_one, "/delete").status == 200
+    assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).status == 404
+    told = admin.post(f"{photos.here}/files/delete", key=[made[1]["key"], made[2]["key"], "nothing"])
+    assert b"Deleted 2 of 3 files" in told.body
+    assert b"none was deleted" in admin.post(f"{photos.here}/files/delete").body
+    assert b"beach 1.jpg" in admin.get(f"{photos.here}/files?status=DELETED").body
+
+
+def test_pages_of_files(house_of_admins: Appliance, photos: Project) -> None:
+    key = photos.new_key()
+    for n in range(23):
+        house_of_admins.request(10, name=f"file {n:02}.jpg", key=key)
+    first = photos.admin.get(f"{photos.here}/files?search=file")
+    assert first.body.count(b'name="key"') == 20
+    older = next(link for link in read(first).links if "cursor=" in link)
+    assert "search=file" in older
+    second = photos.admin.get(older)
+    assert second.body.count(b'name="key"') == 3
+    assert b"file 00.jpg" in second.body
+
+
+def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) -> None:
+    assert b"No files yet" in photos.admin.get(f"{photos.here}/overview").body
+    key = photos.new_key()
+    file = house_of_admins.upload(JPEG * 20, name="beach.jpg", key=key)
+    house_of_admins.upload(JPEG * 20, name="sandbox.jpg", key=photos.new_key(environment="test"))
+    page = photos.admin.get(f"{photos.here}/overview").body.decode()
+    assert "beach.jpg" in page
+    assert "sandbox.jpg" not in page
+    assert ">100 GB</span>" in page
+    assert page.count("<rect") == 30
+    assert re.search(r"<title>\d{4}-\d\d-\d\d: 1</title>", page)
+    assert "sandbox.jpg" in photos.admin.get(f"{photos.test}/overview").body.decode()
+    log = photos.admin.get(f"{photos.here}/logs?status=UPLOADED").body
+    assert b"upload.completed" in log
+    assert b"upload.requested" not in log
+    table = photos.admin.get(f"{photos.here}/usage.csv")
+    lines = table.body.decode().splitlines()
+    assert lines[0] == "period,uploads,bytes_uploaded,bytes_deleted"
+    assert lines[1].endswith(f",1,{file['fileSize']},0")
+    assert len(lines) == 13
+    assert "attachment" in table.headers["Content-Disposition"]
+
+
+def test_uploading_by_the_page(house_of_admins: Appliance, photos: Project) -> None:
+    admin = photos.admin
+    door = f"{photos.here}/upload/default"
+    headers = {
+        "X-Form-Token": admin.form_token(),
+        "Content-Type": "application/json",
+        "Cookie": f"uploadkit_session={admin.cookies['uploadkit_session']}",
+    }
+
+    def ask(body: object, path: str = door) -> tuple[int, dict[str, object]]:
+        answer = house_of_admins.fetch("POST", house_of_admins.base + path, json.dumps(body).encode(), headers)
+        assert answer.headers["Content-Type"] == "application/json", answer.body
+        return answer.status, answer.json
+
+    assert json.loads(admin.get(door).body)["allowedTypes"] == ["*/*"]
+    wanted = {"action": "request-upload", "fileName": "a.jpg", "contentType": "image/jpeg", "contentLength": len(JPEG)}
+    status, slot = ask(wanted)
+    assert status == 200
+    house_of_admins.put(slot, JPEG)
+    status, done = ask({"action": "upload-complete", "key": slot["key"], "fileId": slot["fileId"]})
+    assert (status, done["ok"]) == (200, True)
+    status, begun = ask(wanted | {"action": "multipart-init", "contentLength": 11 * MIB})
+    assert status == 200
+    status, _ = ask({"action": "multipart-abort", "fileId": begun["fileId"], "uploadId": begun["uploadId"]})
+    assert status == 200
+    status, failed = ask(wanted, f"{photos.here}/upload/nowhere")
+    assert status == 404
+    assert failed["error"]["suggestion"]  # type: ignore[index]
+    status, failed = ask(wanted | {"contentLength": 600 * MIB})
+    assert status == 413
+    headers["X-Form-Token"] = "0" * 64
+    assert ask(wanted)[0] == 403
+    headers["X-Form-Token"] = admin.form_token()
+    sandboxed = ask(wanted, f"{photos.test}/upload/default")[1]
+    assert str(sandboxed["key"]).startswith("test/")
+
+
+def test_the_audit_trail_names_the_admin(photos: Project) -> None:
+    photos.new_key(name="Audited key")
+    page = photos.admin.get("/dashboard/audit").body.decode()
+    row = next(part for part in page.split("<tr>") if "Audited key" in part)
+    assert EMAIL in row
+    assert photos.row["name"] in row
+
+
+@pytest.fixture(scope="module")
+def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+    """An appliance that may call receivers on this machine, tries twice, and pauses early."""
+    settings = {
+        "WEBHOOKS__ALLOWED_PRIVATE_CIDRS": '["127.0.0.0/8"]',
+        "WEBHOOKS__RETRY_SCHEDULE_SECONDS": "[1]",
+        "WEBHOOKS__PAUSE_AFTER_DEAD_DELIVERIES": "1",
+    }
+    with running(tmp_path_factory.mktemp("telling"), **settings) as appliance:
+        yield new_admin(appliance)
+
+
+def test_webhooks(telling: Visitor) -> None:
+    photos = Project(telling, "Hooks")
+    appliance, here = telling.appliance, photos.here
+    assert b"No deliveries yet" in telling.get(f"{here}/webhooks").body
+    with receiving(answering(503)) as receiver:
+        key = photos.new_key()
+        (route,) = appliance.call("GET", f"/projects/{photos.row['id']}/file-routes").json["items"]
+        appliance.call("PATCH", f"/file-routes/{route['id']}", {"webhookUrl": receiver.url})
+        file = appliance.upload(JPEG, key=key)
+        wait_until(lambda: b"after 1 dead" in telling.get(f"{here}/webhooks?status=dead").body, what="the pause")
+        page = telling.get(f"{here}/webhooks?status=dead")
+        link = next(link for link in read(page).links if "/deliveries/" in link)
+        delivery = telling.get(link).body.decode()
+        assert delivery.count(">503<") == 2
+        assert "Upstash-Signature" in delivery
+        timeline = telling.get(f"{here}/files/{file['id']}").body
+        assert b"Webhook onUploadComplete, try 2" in timeline
+        assert b"answered 503" in timeline
+        receiver.answer = ok
+        assert b"The pause is over" in telling.submit(page, "/resume").body
+        assert telling.submit(telling.get(link), "/redeliver").status == 200
+        wait_until(lambda: b">delivered<" in telling.get(link).body, what="the delivery")
+        tested = telling.post(f"{here}/webhooks/test", route="default")
+        assert b"on its way" in tested.body
+        assert telling.submit(telling.get(link), "/delete").status == 200
+        assert telling.get(link).status == 404
+    before = re.findall(rb"whsec_[^\"]+", telling.get(f"{here}/webhooks/secrets").body)
+    after = re.findall(rb"whsec_[^\"]+", telling.post(f"{here}/webhooks/secrets/rotate").body)
+    assert len(set(before)) == 2
+    assert after[0] == before[1]
+    assert after[1] not in before
+
+
+def test_the_doctor_by_button(telling: Visitor) -> None:
+    assert telling.post("/dashboard/storage/doctor").status == 200
+    page = wait_until(lambda: (p := telling.get("/dashboard/storage").body.decode()) and "clean-up" in p and p, what="the doctor to end")
+    assert "nothing was left in the bucket" in page
+    assert "never shown" in page
