@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from flask import current_app, g, redirect, render_template, request, url_for
+from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit import events, file_routes, file_urls, files, links, webhooks
@@ -49,7 +48,6 @@ def list_files() -> str:
         is_filtered=any(request.args.get(name) for name in ("search", "status", "type", "route", "since", "until")),
         url_of=url_of,
         thumbnail=thumbnail,
-        can_upload=Path(current_app.static_folder or "", "uploadkit.js").exists(),
     )
 
 

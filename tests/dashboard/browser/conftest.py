@@ -1,0 +1,3 @@
+"""The dashboard in a real Chromium."""
+
+from tests.browsers import browser, browser_context, page, watched  # noqa: F401

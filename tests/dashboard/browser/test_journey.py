@@ -1,0 +1,145 @@
+"""What a person does from the first visit on, with everything that the browser complains of or asks for noted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.appliance import JPEG, Appliance, running
+from tests.browsers import Watched
+from tests.dashboard.visitors import EMAIL, PASSWORD
+
+MIB = 1024**2
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Appliance]:
+    with running(tmp_path) as appliance:
+        yield appliance
+
+
+def set_up(page: Page, appliance: Appliance) -> None:
+    page.goto(appliance.run("admin", "setup-link").stdout.strip())
+    expect(page.get_by_label("Set-up token")).to_be_hidden()
+    assert "#" not in page.url, "the token does not stay in the address"
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Set up and sign in").click()
+    expect(page.get_by_role("heading", name="Default")).to_be_visible()
+
+
+def enter(page: Page, room: str) -> None:
+    page.get_by_role("navigation", name="Rooms").get_by_role("link", name=room, exact=True).click()
+
+
+def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fresh: Appliance, tmp_path: Path) -> None:
+    store = f"http://127.0.0.1:{urlsplit(fresh.request(10).json['uploadUrl']).port}"
+    set_up(page, fresh)
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+    enter(page, "Projects")
+    page.get_by_role("button", name="Create project").click()
+    page.get_by_label("Name").fill("Holiday photos")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Made the project Holiday photos")
+
+    page.get_by_role("button", name="Create key").click()
+    page.get_by_label("Name").fill("Production server")
+    page.get_by_role("button", name="Create", exact=True).click()
+    key = page.get_by_label("API key", exact=True).input_value()
+    assert re.fullmatch(r"uk_live_[\w-]{32}", key)
+    page.reload()
+    expect(page.get_by_role("cell", name="Production server", exact=True)).to_be_visible()
+    assert key not in page.content(), "shown once, gone after a reload"
+    assert fresh.call("GET", "/files", key=key).status == 200
+
+    large = tmp_path / "film.bin"
+    large.write_bytes(b"\0" * (30 * MIB))
+    small = [{"name": f"beach {n}.jpg", "mimeType": "image/jpeg", "buffer": JPEG * 50} for n in (1, 2)]
+    enter(page, "Files")
+    page.locator("input[type=file]").set_input_files(small)  # type: ignore[arg-type]
+    page.locator("input[type=file]").set_input_files(large)
+    expect(page.locator(".uploads li", has_text="uploaded")).to_have_count(3, timeout=60_000)
+    rows = page.locator("#results tbody tr")
+    expect(rows).to_have_count(3)
+    expect(page.get_by_role("cell", name="30 MB")).to_be_visible()
+
+    page.get_by_label("File name").press_sequentially("beach 2")
+    expect(rows).to_have_count(1)
+    page.get_by_role("link", name="beach 2.jpg").click()
+    expect(page.get_by_text("upload.completed")).to_be_visible()
+    assert page.locator("time").first.get_attribute("title", timeout=1000), "UTC is at hand"
+    assert "UTC" not in page.locator("time").first.inner_text(), "in the viewer's zone"
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Deleted beach 2.jpg")
+    expect(rows).to_have_count(2)
+
+    enter(page, "API keys")
+    page.get_by_role("button", name="Revoke Production server").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Revoked uk_live_")
+    assert fresh.call("GET", "/files", key=key).status == 401
+
+    assert watched.errors == [], "neither a violation of the policy nor any other complaint"
+    elsewhere = {url for url in watched.requests if not url.partition(" ")[2].startswith((fresh.base, store, "data:", "blob:"))}
+    assert elsewhere == set()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_on_a_phone_without_a_complaint(page: Page, watched: Watched, fresh: Appliance, scheme: str) -> None:
+    """Nothing is wider than the screen; the system's colours are followed from the start."""
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": 390, "height": 800})
+    fresh.upload(JPEG * 20, name="a rather long name for such a small picture of a beach in the south.jpg")
+    set_up(page, fresh)
+    rooms = page.locator(".rooms a").evaluate_all("links => links.map(link => link.href)")
+    assert len(rooms) == 12
+    for address in rooms:
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), address
+        red, green, blue = map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3])
+        assert (red + green + blue > 600) == (scheme == "light"), address
+    assert watched.errors == []
+
+
+def test_a_session_by_keyboard_alone(page: Page, fresh: Appliance) -> None:
+    set_up(page, fresh)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    page.goto(f"{fresh.base}/dashboard/p/default/live/keys")
+    button = page.get_by_role("button", name="Create key")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Name")).to_be_hidden()
+    expect(button).to_be_focused()
+
+
+def test_pages_work_without_scripts(browser, fresh: Appliance) -> None:  # type: ignore[no-untyped-def]
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    address, _, token = fresh.run("admin", "setup-link").stdout.strip().partition("#")
+    page.goto(address)
+    page.get_by_label("Set-up token").fill(token)
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Set up and sign in").click()
+    enter(page, "API keys")
+    page.get_by_role("button", name="Create key").click()
+    page.get_by_label("Name").fill("CI")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_label("API key", exact=True)).to_have_value(re.compile("uk_live_"))
+    page.get_by_role("button", name="Revoke CI").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Revoked")
+    context.close()
