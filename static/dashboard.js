@@ -36,7 +36,10 @@ function takeSetupToken(field) {
 
 showLocalTimes(document);
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
-for (const field of document.querySelectorAll("[data-from-fragment]")) takeSetupToken(field);
+for (const field of document.querySelectorAll("[data-from-fragment]")) {
+  takeSetupToken(field);
+  addEventListener("hashchange", () => takeSetupToken(field)); // the link was opened where this page was open already
+}
 // A menu closes when something else is clicked, and by Escape.
 for (const menu of document.querySelectorAll("details.menu")) {
   document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });

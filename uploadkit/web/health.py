@@ -40,4 +40,10 @@ def _job(report: JobReport) -> dict[str, object]:
 def front() -> str:
     """Say to a person with a browser what this is and how to upload the first file."""
     ctx = context()
-    return render_template("front.html", base_url=ctx.config.server.base_url, checks=health.check(ctx), version=__version__)
+    return render_template(
+        "front.html",
+        base_url=ctx.config.server.base_url,
+        checks=health.check(ctx),
+        version=__version__,
+        dashboard=ctx.config.dashboard.enabled,
+    )
