@@ -6,12 +6,17 @@ A session is made anew at each sign-in, so nobody can be brought to use one that
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
+
+from peewee import OperationalError
 
 from uploadkit import clock
 from uploadkit.config import Config
 from uploadkit.db import write
 from uploadkit.models import Admin, AdminSession
+
+log = logging.getLogger(__name__)
 
 _SEEN_EVERY_MS = 60_000
 _LONGEST_USER_AGENT = 300
@@ -44,9 +49,17 @@ def find(token: str) -> AdminSession | None:
     query = AdminSession.select(AdminSession, Admin).join(Admin)
     session: AdminSession | None = query.where(AdminSession.token_hash == hash_token(token), AdminSession.expires_at > now).first()
     if session is not None and now - session.seen_at >= _SEEN_EVERY_MS:
+        _note_use(session, now)
+    return session
+
+
+def _note_use(session: AdminSession, now: int) -> None:
+    """Keep `seen_at` to the minute. A locked database or a full disk is no reason to turn an admin away."""
+    try:
         with write():
             AdminSession.update(seen_at=now).where(AdminSession.token_hash == session.token_hash).execute()
-    return session
+    except OperationalError as error:
+        log.warning("when an admin's session was used could not be written: %s", error)
 
 
 def list_sessions(admin_id: str) -> list[AdminSession]:

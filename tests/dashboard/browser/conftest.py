@@ -1,3 +1,10 @@
 """The dashboard in a real Chromium."""
 
-from tests.browsers import browser, browser_context, page, watched  # noqa: F401
+from playwright.sync_api import expect
+
+from tests.browsers import browser, browser_context, page, watched
+
+__all__ = ["browser", "browser_context", "page", "watched"]
+
+# As long as actions have; two cores may be busy with much else.
+expect.set_options(timeout=60_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.appliance import JPEG, Appliance, running
 from tests.browsers import Watched
@@ -125,8 +125,9 @@ def test_a_session_by_keyboard_alone(page: Page, fresh: Appliance) -> None:
     expect(button).to_be_focused()
 
 
-def test_pages_work_without_scripts(browser, fresh: Appliance) -> None:  # type: ignore[no-untyped-def]
+def test_pages_work_without_scripts(browser: Browser, fresh: Appliance) -> None:
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     address, _, token = fresh.run("admin", "setup-link").stdout.strip().partition("#")
     page.goto(address)

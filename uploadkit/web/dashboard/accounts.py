@@ -8,9 +8,9 @@ from werkzeug.wrappers import Response
 from uploadkit import admin_sessions, admins, first_run, projects
 from uploadkit.errors import UploadKitError
 from uploadkit.web import auth, context, rate_limits
-from uploadkit.web.dashboard.gate import ROOMS_OF_A_PROJECT, close_session, dashboard, open_session, own_page
+from uploadkit.web.dashboard.gate import ROOMS_OF_A_PROJECT, close_session, dashboard, open_session, own_page, retry_after
 
-Page = str | tuple[str, int] | Response
+Page = str | tuple[str, int, dict[str, str]] | Response
 
 
 @dashboard.get("/")
@@ -32,7 +32,7 @@ def set_up() -> Page:
         _count_attempt("set-up")
         admins.set_up(form.get("token", "").strip(), form.get("email", ""), form.get("password", ""))
     except UploadKitError as failure:
-        return render_template("dashboard/setup.html", form=form, failure=failure), failure.status
+        return render_template("dashboard/setup.html", form=form, failure=failure), failure.status, retry_after(failure)
     first_run.remove_note(context().config)
     return _signed_in(form.get("email", ""), form.get("password", ""), url_for("dashboard.home"))
 
@@ -48,7 +48,8 @@ def sign_in() -> Page:
         _count_attempt(form.get("email", ""))
         return _signed_in(form.get("email", ""), form.get("password", ""), wanted)
     except UploadKitError as failure:
-        return render_template("dashboard/sign_in.html", form=form, failure=failure, wanted=wanted, nobody_yet=False), failure.status
+        page = render_template("dashboard/sign_in.html", form=form, failure=failure, wanted=wanted, nobody_yet=False)
+        return page, failure.status, retry_after(failure)
 
 
 @dashboard.post("/sign-out")

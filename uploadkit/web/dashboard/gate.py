@@ -100,11 +100,16 @@ def _guard(answer: Response) -> Response:
 
 @dashboard.errorhandler(UploadKitError)
 def _tell(failure: UploadKitError) -> tuple[str | Response, int, dict[str, str]]:
-    headers = {} if failure.retry_after_seconds is None else {"Retry-After": str(failure.retry_after_seconds)}
+    headers = retry_after(failure)
     if request.endpoint in _FOR_SCRIPTS:
         return json_answer(documented.error(failure)), failure.status, headers
     template = "dashboard/failure.html" if g.get("admin") else "dashboard/failure_alone.html"
     return render_template(template, failure=failure), failure.status, headers
+
+
+def retry_after(failure: UploadKitError) -> dict[str, str]:
+    """Return the header that says when to try again, where a failure knows it."""
+    return {} if failure.retry_after_seconds is None else {"Retry-After": str(failure.retry_after_seconds)}
 
 
 @dashboard.context_processor
