@@ -126,7 +126,10 @@ export default class UploadKit {
   }
 
   /** @param {any} file @param {AbortSignal} signal */
-  #send(file, signal) {
+  async #send(file, signal) {
+    if (file.isRemote || !(file.data instanceof Blob)) {
+      throw new UploadError("FILE_UNREADABLE", "This file is not in this browser: remote files and files without their bytes can't be uploaded");
+    }
     // Under the name and type that Uppy shows; with the time of the file itself, by which an interrupted upload is known again.
     const data = new File([file.data], file.name, { type: file.type, lastModified: file.data.lastModified ?? 0 });
     const onProgress = (sent, total) => {

@@ -3,7 +3,7 @@
  * No dependencies. `docs/clients.md` of the appliance shows how to get an endpoint.
  *
  *   import { createUploader } from "https://uploads.example.com/uploadkit.js";
- *   const uploader = createUploader({ endpoint: () => fetch("/upload-endpoint").then((answer) => answer.text()) });
+ *   const uploader = createUploader({ endpoint: () => fetch("/upload-endpoint", { method: "POST" }) });
  *   const file = await uploader.upload(input.files[0], { route: "avatars", onProgress: (sent, total) => { bar.value = sent / total; } });
  *
  * An upload in parts is remembered in localStorage until it ends: where it is uploaded (with the upload token that began it) and its ids.
@@ -13,8 +13,8 @@
  *   metadata: Record<string, unknown>, createdAt: string, updatedAt: string}} UploadedFile
  * @typedef {{maxFileSize: number | null, maxFileCount: number, allowedTypes: string[]}} Rules
  * @typedef {object} UploaderOptions
- * @property {string | (() => string | Promise<string>)} endpoint  Where to upload, without the file route. A function is asked once per
- *   upload: best where your backend makes an upload token, which expires.
+ * @property {string | (() => string | Response | Promise<string | Response>)} endpoint  Where to upload, without the file route. A
+ *   function is asked once per upload: best where your backend makes an upload token, which expires.
  * @property {(url: string, init: RequestInit) => Promise<Response>} [request]  In place of `fetch`, for calls to the endpoint (not to
  *   the store): where it needs cookies or headers.
  * @property {string} [user]  What tells the users of one browser apart: nobody goes on with what another began.
@@ -56,7 +56,7 @@ const notKept = new Map(); // stands in where the browser has no localStorage fo
 
 /**
  * Why an upload failed. `code` is the appliance's (`FILE_TOO_LARGE`, `UNAUTHORIZED` …) or `NETWORK_ERROR`, `STORE_REFUSED`,
- * `FILE_UNREADABLE`, `UNEXPECTED_ANSWER`, `ABORTED`, `PAUSED`; `status` the HTTP status, 0 where there was none.
+ * `FILE_UNREADABLE`, `NO_ENDPOINT`, `UNEXPECTED_ANSWER`, `ABORTED`, `PAUSED`; `status` the HTTP status, 0 where there was none.
  */
 export class UploadError extends Error {
   /** @param {string} code @param {string} message @param {{suggestion?: string, status?: number, retryAfter?: number}} [more] */
@@ -79,8 +79,9 @@ export class UploadError extends Error {
 /** Make an uploader. It can send any number of files at once. @param {UploaderOptions} options */
 export function createUploader({ endpoint, request = fetch.bind(globalThis), user = "", parallelParts = 4, retrySeconds = 120 }) {
   const options = { endpoint, request, user, parallelParts, retrySeconds };
-  const addressOf = async (route) => {
-    const base = typeof endpoint === "function" ? await endpoint() : endpoint;
+  const addressOf = async (route, signal) => {
+    const here = globalThis.location?.href ?? "http://localhost";
+    const base = await retrying(here, options, signal, () => endpointOf(endpoint));
     return `${base.replace(/\/+$/, "")}/${encodeURIComponent(route)}`;
   };
   return {
@@ -94,7 +95,7 @@ export function createUploader({ endpoint, request = fetch.bind(globalThis), use
      * @param {File} file @param {UploadOptions} [how] @returns {Promise<UploadedFile>} */
     async upload(file, { route = "default", metadata = {}, onProgress = () => {}, signal } = {}) {
       throwIfStopped(signal);
-      const address = await addressOf(route);
+      const address = await addressOf(route, signal);
       // With the same key a repeated request is answered with the same upload and fresh URLs.
       const idempotencyKey = Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("-");
       const declared = { fileName: file.name || "upload", contentType: file.type, contentLength: file.size, metadata, idempotencyKey };
@@ -103,6 +104,26 @@ export function createUploader({ endpoint, request = fetch.bind(globalThis), use
       return file.size > MULTIPART_OVER_BYTES ? uploadInParts(job) : uploadWhole(job);
     },
   };
+}
+
+/** Find out where to upload: from the backend's answer where there is one. @param {UploaderOptions["endpoint"]} endpoint */
+async function endpointOf(endpoint) {
+  /** @type {unknown} */
+  let found;
+  try {
+    found = typeof endpoint === "function" ? await endpoint() : endpoint;
+    if (found instanceof Response) {
+      const { ok, status, headers } = found;
+      found = await found.text();
+      const retryAfter = secondsOf(headers.get("Retry-After"));
+      if (!ok) throw new UploadError("NO_ENDPOINT", String(found).slice(0, 200) || `HTTP ${status}`, { status, retryAfter });
+    }
+  } catch (error) {
+    if (error instanceof UploadError) throw error;
+    throw new UploadError("NETWORK_ERROR", `There is no endpoint to upload to: ${error}`);
+  }
+  if (typeof found === "string" && /^(https?:\/\/|\/)/.test(found.trim())) return found.trim();
+  throw new UploadError("NO_ENDPOINT", "endpoint must be a URL, a path, or a function that returns one");
 }
 
 /** @param {Job} job */

@@ -36,10 +36,12 @@ def upload_endpoint() -> tuple[str, int] | str:
 
 
 @app.get("/files")
-def files() -> list[dict[str, str]]:
+def files() -> list[dict[str, str]] | tuple[str, int]:
     """What this user has uploaded. In earnest: from your own table, which the webhook fills."""
+    if "user" not in session:
+        return "Log in first", 401
     page = uploadkit.list(status="UPLOADED", limit=100)
-    return [{"name": file.file_name, "url": file.url} for file in page.items if file.metadata.get("user") == session.get("user")]
+    return [{"name": file.file_name, "url": file.url} for file in page.items if file.metadata.get("user") == session["user"]]
 
 
 @app.post("/hooks/upload")

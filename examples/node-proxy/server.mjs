@@ -33,12 +33,21 @@ const actions = {
   "multipart-abort": ({ fileId, uploadId }) => ["/upload/multipart/abort", { fileId, uploadId }],
 };
 
+// Whose upload each fileId is, and by which file route. Without it, whoever knows an id could ask about anybody's file. In earnest: your table.
+const begun = new Map();
+
 async function handleUpload(request, response, slug) {
   const allow = Object.hasOwn(routes, slug) ? routes[slug] : null;
+  // Other sites' pages can't send this type without asking first.
+  if (!request.headers["content-type"]?.startsWith("application/json")) return refuse(response, 415, "UNSUPPORTED_MEDIA_TYPE", "Send JSON");
   const asked = await jsonOf(request);
+  if (asked === null) return refuse(response, 400, "VALIDATION_ERROR", "The body must be a JSON object of at most 1 MiB");
   if (!allow || !Object.hasOwn(actions, asked.action)) return refuse(response, 404, "NOT_FOUND", "No such file route or action");
   const { fileName, contentLength: fileSize, contentType, idempotencyKey } = asked;
   const metadata = allow(request); // what the page says in asked.metadata is left out: nobody vouches for it
+  const owner = JSON.stringify([userOf(request), slug]);
+  const begins = asked.action === "request-upload" || asked.action === "multipart-init";
+  if (!begins && begun.get(asked.fileId) !== owner) return refuse(response, 404, "UPLOAD_NOT_FOUND", "There is no such upload of yours");
   const begin = { fileName, fileSize, contentType: contentType || "application/octet-stream", routeSlug: slug, metadata };
   const [path, body] = actions[asked.action](asked, begin);
   const headers = { "x-api-key": apiKey, "Content-Type": "application/json" };
@@ -46,6 +55,7 @@ async function handleUpload(request, response, slug) {
   const told = await fetch(`${appliance}/api/v1${path}`, { method: "POST", headers, body: JSON.stringify(body) });
   const result = await told.json();
   if (told.headers.has("Retry-After")) response.setHeader("Retry-After", told.headers.get("Retry-After"));
+  if (told.ok && begins) begun.set(result.fileId, owner);
   const isFile = told.ok && asked.action.endsWith("-complete");
   answer(response, told.status, isFile ? { ok: true, file: asPageNames(result), url: result.url } : result);
 }
@@ -57,8 +67,17 @@ function asPageNames({ id, key, fileName, fileSize, contentType, url, status, me
 
 async function jsonOf(request) {
   const chunks = [];
-  for await (const chunk of request) chunks.push(chunk);
-  return JSON.parse(Buffer.concat(chunks).toString() || "{}");
+  let size = 0;
+  for await (const chunk of request) {
+    chunks.push(chunk);
+    if ((size += chunk.length) > 1024 * 1024) return null;
+  }
+  try {
+    const body = JSON.parse(Buffer.concat(chunks).toString());
+    return body && typeof body === "object" ? body : null;
+  } catch {
+    return null;
+  }
 }
 
 function answer(response, status, body) {

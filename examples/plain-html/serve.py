@@ -28,10 +28,13 @@ class Handler(BaseHTTPRequestHandler):
         self.answer("text/html; charset=utf-8", PAGE)
 
     def do_POST(self) -> None:
-        self.answer("text/plain", make_endpoint())
+        try:
+            self.answer("text/plain", make_endpoint())
+        except OSError as error:  # the appliance is away, or refuses the key
+            self.answer("text/plain", f"No upload token: {error}", 502)
 
-    def answer(self, content_type: str, text: str) -> None:
-        self.send_response(200)
+    def answer(self, content_type: str, text: str, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.end_headers()
         self.wfile.write(text.encode())

@@ -8,13 +8,17 @@ const backend = {
   name: "backend",
   configureServer(server) {
     server.middlewares.use("/upload-endpoint", async (request, response) => {
-      const answer = await fetch(`${appliance}/api/v1/upload-tokens`, {
-        method: "POST",
-        headers: { "x-api-key": process.env.UPLOADKIT_API_KEY ?? "", "Content-Type": "application/json" },
-        body: JSON.stringify({ routeSlug: "default", metadata: { userId: "ann" }, maxFiles: 1 }),
-      });
-      const told = await answer.json();
-      response.writeHead(answer.status, { "Content-Type": "text/plain" }).end(told.endpoint ?? told.error.message);
+      try {
+        const answer = await fetch(`${appliance}/api/v1/upload-tokens`, {
+          method: "POST",
+          headers: { "x-api-key": process.env.UPLOADKIT_API_KEY ?? "", "Content-Type": "application/json" },
+          body: JSON.stringify({ routeSlug: "default", metadata: { userId: "ann" }, maxFiles: 1 }),
+        });
+        const told = await answer.json();
+        response.writeHead(answer.status, { "Content-Type": "text/plain" }).end(told.endpoint ?? told.error.message);
+      } catch {
+        response.writeHead(502, { "Content-Type": "text/plain" }).end("The appliance does not answer");
+      }
     });
   },
 };

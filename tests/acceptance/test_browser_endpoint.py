@@ -366,3 +366,10 @@ def test_wrong_tokens_are_limited_by_address(house: House) -> None:
     with clock.travelled_to(NOW):
         assert [door.get(wrong).status_code for _ in range(4)] == [401, 401, 401, 429]
         assert door.get(issue(house)).status_code == 200
+
+
+def test_an_api_key_in_the_path_is_refused_and_not_logged(appliance: Appliance) -> None:
+    for path in (f"/api/uploadkit/t/{appliance.key}/default", f"/api/v1/{appliance.key}"):
+        assert appliance.fetch("POST", appliance.base + path, b"{}", {"Content-Type": "application/json"}).status in (401, 404)
+    assert appliance.key not in appliance.log()
+    assert "uk_live_..." in appliance.log()

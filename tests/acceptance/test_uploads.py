@@ -327,3 +327,19 @@ def test_a_file_route_can_leave_the_first_bytes_alone(appliance: Appliance) -> N
     slot = appliance.request(15, "x.png", "image/png", routeSlug="raw", key=key).json
     appliance.put(slot, b"<!doctype html>", "image/png")
     assert appliance.complete(slot, key=key).code == "UPLOAD_NOT_VERIFIED"
+
+
+def test_a_part_that_was_sent_twice_counts_once(appliance: Appliance) -> None:
+    """The answer to a part's PUT is lost, and the client sends it again: the last one counts, as S3 has it."""
+    parts = [b"\x01" * 5 * MIB, b"\x02" * 5 * MIB, b"end"]
+    body = {"fileName": "b", "fileSize": sum(map(len, parts)), "contentType": "application/octet-stream", "routeSlug": "default"}
+    slot = appliance.call("POST", "/upload/multipart/init", body).json
+    ids = {"fileId": slot["fileId"], "uploadId": slot["uploadId"]}
+    for number in (1, 1, 2, 1, 3):
+        assert appliance.fetch("PUT", slot["parts"][number - 1]["uploadUrl"], parts[number - 1]).status == 200
+    state = appliance.call("POST", "/upload/multipart/parts", ids).json
+    assert [part["partNumber"] for part in state["uploaded"]] == [1, 2, 3]
+    assert state["parts"] == []
+    done = appliance.call("POST", "/upload/multipart/complete", ids)
+    assert done.status == 200, done.body
+    assert appliance.read(done.json["url"]).body == b"".join(parts)

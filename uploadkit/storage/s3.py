@@ -233,7 +233,7 @@ class ObjectStore:
                     raise
             parts += [_stored_part(part) for part in page.get("Parts", [])]
             if not page.get("IsTruncated"):
-                return sorted(parts, key=lambda part: part.number)
+                return _last_of_each(parts)
             marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
     def complete_multipart(self, key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> bool:
@@ -305,6 +305,15 @@ class ObjectStore:
         with translated():
             answer: Mapping[str, Any] = getattr(self._client, operation)(Bucket=self.address.bucket, **parameters)
         return answer
+
+
+def _last_of_each(parts: Sequence[StoredPart]) -> list[StoredPart]:
+    """The parts by number. S3 lists what was put last under a number; SeaweedFS lists every PUT, the newest first."""
+    newest: dict[int, StoredPart] = {}
+    for part in parts:
+        if part.number not in newest or part.arrived_at > newest[part.number].arrived_at:
+            newest[part.number] = part
+    return [newest[number] for number in sorted(newest)]
 
 
 def _stored_part(part: Mapping[str, Any]) -> StoredPart:

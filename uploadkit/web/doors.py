@@ -14,7 +14,7 @@ from uploadkit.errors import UploadKitError
 from uploadkit.web import documented, sdk
 from uploadkit.web.documented import Json
 
-_TOKEN = re.compile(r"ukt_[A-Za-z0-9_-]+")
+_TOKEN = re.compile(r"(ukt_|uk_live_|uk_test_)[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def at(path: str) -> Door | None:
 
 
 def shown(path: str) -> str:
-    """Return `path` as logs and answers may show it: without upload tokens."""
-    return _TOKEN.sub("ukt_...", path)
+    """Return `path` as logs and answers may show it: without upload tokens, and without an API key that somebody put there."""
+    return _TOKEN.sub(lambda match: f"{match[1]}...", path)
 
 
 def without_doubled_slash(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
