@@ -148,11 +148,12 @@ def test_one_address_has_few_uploads_and_bytes_under_way(open_appliance: Applian
     page = visitor(open_appliance)
     began = [page.request(1) for _ in range(4)]
     assert [answer.status for answer in began] == [200, 200, 200, 429]
-    assert (began[3].code, began[3].headers["Retry-After"]) == ("RATE_LIMITED", "60")
+    assert began[3].code == "RATE_LIMITED"
+    assert 4440 < int(began[3].headers["Retry-After"]) <= 4560, "an hour and a quarter, until the first of them ends and is swept"
     assert began[3].headers["Access-Control-Allow-Origin"] == GOOD
     assert "Retry-After" in began[3].headers["Access-Control-Expose-Headers"]
     large = visitor(open_appliance)
-    assert [large.request(size * KIB).status for size in (41, 30, 11)] == [429, 200, 429]
+    assert [large.request(size * KIB).status for size in (41, 30, 11)] == [413, 200, 429]
 
 
 def test_an_ipv6_client_is_its_64(open_appliance: Appliance) -> None:
