@@ -28,11 +28,11 @@ class ListedMultipart:
     begun_at: int
 
 
-def objects(store: ObjectStore, prefix: str = "") -> Iterator[list[ListedObject]]:
-    """Yield all objects whose keys begin with `prefix`, up to 1,000 at a time. Raises StorageUnavailable and AccessDenied."""
+def objects(store: ObjectStore) -> Iterator[list[ListedObject]]:
+    """Yield all objects, up to 1,000 at a time. Raises StorageUnavailable and AccessDenied."""
     marker: dict[str, str] = {}
     while True:
-        page = store.ask("list_objects_v2", Prefix=prefix, **marker)
+        page = store.ask("list_objects_v2", **marker)
         yield [_listed(item) for item in page.get("Contents", [])]
         if not page.get("IsTruncated"):
             return
