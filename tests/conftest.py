@@ -12,12 +12,12 @@ from flask.testing import FlaskClient
 
 from tests.appliance import Appliance, running
 from tests.stores import OtherStore, started_store
-from uploadkit import config, first_run, keys
+from uploadkit import config, db, first_run, keys
 from uploadkit.application import create_app
 from uploadkit.config import BundledConfig
 from uploadkit.context import Context
 from uploadkit.db import lock_data_dir
-from uploadkit.models import Project, database
+from uploadkit.models import Project
 from uploadkit.rate_limits import RateLimits
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.bundled import BundledStore
@@ -106,4 +106,4 @@ def new_house(data_dir: Path, store: ObjectStore) -> Iterator[House]:
         start = first_run.prepare(settings)
         assert start.api_key
         yield House(Context(settings, store), start.project, keys.find_caller(start.api_key), start.api_key)
-        database.close()
+        db.close()

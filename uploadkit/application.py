@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
@@ -25,9 +27,31 @@ from uploadkit.web.sdk_endpoints import cloud_sdk
 _ROOT = Path(__file__).resolve().parent.parent
 
 
+class App(OpenAPI):
+    """Flask without what nothing here has: coroutines as views, and its signed session cookie. Each request would pay for looking."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.session_interface = NoSessions()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view as it is."""
+        return func
+
+
+class NoSessions(SessionInterface):
+    """The dashboard keeps its sessions itself (web/dashboard/gate.py)."""
+
+    _nobody = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        """Return the session that everybody has and that refuses to be written to."""
+        return self._nobody
+
+
 def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
     """Return the WSGI application that serves `ctx`, each API key and each address within `rate_limits`."""
-    app = OpenAPI(
+    app = App(
         "uploadkit",
         info=Info(title="UploadKit", version=__version__, description=openapi.DESCRIPTION),
         security_schemes=openapi.SECURITY_SCHEMES,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _read_seconds: Callable[[], float] = time.time
 _read_monotonic_seconds: Callable[[], float] = time.monotonic
@@ -29,12 +30,22 @@ def to_datetime(at_ms: int) -> datetime:
 def to_iso(at_ms: int) -> str:
     """Return `at_ms` (milliseconds since the epoch) as ISO 8601 UTC with milliseconds and `Z` (api.md section 6)."""
     seconds, milliseconds = divmod(at_ms, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
+    return f"{_iso_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _iso_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def month_of(at_ms: int) -> str:
     """Return the usage period, such as `2026-04`, that `at_ms` (milliseconds since the epoch) lies in."""
-    return time.strftime("%Y-%m", time.gmtime(at_ms // 1000))
+    return _month_of_day(at_ms // 86_400_000)
+
+
+@lru_cache(maxsize=64)
+def _month_of_day(days: int) -> str:
+    return time.strftime("%Y-%m", time.gmtime(days * 86_400))
 
 
 @contextmanager

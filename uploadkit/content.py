@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from uploadkit.errors import ValidationFailed
 from uploadkit.media_types import essence
@@ -55,7 +56,7 @@ def nested_at_most(value: dict[str, Any], levels: int) -> bool:
 def merged_metadata(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `changes` laid over `present`. Raises ValidationFailed when the result is over 8 KiB as JSON (api.md section 6)."""
     merged = {**present, **changes}
-    size = len(json.dumps(merged, ensure_ascii=False, separators=(",", ":")).encode())
+    size = len(orjson.dumps(merged))
     if size > MAX_METADATA_BYTES:
         raise ValidationFailed(
             f"metadata has {size} bytes as JSON, {MAX_METADATA_BYTES} are allowed",

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import IO, Any
 
 import uuid_utils
+from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: ignore[attr-defined]
 
+from uploadkit import group_commit
 from uploadkit.config import Config
 from uploadkit.errors import ConfigError
 from uploadkit.models import database
 
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
-_write_lock = threading.Lock()
 _transaction = threading.local()
 
 
@@ -103,8 +104,10 @@ def open_database(config: Config, *, upgrade: bool) -> None:
         raise ConfigError(
             f"database.path: {path} can't be used as UploadKit's database: {error}; put a backup in its place, or name another file"
         ) from None
+    close()
     database.init(
         str(path),
+        check_same_thread=False,
         pragmas={
             "journal_mode": "wal",
             "synchronous": config.database.synchronous,
@@ -114,6 +117,13 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             "journal_size_limit": 64 * 1024**2,
         },
     )
+
+
+def close() -> None:
+    """Close this thread's connection and the one that writes."""
+    group_commit.close()
+    if not database.is_closed():
+        database.close()
 
 
 def _require_search_index() -> None:
@@ -126,14 +136,15 @@ def _require_search_index() -> None:
 
 @contextmanager
 def write() -> Iterator[None]:
-    """Run one write transaction (BEGIN IMMEDIATE); an exception rolls it back.
+    """Run one write transaction; an exception rolls it back, and without one it is on the disk when the block has ended.
 
-    Threads of this process queue on a lock rather than on SQLite's busy handler, which sleeps and is unfair. Never call the network inside.
+    Threads of this process queue on a lock rather than on SQLite's busy handler, which sleeps and is unfair, and those that queue share a
+    commit (group_commit.py). Never call the network inside, nor wait for another thread.
     """
     if database.in_transaction():
         raise RuntimeError("write transactions don't nest")
     after_commit: dict[Callable[[], None], None] = {}
-    with _write_lock, database.atomic("IMMEDIATE"):
+    with group_commit.transaction():
         _transaction.after_commit = after_commit
         yield
     for callback in after_commit:
@@ -149,8 +160,9 @@ def on_commit(callback: Callable[[], None]) -> None:
 
 def execute(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
     """Run one hand-written statement of the few that are hot or atomic beyond what a model can say; return its cursor."""
-    cursor: sqlite3.Cursor = database.execute_sql(sql, parameters)  # type: ignore[no-untyped-call]
-    return cursor
+    with peewees_own_exceptions:
+        cursor: sqlite3.Cursor = database.connection().execute(sql, parameters)  # type: ignore[no-untyped-call]
+        return cursor
 
 
 def schema_version(path: Path) -> int:

@@ -7,9 +7,9 @@ transactions, which makes the feed gap-free: whoever has read up to a number has
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
+import orjson
 from peewee import SQL
 
 from uploadkit import clock, paging, webhooks
@@ -58,12 +58,12 @@ def record(ctx: Context, file: File, event: str, status: str, detail: str | None
             file.route_slug,
             status,
             detail,
-            json.dumps(file.metadata),
+            orjson.dumps(file.metadata).decode(),
             file.size_bytes,
             file.content_type,
             file.visibility,
             file.created_at,
-            json.dumps(file.client_metadata),
+            orjson.dumps(file.client_metadata).decode(),
         ),
     )
     if status != "UPLOADING" and (url := webhooks.wanted_at(file.project_id, file.route_slug, status)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from uploadkit import audit, clock, paging, targets
+from uploadkit import audit, clock, paging, rows, targets
 from uploadkit.access import Caller, find_project, require_live
 from uploadkit.config import Config, TierConfig
 from uploadkit.db import new_id, write
@@ -144,7 +144,7 @@ def _keep_default(route: FileRoute) -> None:
 
 def find_file_route(project_id: str, slug: str) -> FileRoute:
     """Return the file route `slug` of a project. Raises NotFound."""
-    route: FileRoute | None = FileRoute.get_or_none(FileRoute.project == project_id, FileRoute.slug == slug)
+    route = rows.find(FileRoute, "project_id = ? AND slug = ?", project_id, slug)
     if route is None:
         raise NotFound(f"This project has no file route {slug!r}", "Use 'default', which every project has")
     return route

@@ -11,6 +11,7 @@ import math
 import threading
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 
 from limits import RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
@@ -45,6 +46,11 @@ class PerMinute(RateLimitItemPerMinute):
     def key_for(self, *identifiers: bytes | str | float) -> str:
         """Return the name of the window of `identifiers`."""
         return "/".join(str(part) for part in (self.namespace, *identifiers))
+
+
+@lru_cache(maxsize=64)
+def _per_minute(limit: int) -> PerMinute:
+    return PerMinute(limit)
 
 
 class MemoryWindows(MemoryStorage):
@@ -159,7 +165,7 @@ class RateLimits:
                 )
 
     def _count(self, limit: int, *name: str) -> Standing | None:
-        item = PerMinute(limit)
+        item = _per_minute(limit)
         try:
             passed = self._limiter.hit(item, *name)
             window = self._limiter.get_window_stats(item, *name)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from uploadkit import anonymous_uploads, audit, clock, events, file_routes, quotas, tiers, upload_tokens
+from uploadkit import anonymous_uploads, audit, clock, events, file_routes, quotas, rows, tiers, upload_tokens
 from uploadkit.access import Browser, Caller
 from uploadkit.claims import claimed
 from uploadkit.content import merged_metadata, safe_name
@@ -62,7 +62,8 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
     now, file_id = clock.now_ms(), new_id()
     expires_at, deadline_at = _expiry(ctx, now, request.size_bytes)
     sandbox = "test/" if caller.environment == "test" else ""
-    return File(
+    return rows.new(
+        File,
         id=file_id,
         project=caller.project_id,
         environment=caller.environment,
@@ -98,7 +99,7 @@ def insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None
             _require_room(ctx, caller, caller.browser, file.size_bytes)
         file.reserved_bytes = quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
         file.number = _next_number(file.created_at)
-        file.save(force_insert=True)
+        rows.insert(file)
         remember(file.id)
         events.record(ctx, file, "upload.requested", "UPLOADING")
 
@@ -119,9 +120,8 @@ def _next_number(created_at: int) -> int:
 
 def find(caller: Caller, file_id: str) -> File:
     """Return the upload with this id, as far as the caller may know of it. Raises UploadNotFound."""
-    file: File | None = File.get_or_none(
-        File.id == file_id, File.project == caller.project_id, File.environment == caller.environment, File.status != "DELETED"
-    )
+    mine = "id = ? AND project_id = ? AND environment = ? AND status <> 'DELETED'"
+    file = rows.find(File, mine, file_id, caller.project_id, caller.environment)
     if file is None or (caller.browser is not None and not _began(caller.browser, file)):
         raise UploadNotFound(f"There is no upload {file_id!r}")
     return file

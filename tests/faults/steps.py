@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uploadkit import clock, config, files, history, housekeeping, multipart, projects, removals, uploads
+from uploadkit import clock, config, files, group_commit, history, housekeeping, multipart, projects, removals, uploads
 from uploadkit.access import Caller
 from uploadkit.context import Context
 from uploadkit.db import lock_data_dir, open_database
 from uploadkit.errors import UploadKitError
-from uploadkit.models import database
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.s3 import ObjectStore
 
@@ -114,7 +113,7 @@ def _child(pipe: Any, data_dir: Path, address: StoreAddress, act: str, caller: C
         for client in (store._quick_client, store._slow_client):
             client.meta.events.register("before-send.s3", moments.passed)
             client.meta.events.register("response-received.s3", moments.passed)
-        connection: sqlite3.Connection = database.connection()
+        connection: sqlite3.Connection = group_commit.connection()
         connection.set_trace_callback(moments.statement)
         with contextlib.suppress(UploadKitError):
             ACTS[act](Context(settings, store), caller, facts)

@@ -16,9 +16,9 @@ from tests.conftest import House, new_house
 from tests.faults import steps
 from tests.faults.steps import Facts
 from tests.test_housekeeping import MIB, objects, put
-from uploadkit import access, clock, history, housekeeping, keys, multipart, projects, reconcile, removals, uploads, usage
+from uploadkit import access, clock, db, history, housekeeping, keys, multipart, projects, reconcile, removals, uploads, usage
 from uploadkit.access import Caller
-from uploadkit.models import File, Project, database
+from uploadkit.models import File, Project
 from uploadkit.storage import listing
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.uploads import UploadRequest
@@ -98,7 +98,7 @@ def test_killed_at_every_moment(
         with new_house(tmp_path / str(moment), house_bucket) as house:
             facts = prepare(house, house.caller)
             kept = completed(house, house.caller)["key"]
-            database.close()
+            db.close()
         # The lock is free now, and the process that is to be killed takes it.
         ended = steps.run(tmp_path / str(moment), house.ctx.store.address, act, house.caller, facts, moment)
         steps.run(tmp_path / str(moment), house.ctx.store.address, act, house.caller, facts, 0)  # what a client would do: the same again
@@ -131,4 +131,4 @@ def settle_and_check(house: House, kept: str, left: int) -> None:
     assert (row.storage_used_bytes, row.storage_reserved_bytes, row.uploads_reserved) == (held, 0, 0), "rows = quota"
     assert usage.find_differences() == []
     assert [finding for finding in reconcile.compare(house.ctx).findings if project in finding.key or "pending/" in finding.key] == []
-    database.close()
+    db.close()

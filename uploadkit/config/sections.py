@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -295,6 +296,7 @@ class Config(Section):
         return self.data.dir / self.database.path
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Say whether a host name or address (IPv6 with or without brackets) means this very machine."""
     if host == "localhost" or host.endswith(".localhost"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-import uuid
 from typing import Any
 from urllib.parse import quote
 
 import orjson
-from flask import Flask, Request, Response, current_app, g, render_template, request
+from flask import Flask, Request, Response, g, render_template, request
+from flask.globals import app_ctx, request_ctx
 from peewee import OperationalError
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from uploadkit.content import nested_at_most
@@ -68,7 +70,7 @@ class JsonRequest(Request):
 
 def context() -> Context:
     """Return the appliance that this request goes to."""
-    ctx: Context = current_app.extensions["uploadkit"]
+    ctx: Context = app_ctx.app.extensions["uploadkit"]
     return ctx
 
 
@@ -79,7 +81,7 @@ def json_answer(body: Any, status: int = 200) -> Response:
 
 def rate_limits() -> RateLimits:
     """Return the rate limits that this request is counted by."""
-    limits: RateLimits = current_app.extensions["uploadkit.rate_limits"]
+    limits: RateLimits = app_ctx.app.extensions["uploadkit.rate_limits"]
     return limits
 
 
@@ -93,52 +95,56 @@ def install(app: Flask) -> None:
 
 
 def _begin() -> Response | None:
-    g.request_id = uuid.uuid4().hex
-    g.began = time.perf_counter()
-    g.door = doors.at(request.path)
-    if g.door is None:
+    # Each use of the names `request` and `g` looks them up anew; what every request goes through does so once.
+    asked, here = request_ctx.request, app_ctx.g
+    here.request_id = os.urandom(16).hex()
+    here.began = time.perf_counter()
+    here.door = door = doors.at(asked.path)
+    if door is None:
         return None
-    g.origin = g.door.origin_of(request)
-    if request.method == "OPTIONS":
-        return Response(status=204, headers=g.door.preflight(g.origin))
-    if request.routing_exception is not None:
-        auth.authenticate_lost(request, context().config, rate_limits(), takes_keys=g.door.takes_keys)
+    here.origin = door.origin_of(asked)
+    if asked.method == "OPTIONS":
+        return Response(status=204, headers=door.preflight(here.origin))
+    if asked.routing_exception is not None:
+        auth.authenticate_lost(asked, context().config, rate_limits(), takes_keys=door.takes_keys)
     return None
 
 
 def _end(answer: Response) -> Response:
-    answer.headers["X-Request-Id"] = g.request_id
-    answer.headers.update(SAFE_HEADERS)
-    if g.door is not None:
-        answer.headers.update(g.door.cors(g.get("origin")))
-        answer.headers.setdefault("Cache-Control", "no-store")
-        _show_standing(answer, g.get("standing"))
+    here, headers = app_ctx.g, answer.headers
+    if here.door is not None:
+        headers.extend(here.door.cors(here.get("origin")))
+        _show_standing(headers, here.get("standing"))
+        if "Cache-Control" not in headers:
+            headers.add("Cache-Control", "no-store")
     if answer.mimetype == "text/html":
-        answer.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+        headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+    headers.extend({"X-Request-Id": here.request_id, **SAFE_HEADERS})
     _log_access(answer)
     return answer
 
 
-def _show_standing(answer: Response, standing: Standing | None) -> None:
+def _show_standing(headers: Headers, standing: Standing | None) -> None:
     """Say how the key stands in its rate limit; a key without one has nothing to be told."""
     if standing is not None:
-        answer.headers["X-RateLimit-Limit"] = str(standing.limit)
-        answer.headers["X-RateLimit-Remaining"] = str(standing.remaining)
-        answer.headers["X-RateLimit-Reset"] = str(standing.reset_at)
+        headers.add("X-RateLimit-Limit", str(standing.limit))
+        headers.add("X-RateLimit-Remaining", str(standing.remaining))
+        headers.add("X-RateLimit-Reset", str(standing.reset_at))
 
 
 def _log_access(answer: Response) -> None:
     """One line per request. The query string stays out: it may hold signatures."""
-    caller = g.get("caller")
+    asked, here = request_ctx.request, app_ctx.g
+    caller = here.get("caller")
     access_log.info(
         "request",
         extra={
-            "request_id": g.request_id,
-            "client": auth.client_address(request, context().config.server),
-            "method": request.method,
-            "path": quote(doors.shown(request.path), safe="/-_.~@+=,:"),
+            "request_id": here.request_id,
+            "client": auth.client_address(asked, context().config.server),
+            "method": asked.method,
+            "path": quote(doors.shown(asked.path), safe="/-_.~@+=,:"),
             "status": answer.status_code,
-            "duration_ms": round((time.perf_counter() - g.began) * 1000, 1),
+            "duration_ms": round((time.perf_counter() - here.began) * 1000, 1),
             "project": caller.project_id if caller else None,
             "key": (caller.key_id or None) if caller else None,
         },

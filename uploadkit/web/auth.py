@@ -33,8 +33,8 @@ def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> N
         raise
     g.caller = caller
     limits = tiers.limits_of(config, caller.tier, caller.limit_overrides)
-    g.standing = rate_limits.count_request(caller.key_id, limits.requests_per_minute)
-    _refuse_too_many(g.standing)
+    g.standing = standing = rate_limits.count_request(caller.key_id, limits.requests_per_minute)
+    _refuse_too_many(standing)
 
 
 def authenticate_lost(request: Request, config: Config, rate_limits: RateLimits, *, takes_keys: bool) -> None:
@@ -85,10 +85,11 @@ def arrived_by_https(request: Request, server: ServerConfig) -> bool:
 def client_address(request: Request, server: ServerConfig) -> str:
     """Return the client's address: the last one in X-Forwarded-For that is no trusted proxy, if a trusted proxy wrote it."""
     address = request.remote_addr or ""
-    hops = [hop for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    while hops and _is_trusted(address, server.trusted_proxies):
-        address = hops.pop()
-    return str(_parsed(address) or request.remote_addr or "")
+    if server.trusted_proxies:
+        hops = [hop for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+        while hops and _is_trusted(address, server.trusted_proxies):
+            address = hops.pop()
+    return _written_plainly(address) or request.remote_addr or ""
 
 
 def _is_trusted(address: str | None, proxies: Sequence[str]) -> bool:
@@ -110,6 +111,11 @@ def _parsed(address: str) -> IpAddress | None:
     except ValueError:
         return None
     return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
+
+
+@lru_cache(maxsize=4096)
+def _written_plainly(address: str) -> str:
+    return str(_parsed(address) or "")
 
 
 @lru_cache(maxsize=8)

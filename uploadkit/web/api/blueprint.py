@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flask import g, request
+from flask.globals import request_ctx
 from flask_openapi3.blueprint import APIBlueprint
 
 from uploadkit import file_urls, idempotency
@@ -24,7 +25,7 @@ api = APIBlueprint(
 
 @api.before_request
 def _authenticate() -> None:
-    auth.authenticate(request, context().config, rate_limits())
+    auth.authenticate(request_ctx.request, context().config, rate_limits())
 
 
 def url_of(file: File) -> str:

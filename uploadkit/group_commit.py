@@ -1,0 +1,149 @@
+"""Group commit: write transactions of several threads that come to the disk together (docs/decisions/0019-group-commit.md).
+
+A commit waits for the disk (`synchronous = "FULL"`), and SQLite knows one writer at a time. So the threads take turns on one connection:
+who has others waiting behind leaves the commit to them, and the last in the row commits for all. Each can still fail alone, and nobody
+goes on before what they wrote is on the disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from peewee import OperationalError, PeeweeException
+
+from uploadkit.models import database
+
+
+class _Batch:
+    """Transactions that are committed together, or not at all: then `failure` says why."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.members = 0
+        self.failure: PeeweeException | None = None
+
+    def end(self, failure: PeeweeException | None = None) -> None:
+        self.failure = failure
+        self.ended.set()
+
+
+_turn = threading.Lock()
+_counting = threading.Lock()
+_waiting = 0
+# The three below belong to whoever has the turn.
+_writer: Any = None
+_writes_to: str | None = None
+_batch: _Batch | None = None
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """Run a block as a write transaction of its own and return once it is on the disk; an exception undoes the block.
+
+    Inside, all statements of this thread go to the writing connection. Raises peewee.OperationalError when SQLite can't be written to.
+    """
+    _take_turn()
+    try:
+        connection()
+        with _lent():
+            try:
+                batch = _begun()
+                try:
+                    yield
+                except BaseException as error:
+                    _undo(batch, error)
+                    raise
+                batch.members += 1
+            finally:
+                _commit_unless_awaited()
+    finally:
+        _turn.release()
+    batch.ended.wait()
+    if batch.failure is not None:
+        raise type(batch.failure)(*batch.failure.args)
+
+
+def connection() -> Any:
+    """Return the connection that writes, for whoever has the turn or is alone; it is opened when the database is another one by now."""
+    global _writer, _writes_to
+    if _writes_to != database.database:
+        close()
+        _writer, _writes_to = database._connect(), database.database  # type: ignore[attr-defined]
+    return _writer
+
+
+def close() -> None:
+    """Close the connection that writes, before the database is moved or another one opened."""
+    global _writer, _writes_to
+    if _writer is not None:
+        _writer.close()
+    _writer = _writes_to = None
+
+
+def _take_turn() -> None:
+    global _waiting
+    with _counting:
+        _waiting += 1
+    _turn.acquire()
+    with _counting:
+        _waiting -= 1
+
+
+def _begun() -> _Batch:
+    """The batch that is open, with a mark to come back to; else a new one."""
+    global _batch
+    if _batch is None:
+        _run("BEGIN IMMEDIATE")
+        _batch = _Batch()
+    else:
+        _run("SAVEPOINT block")
+    return _batch
+
+
+def _undo(batch: _Batch, error: BaseException) -> None:
+    """Take back what the block did and nothing else, unless SQLite itself (disk full, say) has taken back all of the batch."""
+    global _batch
+    if not _writer.in_transaction:
+        _batch = None
+        batch.end(error if isinstance(error, PeeweeException) else OperationalError("disk I/O error, and all was rolled back"))
+    elif batch.members == 0:
+        _batch = None
+        database.rollback()
+    else:
+        _run("ROLLBACK TO block")
+
+
+def _commit_unless_awaited() -> None:
+    """Commit the batch that is open, unless somebody waits for the turn who will."""
+    global _batch
+    if _batch is None or _waiting:
+        return
+    batch, _batch = _batch, None
+    try:
+        database.commit()
+    except PeeweeException as error:
+        with suppress(PeeweeException):
+            database.rollback()
+        batch.end(error)
+    else:
+        batch.end()
+
+
+def _run(sql: str) -> None:
+    database.execute_sql(sql)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _lent() -> Iterator[None]:
+    """Have peewee use the writing connection in this thread, and know that it is in a transaction."""
+    state = database._state  # type: ignore[attr-defined]
+    own = vars(state).copy()
+    state.set_connection(_writer)
+    state.transactions = [_turn]
+    try:
+        yield
+    finally:
+        vars(state).update(own)
