@@ -148,7 +148,7 @@ def complete_multipart(
         merged_metadata(file.metadata, metadata)
         listed = _parts_to_join(ctx, file, upload_id, parts)
         if listed is not None:
-            ctx.store.complete_multipart(file.key, upload_id, listed)
+            ctx.store.complete_multipart(file.key, upload_id, file.size_bytes, listed)
         # When the store knows no such upload, it may have put the parts together before a crash took the answer.
         stored = upload_states.look_at(ctx, file.key)
         upload_states.require_as_declared(ctx, file, stored)

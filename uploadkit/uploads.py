@@ -99,9 +99,7 @@ def _copy_verified(ctx: Context, file: File) -> str:
         upload_states.require_as_declared(ctx, file, stored)
         assert stored is not None
         try:
-            return ctx.store.copy(
-                file.pending_key, stored.etag, file.key, file.content_type, disposition(file.file_name, file.content_type)
-            )
+            return ctx.store.copy(file.pending_key, stored, file.key, file.content_type, disposition(file.file_name, file.content_type))
         except CopyRefused:
             continue
     raise Conflict("The uploaded object keeps changing while it is verified", "Upload once, then call complete")

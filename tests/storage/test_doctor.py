@@ -250,11 +250,11 @@ def test_with_kms_encryption_a_source_that_changed_is_still_refused(bucket: Obje
     stored = bucket.look_at("pending/source")
     assert stored is not None
     with proxied(bucket.address, change_before_copy) as address, pytest.raises(CopyRefused):
-        ObjectStore(address).copy("pending/source", stored.etag, "target", "text/plain", "inline")
+        ObjectStore(address).copy("pending/source", stored, "target", "text/plain", "inline")
     with proxied(bucket.address, kms) as address:
         again = bucket.look_at("pending/source")
         assert again is not None
-        assert ObjectStore(address).copy("pending/source", again.etag, "target", "text/plain", "inline") == "7" * 32
+        assert ObjectStore(address).copy("pending/source", again, "target", "text/plain", "inline") == "7" * 32
     bucket.delete("pending/source")
     bucket.delete("target")
 

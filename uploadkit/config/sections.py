@@ -189,6 +189,7 @@ class StorageConfig(Section):
     # SigV4 allows seven days; a leaked URL should die sooner.
     presign_expires_seconds: Annotated[int, Field(ge=1, le=86400)] = 3600
     public_url: OptionalUrl = None
+    timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 10
     bundled: BundledConfig = BundledConfig()
     byos: ByosConfig = ByosConfig()
 

@@ -77,7 +77,7 @@ def reached_store(config: Config, tell: Callable[[str], None]) -> Iterator[Objec
 
 
 def _byos_store(config: Config) -> ObjectStore:
-    store = ObjectStore(byos_address(config.storage.byos), may_create_bucket=config.storage.byos.create_bucket)
+    store = _reach_byos(config)
     try:
         store.probe()
     except StorageUnavailable as error:
@@ -85,10 +85,15 @@ def _byos_store(config: Config) -> ObjectStore:
     return store
 
 
+def _reach_byos(config: Config) -> ObjectStore:
+    byos, timeout_seconds = config.storage.byos, config.storage.timeout_seconds
+    return ObjectStore(byos_address(byos), may_create_bucket=byos.create_bucket, timeout_seconds=timeout_seconds)
+
+
 def running_store(config: Config) -> ObjectStore:
     """The store of an appliance that runs in another process. Raises ConfigError when its bundled store does not answer."""
     if config.storage.mode == "byos":
-        return ObjectStore(byos_address(config.storage.byos), may_create_bucket=config.storage.byos.create_bucket)
+        return _reach_byos(config)
     try:
         found = json.loads(_address_file(config).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -115,7 +120,7 @@ def _bundled_store(
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
     )
-    return ObjectStore(address, problem, outage)
+    return ObjectStore(address, problem, outage, timeout_seconds=config.storage.timeout_seconds)
 
 
 def _address_file(config: Config) -> Path:

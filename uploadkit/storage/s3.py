@@ -22,6 +22,7 @@ from uploadkit.storage.presign import Signer
 from uploadkit.storage.s3_client import GONE, AccessDenied, StorageRefused, code_of, gone_is_fine, make_client, own_session, translated
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
+_LARGE_BYTES = 64 * 1024**2
 _PROBE_KEY = "pending/readiness-probe"
 
 
@@ -53,7 +54,8 @@ class ObjectStore:
     """One bucket. `problem` is asked before URLs are signed: it returns why the store can't take uploads now, or None.
     `outage` is asked before every call: why the store can't answer at all, so that nobody waits for a time-out.
 
-    With `may_create_bucket`, a probe that finds the store without the bucket makes it.
+    With `may_create_bucket`, a probe that finds the store without the bucket makes it. `timeout_seconds` is how long the store may be
+    silent: a call ends within twice that and a second or two between the two attempts. What takes the store minutes gets 300 s, once.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ObjectStore:
         outage: Callable[[], str | None] = lambda: None,
         *,
         may_create_bucket: bool = False,
+        timeout_seconds: int = 10,
     ) -> None:
         self.address = address
         self._outage = outage
@@ -70,8 +73,9 @@ class ObjectStore:
         self._problem = problem
         self._signer = Signer(address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key)
         session = own_session()  # one for all: each would read the description of S3 from its files anew
-        self._quick_client = make_client(session, address, read_timeout_seconds=10, attempts=2)
-        self._hasty_client = make_client(session, address, read_timeout_seconds=3, attempts=1)
+        self.timeout_seconds = timeout_seconds
+        self._quick_client = make_client(session, address, read_timeout_seconds=timeout_seconds, attempts=2)
+        self._hasty_client = make_client(session, address, read_timeout_seconds=min(3, timeout_seconds), attempts=1)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
         self._slow_client = make_client(session, address, read_timeout_seconds=300, attempts=1)
 
@@ -82,6 +86,10 @@ class ObjectStore:
     @property
     def _patient_client(self) -> Any:
         return self._answering(self._slow_client)
+
+    def _client_for(self, size_bytes: int) -> Any:
+        """The client for what takes the store longer the more bytes there are; while it hangs, nobody waits minutes for a small file."""
+        return self._patient_client if size_bytes > _LARGE_BYTES else self._client
 
     def _answering(self, client: Any) -> Any:
         if reason := self._outage():
@@ -137,23 +145,25 @@ class ObjectStore:
                 if code_of(error) == "InvalidRange":
                     return StoredObject(0, "", "", b"")
                 raise
+        if "ETag" not in answer:
+            raise StorageUnavailable("What came as the object store's answer to GetObject is not one of S3: it has no ETag")
         total = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.get("ContentRange", ""))
         size = int(total[1]) if total else int(answer["ContentLength"])
         return StoredObject(size, answer.get("ContentType", ""), answer["ETag"].strip('"'), head)
 
-    def copy(self, source: str, source_etag: str, target: str, content_type: str, disposition: str) -> str:
-        """Have the store copy `source`, if its ETag still is `source_etag`, to `target` with our own type and disposition.
+    def copy(self, source: str, seen: StoredObject, target: str, content_type: str, disposition: str) -> str:
+        """Have the store copy `source`, if it still is what was `seen` there, to `target` with our own type and disposition.
 
         Returns the copy's ETag. Raises CopyRefused when the source is another one by now, also where the store ignores the condition: then
         the copy's ETag differs. With KMS encryption it always does (docs/decisions/0014-doctor.md), and the source is asked once more.
         """
         with translated():
             try:
-                answer = self._patient_client.copy_object(
+                answer = self._client_for(seen.size_bytes).copy_object(
                     Bucket=self.address.bucket,
                     Key=target,
                     CopySource={"Bucket": self.address.bucket, "Key": source},
-                    CopySourceIfMatch=f'"{source_etag}"',
+                    CopySourceIfMatch=f'"{seen.etag}"',
                     MetadataDirective="REPLACE",
                     ContentType=content_type,
                     ContentDisposition=disposition,
@@ -164,7 +174,7 @@ class ObjectStore:
                 raise
         etag: str = answer["CopyObjectResult"]["ETag"].strip('"')
         has_etag_of_its_own = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
-        if etag != source_etag and not (has_etag_of_its_own and self._is_still(source, source_etag)):
+        if etag != seen.etag and not (has_etag_of_its_own and self._is_still(source, seen.etag)):
             raise CopyRefused(source)
         return etag
 
@@ -236,7 +246,7 @@ class ObjectStore:
                 return _last_of_each(parts)
             marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
-    def complete_multipart(self, key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> bool:
+    def complete_multipart(self, key: str, upload_id: str, size_bytes: int, parts: Sequence[tuple[int, str]]) -> bool:
         """Put the `parts` (number, ETag) together under `key`; False when the store knows no such upload (any more).
 
         Raises InvalidParts when the store does not accept them.
@@ -244,7 +254,7 @@ class ObjectStore:
         listed = [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in parts]
         with translated():
             try:
-                self._patient_client.complete_multipart_upload(
+                self._client_for(size_bytes).complete_multipart_upload(
                     Bucket=self.address.bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": listed}
                 )
             except ClientError as error:

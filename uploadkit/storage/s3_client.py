@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,13 +14,15 @@ import boto3
 import botocore.session
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from uploadkit.config import is_loopback
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.address import StoreAddress
 
-GONE = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+# A bare 404 is none of them: so answers, too, whoever stands in the store's place while it is away.
+GONE = {"NoSuchKey", "NoSuchUpload"}
 _DENIED = {"403", "AccessDenied", "Forbidden"}
 # The permission that an operation needs, where it has another name.
 _PERMISSIONS = {
@@ -36,6 +38,19 @@ _PERMISSIONS = {
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
 }
+
+# What an answer to these has in it. A proxy or a captive portal may answer 200 with a page of its own.
+_MARKS = {
+    "CopyObject": b"<CopyObjectResult",
+    "CreateMultipartUpload": b"<InitiateMultipartUploadResult",
+    "CompleteMultipartUpload": b"<CompleteMultipartUploadResult",
+    "ListParts": b"<ListPartsResult",
+    "ListObjectsV2": b"<ListBucketResult",
+    "ListMultipartUploads": b"<ListMultipartUploadsResult",
+}
+_WITHOUT_BODY = {"DeleteObject", "AbortMultipartUpload"}
+_STRANGER_MEND = "Look who answers at the store's endpoint: a proxy or another program may stand in its place. 'python app.py doctor' tells more"
+_CLOCK_MEND = "Set this machine's clock (NTP), or the store's: they are over 15 minutes apart. Nothing is lost; uploads go on once they agree"
 
 
 class StorageRefused(StorageUnavailable):
@@ -63,7 +78,7 @@ def own_session() -> Any:
 
 
 def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: int, attempts: int) -> Any:
-    """Return a boto3 client for the bucket at `address`, which waits 3 s for a connection and then so long for an answer."""
+    """Return a boto3 client for the bucket at `address`, which waits up to 3 s for a connection and then so long for an answer."""
     client = session.client(
         "s3",
         endpoint_url=address.endpoint,
@@ -79,7 +94,7 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
             use_dualstack_endpoint=False,
             ignore_configured_endpoint_urls=True,
             proxies={} if is_loopback(urlsplit(address.endpoint).hostname or "") else None,
-            connect_timeout=3,
+            connect_timeout=min(3, read_timeout_seconds),
             read_timeout=read_timeout_seconds,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             max_pool_connections=64,
@@ -89,7 +104,19 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
     # boto3 sends a newer checksum in its place, which Ceph (DigitalOcean Spaces) and others don't take for one.
     for operation in ("PutBucketCors", "PutBucketLifecycleConfiguration"):
         client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
+    client.meta.events.register("before-parse.s3", _require_s3)
     return client
+
+
+def _require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Refuse a success that is none of S3's: of somebody else, or cut short. Raises StorageUnavailable."""
+    name, status, body = operation_model.name, response_dict["status_code"], response_dict["body"]
+    if not 200 <= status < 300 or not isinstance(body, bytes):
+        return
+    cut_short = len(body) < int(response_dict["headers"].get("Content-Length") or 0)
+    mark = _MARKS.get(name, b"")
+    if cut_short or (name in _WITHOUT_BODY and body) or (mark not in body and b"<Error" not in body):
+        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", _STRANGER_MEND)
 
 
 def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
@@ -119,6 +146,9 @@ def translated() -> Iterator[None]:
         yield
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if code_of(error) == "RequestTimeTooSkewed":
+            skewed = f"The object store refused {error.operation_name}, since its clock and this machine's differ (RequestTimeTooSkewed)"
+            raise StorageRefused(skewed, code_of(error), _CLOCK_MEND) from None
         if code_of(error) in _DENIED:
             denied = f"The object store denies {error.operation_name} to the appliance's credentials"
             permission = _PERMISSIONS.get(error.operation_name, f"s3:{error.operation_name}")
@@ -127,5 +157,7 @@ def translated() -> Iterator[None]:
         if status and (status < 500 or status == 501):  # 501: well, but without this feature
             raise StorageRefused(refused, code_of(error)) from None
         raise StorageUnavailable(refused) from None
+    except ResponseParserError:
+        raise StorageUnavailable("What came as the object store's answer is not one of S3", _STRANGER_MEND) from None
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StorageUnavailable(f"The object store did not answer ({type(error).__name__})") from None

@@ -60,7 +60,7 @@ def copy_object(
         for start in range(0, size_bytes, part_size_bytes):
             with piece(start, min(part_size_bytes, size_bytes - start)) as (body, md5):
                 etags.append(target.put_part(key, upload_id, len(etags) + 1, body, md5))
-        if not target.complete_multipart(key, upload_id, list(enumerate(etags, 1))):
+        if not target.complete_multipart(key, upload_id, size_bytes, list(enumerate(etags, 1))):
             raise StorageUnavailable("The target has lost the multipart upload")
     except BaseException:
         with suppress(StorageUnavailable):

@@ -114,7 +114,7 @@ class Examination:
         self._prefix = f"pending/doctor-{uuid.uuid4().hex}"
         self._keys: dict[str, None] = {}
         self._multiparts: dict[tuple[str, str], None] = {}
-        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=30))
+        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=3 * store.timeout_seconds))
 
     # What checks work with.
 

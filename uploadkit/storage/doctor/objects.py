@@ -6,6 +6,7 @@ Each check returns a Finding, or raises what the store said, which `examine` put
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 import urllib3
@@ -129,7 +130,7 @@ def copy(ex: Examination) -> Finding:
     stored = ex.store.look_at(source)
     assert stored is not None
     try:
-        etag = ex.store.copy(source, stored.etag, target, TYPE, DISPOSITION)
+        etag = ex.store.copy(source, stored, target, TYPE, DISPOSITION)
     except CopyRefused:
         return Finding(
             "copy",
@@ -139,7 +140,7 @@ def copy(ex: Examination) -> Finding:
             "Turn off what changes ETags: encryption with keys of the customer, a gateway that compresses or re-encrypts",
         )
     try:
-        ex.store.copy(source, "0" * 32, target, TYPE, DISPOSITION)
+        ex.store.copy(source, replace(stored, etag="0" * 32), target, TYPE, DISPOSITION)
         return Finding("copy", "failed", "an object is copied that is not the one asked for", _NO_S3)
     except CopyRefused:
         pass
@@ -184,7 +185,7 @@ def list_parts(ex: Examination) -> Finding:
 def complete_multipart(ex: Examination) -> Finding:
     """Does the store put the parts together?"""
     key, (upload_id, etag) = ex.key("multipart"), ex.multipart
-    joined = ex.store.complete_multipart(key, upload_id, [(1, etag)])
+    joined = ex.store.complete_multipart(key, upload_id, len(BODY), [(1, etag)])
     stored = ex.store.look_at(key) if joined else None
     if stored is None or (stored.size_bytes, stored.content_type) != (len(BODY), TYPE):
         return Finding("complete-multipart", "failed", f"after complete the store has {stored}", _NO_S3)
