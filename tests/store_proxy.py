@@ -1,11 +1,11 @@
-"""A proxy in front of a real store that makes it answer as other stores do: stricter, laxer, or by their own rules."""
+"""A proxy in front of a real store that makes it answer as other stores do: stricter, laxer, by their own rules, or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,11 +57,12 @@ class Asked:
 
 @dataclass
 class Answered:
-    """The store's answer."""
+    """The store's answer. With `raw`, these bytes go out as they come, however slowly, and then the connection is closed."""
 
-    status: int
+    status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    raw: Iterable[bytes] | None = None
 
     @classmethod
     def error(cls, status: int, code: str) -> Answered:
@@ -96,6 +97,12 @@ def proxied(address: StoreAddress, rule: Rule) -> Iterator[StoreAddress]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             answered = rule(Asked(self.command, self.path, dict(self.headers.items()), body), pass_on)
+            if answered.raw is not None:
+                self.close_connection = True
+                with contextlib.suppress(ConnectionError):
+                    for some in answered.raw:
+                        self.wfile.write(some)
+                return
             self.send_response_only(answered.status)
             for name, value in answered.headers.items():
                 if name.lower() not in _OF_THE_CONNECTION:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from uploadkit.config import Config
 from uploadkit.storage.s3 import ObjectStore
+from uploadkit.store_places import StorePlaces
 from uploadkit.store_watch import StoreWatch
 
 
@@ -40,6 +41,8 @@ class Context:
     job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
     stopping: threading.Event = field(default_factory=threading.Event)
     store_watch: StoreWatch = field(init=False, repr=False)
+    store_places: StorePlaces = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.store_places = StorePlaces(max(1, self.config.server.threads * 3 // 4))
         self.store_watch = StoreWatch(self.store)

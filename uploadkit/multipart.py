@@ -77,7 +77,8 @@ def start_multipart(
         )
     upload_states.insert(ctx, caller, file, forget)
     try:
-        file.upload_id = ctx.store.create_multipart(file.key, file.content_type, disposition(file.file_name, file.content_type))
+        with ctx.store_places.taken():
+            file.upload_id = ctx.store.create_multipart(file.key, file.content_type, disposition(file.file_name, file.content_type))
     except StorageUnavailable:
         upload_states.leave_uploading(ctx, file, "aborted", "The store could not begin the upload")
         raise
@@ -97,7 +98,7 @@ def start_multipart_again(ctx: Context, caller: Caller, file_id: str) -> Multipa
 
     Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
     """
-    with claimed(file_id):
+    with ctx.store_places.taken(), claimed(file_id):
         file = upload_states.find(caller, file_id)
         if file.status == "UPLOADED":
             raise _all_arrived()
@@ -120,11 +121,12 @@ def resume_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str,
     count = part_count(file)
     if wrong := sorted({number for number in numbers or () if not 1 <= number <= count}):
         raise InvalidParts(f"This upload has parts 1 to {count}; there is no part {wrong[0]}")
-    arrived = ctx.store.list_parts(file.key, upload_id)
-    if arrived is None:
-        raise _all_arrived()
-    with claimed(file_id):  # so that the sweeper, which may be looking at this very row, goes by the new deadline
-        upload_states.put_off_deadline(ctx, file)
+    with ctx.store_places.taken():
+        arrived = ctx.store.list_parts(file.key, upload_id)
+        if arrived is None:
+            raise _all_arrived()
+        with claimed(file_id):  # so that the sweeper, which may be looking at this very row, goes by the new deadline
+            upload_states.put_off_deadline(ctx, file)
     there = {part.number for part in arrived}
     wanted = sorted(set(numbers)) if numbers is not None else [n for n in range(1, count + 1) if n not in there]
     return MultipartSlot(file, _sign_parts(ctx, file, wanted), arrived)
@@ -139,7 +141,7 @@ def complete_multipart(
     Raises UploadNotFound, InvalidParts, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable.
     """
     _find_multipart(caller, file_id, upload_id)
-    with claimed(file_id):
+    with ctx.store_places.taken(), claimed(file_id):
         file = _find_multipart(caller, file_id, upload_id)
         if file.status == "UPLOADED":
             return file

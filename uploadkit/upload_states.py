@@ -162,7 +162,9 @@ def _expiry(ctx: Context, now: int, size_bytes: int) -> tuple[int, int]:
 
 
 def ended(file: File) -> UploadKitError:
-    """What to tell somebody who wants to go on with an upload that is FAILED or DELETED."""
+    """What to tell somebody who wants to go on with an upload that is over."""
+    if file.status == "UPLOADED":
+        return Conflict("This upload is complete", "Calling complete again answers the file")
     if file.failure == "not_verified" and file.status == "FAILED":
         return UploadNotVerified(file.failure_message or "", "Start again with POST /api/v1/upload/request")
     if file.failure == "expired" and file.status == "FAILED":
@@ -264,7 +266,7 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> None:
 
     Raises Conflict when it is, StorageUnavailable when the store can't be cleared yet (a job goes on).
     """
-    with claimed(file_id):
+    with ctx.store_places.taken(), claimed(file_id):
         file = File.get_by_id(file_id)
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete; aborting changes nothing", "DELETE /api/v1/files/{key} deletes the file")

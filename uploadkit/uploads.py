@@ -57,7 +57,7 @@ def request_again(ctx: Context, caller: Caller, file_id: str) -> UploadSlot:
 
     Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
     """
-    with claimed(file_id):
+    with ctx.store_places.taken(), claimed(file_id):
         file = upload_states.find(caller, file_id)
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete", "POST /api/v1/upload/complete answers the file")
@@ -80,7 +80,7 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
     """
     if upload_states.find(caller, file_id).is_multipart:
         raise UploadNotFound("This is a multipart upload", "POST /api/v1/upload/multipart/complete completes it")
-    with claimed(file_id):
+    with ctx.store_places.taken(), claimed(file_id):
         file = upload_states.find(caller, file_id)
         if file.status == "UPLOADED":
             return file

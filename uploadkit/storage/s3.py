@@ -19,7 +19,17 @@ from uploadkit import clock
 from uploadkit.errors import InvalidParts, StorageUnavailable
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.presign import Signer
-from uploadkit.storage.s3_client import GONE, AccessDenied, StorageRefused, code_of, gone_is_fine, make_client, own_session, translated
+from uploadkit.storage.s3_client import (
+    GONE,
+    STRANGER_MEND,
+    AccessDenied,
+    StorageRefused,
+    code_of,
+    gone_is_fine,
+    make_client,
+    own_session,
+    translated,
+)
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
 _LARGE_BYTES = 64 * 1024**2
@@ -145,8 +155,7 @@ class ObjectStore:
                 if code_of(error) == "InvalidRange":
                     return StoredObject(0, "", "", b"")
                 raise
-        if "ETag" not in answer:
-            raise StorageUnavailable("What came as the object store's answer to GetObject is not one of S3: it has no ETag")
+        _require_etag(answer)
         total = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.get("ContentRange", ""))
         size = int(total[1]) if total else int(answer["ContentLength"])
         return StoredObject(size, answer.get("ContentType", ""), answer["ETag"].strip('"'), head)
@@ -287,7 +296,9 @@ class ObjectStore:
             raise StorageUnavailable(reason)
         try:
             with translated():
-                self._hasty_client.get_object(Bucket=self.address.bucket, Key=_PROBE_KEY, Range="bytes=0-0")["Body"].close()
+                answer = self._hasty_client.get_object(Bucket=self.address.bucket, Key=_PROBE_KEY, Range="bytes=0-0")
+                answer["Body"].close()
+            _require_etag(answer)
         except AccessDenied:
             return  # an answer; AWS gives it for a missing object too
         except StorageRefused as error:
@@ -315,6 +326,12 @@ class ObjectStore:
         with translated():
             answer: Mapping[str, Any] = getattr(self._client, operation)(Bucket=self.address.bucket, **parameters)
         return answer
+
+
+def _require_etag(answer: Mapping[str, Any]) -> None:
+    """Refuse what looks like an object and is somebody else's page. Raises StorageUnavailable."""
+    if "ETag" not in answer:
+        raise StorageUnavailable("What came as the object store's answer to GetObject is not one of S3 (no ETag)", STRANGER_MEND)
 
 
 def _last_of_each(parts: Sequence[StoredPart]) -> list[StoredPart]:

@@ -49,8 +49,12 @@ _MARKS = {
     "ListMultipartUploads": b"<ListMultipartUploadsResult",
 }
 _WITHOUT_BODY = {"DeleteObject", "AbortMultipartUpload"}
-_STRANGER_MEND = "Look who answers at the store's endpoint: a proxy or another program may stand in its place. 'python app.py doctor' tells more"
-_CLOCK_MEND = "Set this machine's clock (NTP), or the store's: they are over 15 minutes apart. Nothing is lost; uploads go on once they agree"
+STRANGER_MEND = (
+    "Look who answers at the store's endpoint: a proxy or another program may stand in its place. 'python app.py doctor' tells more"
+)
+_CLOCK_MEND = (
+    "Set this machine's clock (NTP), or the store's: they are over 15 minutes apart. Nothing is lost; uploads go on once they agree"
+)
 
 
 class StorageRefused(StorageUnavailable):
@@ -116,7 +120,7 @@ def _require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any
     cut_short = len(body) < int(response_dict["headers"].get("Content-Length") or 0)
     mark = _MARKS.get(name, b"")
     if cut_short or (name in _WITHOUT_BODY and body) or (mark not in body and b"<Error" not in body):
-        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", _STRANGER_MEND)
+        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
 
 
 def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
@@ -158,6 +162,6 @@ def translated() -> Iterator[None]:
             raise StorageRefused(refused, code_of(error)) from None
         raise StorageUnavailable(refused) from None
     except ResponseParserError:
-        raise StorageUnavailable("What came as the object store's answer is not one of S3", _STRANGER_MEND) from None
+        raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StorageUnavailable(f"The object store did not answer ({type(error).__name__})") from None

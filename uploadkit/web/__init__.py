@@ -155,6 +155,8 @@ def _answer_failure(failure: UploadKitError) -> Response | tuple[str, int]:
     if _wants_page():
         return render_template("error.html", failure=failure), failure.status
     answer = json_answer(*(g.door or doors.DOCUMENTED).render(failure))
+    if isinstance(failure, StorageUnavailable):
+        log.warning("request %s: %s. %s", g.request_id, failure.message, failure.suggestion)
     if failure.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(failure.retry_after_seconds)
     return answer
