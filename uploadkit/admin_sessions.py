@@ -13,7 +13,7 @@ from peewee import OperationalError
 
 from uploadkit import clock
 from uploadkit.config import Config
-from uploadkit.db import write
+from uploadkit.db import NOTE_SECONDS, write
 from uploadkit.models import Admin, AdminSession
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def find(token: str) -> AdminSession | None:
 def _note_use(session: AdminSession, now: int) -> None:
     """Keep `seen_at` to the minute. A locked database or a full disk is no reason to turn an admin away."""
     try:
-        with write():
+        with write(wait_seconds=NOTE_SECONDS):
             AdminSession.update(seen_at=now).where(AdminSession.token_hash == session.token_hash).execute()
     except OperationalError as error:
         log.warning("when an admin's session was used could not be written: %s", error)

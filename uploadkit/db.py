@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import uuid_utils
+from peewee import DatabaseError
 from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: ignore[attr-defined]
 
 from uploadkit import group_commit
@@ -25,7 +26,18 @@ from uploadkit.models import database
 
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+NOTE_SECONDS = 1
+"""How long to wait for the database with what may as well be left out."""
 _transaction = threading.local()
+# What SQLite says of it, what that means, and the mend.
+_TROUBLES = {
+    "is locked": ("it is locked by another program", "End what holds it, a backup or an sqlite3 shell perhaps; it goes on by itself then"),
+    "is full": ("its disk is full", "Free some space there; it goes on by itself then, and nothing that was acknowledged is lost"),
+    "disk I/O error": ("its disk fails or is full", "Look at the disk and the kernel's log; it goes on by itself once the disk does"),
+    "readonly database": ("it may not be written", "Give the appliance's user the right to write the file and its folder"),
+    "malformed": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
+    "not a database": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
+}
 
 
 class DataDirInUse(ConfigError):
@@ -100,9 +112,11 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             migrate(path)
         else:
             _refuse_other_versions(path)
+        _refuse_damaged(path)
     except (sqlite3.Error, OSError) as error:
         raise ConfigError(
-            f"database.path: {path} can't be used as UploadKit's database: {error}; put a backup in its place, or name another file"
+            f"database.path: {path} can't be used as UploadKit's database: {error}; put a backup in its place (and remove "
+            f"{path.name}-wal and {path.name}-shm, which belong to the damaged one), or name another file"
         ) from None
     close()
     database.init(
@@ -112,7 +126,7 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             "journal_mode": "wal",
             "synchronous": config.database.synchronous,
             "foreign_keys": 1,
-            "busy_timeout": 5000,
+            "busy_timeout": group_commit.LONGEST_WAIT_SECONDS * 1000,
             "cache_size": -8000,
             "journal_size_limit": 64 * 1024**2,
         },
@@ -135,8 +149,10 @@ def _require_search_index() -> None:
 
 
 @contextmanager
-def write() -> Iterator[None]:
+def write(wait_seconds: float = group_commit.LONGEST_WAIT_SECONDS) -> Iterator[None]:
     """Run one write transaction; an exception rolls it back, and without one it is on the disk when the block has ended.
+
+    Raises peewee.OperationalError when another process holds the database for longer than `wait_seconds`.
 
     Threads of this process queue on a lock rather than on SQLite's busy handler, which sleeps and is unfair, and those that queue share a
     commit (group_commit.py). Never call the network inside, nor wait for another thread.
@@ -144,7 +160,7 @@ def write() -> Iterator[None]:
     if database.in_transaction():
         raise RuntimeError("write transactions don't nest")
     after_commit: dict[Callable[[], None], None] = {}
-    with group_commit.transaction():
+    with group_commit.transaction(wait_seconds):
         _transaction.after_commit = after_commit
         yield
     for callback in after_commit:
@@ -221,6 +237,30 @@ def _refuse_newer(path: Path) -> None:
             f"database.path: {path} was made by a newer program (schema {schema_version(path)}, this one knows {newest}); "
             "start the newer program, or put back the backup beside it"
         )
+
+
+def _refuse_damaged(path: Path) -> None:
+    """Read a little of every table. Raises sqlite3.DatabaseError. All of it is `damage`'s to read, which takes its time."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        for (name,) in tables:
+            connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchall()  # noqa: S608
+
+
+def damage() -> str | None:
+    """Read the whole open database, and say in a sentence what is damaged; None when it is sound."""
+    try:
+        found = str(execute("PRAGMA quick_check(1)").fetchone()[0])
+    except DatabaseError as error:
+        found = str(error)
+    return None if found == "ok" else found
+
+
+def trouble(error: Exception) -> tuple[str, str] | None:
+    """Return what is wrong and what to do, when SQLite was let down by what is around it; None for a mistake of ours."""
+    if not isinstance(error, DatabaseError):
+        return None
+    return next((words for said, words in _TROUBLES.items() if said in str(error)), None)
 
 
 def _refuse_other_versions(path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import urllib3
 
-from uploadkit import clock
+from uploadkit import clock, db
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.errors import StorageUnavailable
@@ -25,7 +25,16 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
 
     With `fix`, the bucket's CORS and lifecycle rules are set where they are wrong. Who stops early closes the generator, which clears up.
     """
+    if config.database_path.exists():
+        yield _database()
     yield from doctor.examine(store, _expectations(config), fix=fix)
+
+
+def _database() -> Finding:
+    damaged = db.damage()
+    if damaged is None:
+        return Finding("database", "ok", "SQLite has read all of it")
+    return Finding("database", "failed", f"SQLite says {damaged}", "Stop the appliance and put a backup in the database's place")
 
 
 class Examiner:

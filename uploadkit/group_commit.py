@@ -17,6 +17,9 @@ from peewee import OperationalError, PeeweeException
 from uploadkit.models import database
 
 
+LONGEST_WAIT_SECONDS, _SHORT_WAIT_SECONDS = 5, 0.1
+
+
 class _Batch:
     """Transactions that are committed together, or not at all: then `failure` says why."""
 
@@ -33,24 +36,26 @@ class _Batch:
 _turn = threading.Lock()
 _counting = threading.Lock()
 _waiting = 0
-# The three below belong to whoever has the turn.
+# The four below belong to whoever has the turn.
+_is_held_elsewhere = False
 _writer: Any = None
 _writes_to: str | None = None
 _batch: _Batch | None = None
 
 
 @contextmanager
-def transaction() -> Iterator[None]:
+def transaction(wait_seconds: float) -> Iterator[None]:
     """Run a block as a write transaction of its own and return once it is on the disk; an exception undoes the block.
 
-    Inside, all statements of this thread go to the writing connection. Raises peewee.OperationalError when SQLite can't be written to.
+    Inside, all statements of this thread go to the writing connection. Raises peewee.OperationalError when SQLite can't be written to,
+    because another process holds it for longer than `wait_seconds`, for example.
     """
     _take_turn()
     try:
         connection()
         with _lent():
             try:
-                batch = _begun()
+                batch = _begun(wait_seconds)
                 try:
                     yield
                 except BaseException as error:
@@ -92,15 +97,37 @@ def _take_turn() -> None:
         _waiting -= 1
 
 
-def _begun() -> _Batch:
+def _begun(wait_seconds: float) -> _Batch:
     """The batch that is open, with a mark to come back to; else a new one."""
     global _batch
     if _batch is None:
-        _run("BEGIN IMMEDIATE")
+        _begin(wait_seconds)
         _batch = _Batch()
     else:
         _run("SAVEPOINT block")
     return _batch
+
+
+def _begin(wait_seconds: float) -> None:
+    """Begin a transaction, once no other process writes.
+
+    When another one has held the database for the longest wait, the next ones hardly wait, until somebody gets through: else each thread in
+    the row would wait as long, one after the other, and the server would have none left for those who only read.
+    """
+    global _is_held_elsewhere
+    patience = min(wait_seconds, _SHORT_WAIT_SECONDS) if _is_held_elsewhere else wait_seconds
+    try:
+        if patience != LONGEST_WAIT_SECONDS:
+            _run(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        _run("BEGIN IMMEDIATE")
+        _is_held_elsewhere = False
+    except OperationalError as error:
+        if patience == LONGEST_WAIT_SECONDS and "is locked" in str(error):
+            _is_held_elsewhere = True
+        raise
+    finally:
+        if patience != LONGEST_WAIT_SECONDS:
+            _run(f"PRAGMA busy_timeout = {LONGEST_WAIT_SECONDS * 1000}")
 
 
 def _undo(batch: _Batch, error: BaseException) -> None:

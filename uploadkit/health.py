@@ -49,8 +49,11 @@ def _scheduler(ctx: Context) -> Check:
 
 
 def _disk(ctx: Context) -> Check:
-    free = psutil.disk_usage(str(ctx.config.data_dir)).free
-    return Check("disk", free >= _LEAST_FREE_BYTES, f"{free // 1024**2} MiB free at the data directory")
+    free, place = min(
+        (psutil.disk_usage(str(directory)).free, name)
+        for directory, name in ((ctx.config.data_dir, "the data directory"), (ctx.config.database_path.parent, "the database"))
+    )
+    return Check("disk", free >= _LEAST_FREE_BYTES, f"{free // 1024**2} MiB free at {place}")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from peewee import OperationalError
 
-from uploadkit import clock, history, housekeeping, idempotency, removals, upload_tokens
+from uploadkit import clock, db, history, housekeeping, idempotency, removals, upload_tokens
 from uploadkit.context import Context, JobReport
 from uploadkit.webhook_dispatcher import Dispatcher
 
@@ -72,12 +71,12 @@ def _reported(report: JobReport, function: Callable[[Context], int], ctx: Contex
             report.failed = False
             if done:
                 log.info("job %s did its work", report.name, extra={"done": done, "done_since_start": report.done})
-        except OperationalError as error:  # locked by somebody else, disk full: it passes
+        except Exception as error:
             report.failed = True
-            log.warning("job %s put off: SQLite says %s; it runs again at its next turn", report.name, error)
-        except Exception:
-            report.failed = True
-            log.exception("job %s failed; it runs again at its next turn", report.name)
+            if (trouble := db.trouble(error)) is not None:
+                log.warning("job %s put off to its next turn: SQLite says %s. %s", report.name, error, trouble[1])
+            else:
+                log.exception("job %s failed; it runs again at its next turn", report.name)
         report.runs += 1
         report.ended_at = clock.now_ms()
 

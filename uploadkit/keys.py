@@ -21,7 +21,7 @@ from uploadkit.access import Caller as Caller
 from uploadkit.access import Environment as Environment
 from uploadkit.access import find_project, require_account, require_live
 from uploadkit.config import Config
-from uploadkit.db import execute, new_id, write
+from uploadkit.db import NOTE_SECONDS, execute, new_id, write
 from uploadkit.errors import Conflict, Forbidden, NotFound, TierLimitExceeded, Unauthorized, ValidationFailed
 from uploadkit.models import ApiKey, Project
 from uploadkit.paging import Page
@@ -127,7 +127,7 @@ def _note_use(key_id: str, last_used_at: int | None) -> None:
     if last_used_at is not None and now - last_used_at < _SECONDS_BETWEEN_LAST_USED_WRITES * 1000:
         return
     try:
-        with write():
+        with write(wait_seconds=NOTE_SECONDS):
             ApiKey.update(last_used_at=now).where(ApiKey.id == key_id).execute()
     except OperationalError as error:  # locked by another process, disk full: no reason to refuse a valid key
         log.warning("when key %s was used could not be written: %s", key_id, error)

@@ -6,8 +6,6 @@ import http.client
 import json
 import re
 import socket
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -307,15 +305,3 @@ def test_what_may_be_read_across_origins(appliance: Appliance) -> None:
         assert answer.headers["Access-Control-Expose-Headers"] == exposed
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Origin" not in appliance.fetch("GET", f"{appliance.base}/healthz").headers
-
-
-def test_a_locked_database_is_503_and_reads_go_on(tmp_path: Path) -> None:
-    with running(tmp_path) as appliance, closing(sqlite3.connect(appliance.data_dir / "uploadkit.db", isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        refused = appliance.request(5)
-        assert (refused.status, refused.code) == (503, "STORAGE_UNAVAILABLE")
-        assert refused.headers["Retry-After"]
-        assert appliance.call("GET", "/files").status == 200
-        holder.execute("ROLLBACK")
-        assert appliance.request(5).status == 200
-    assert "Traceback" not in appliance.log()

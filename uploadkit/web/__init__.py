@@ -11,10 +11,10 @@ from urllib.parse import quote
 import orjson
 from flask import Flask, Request, Response, g, render_template, request
 from flask.globals import app_ctx, request_ctx
-from peewee import OperationalError
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
+from uploadkit import db
 from uploadkit.content import nested_at_most
 from uploadkit.context import Context
 from uploadkit.errors import (
@@ -36,8 +36,6 @@ access_log = logging.getLogger("uploadkit.access")
 
 SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# What SQLite says while another process holds it, or the disk lets it down: no mistake of ours, and it passes.
-_DATABASE_AWAY = ("is locked", "is full", "disk I/O error", "readonly database")
 # Far more than any field of ours needs; orjson reads deeper than it writes.
 MOST_LEVELS = 50
 _BY_STATUS: dict[int, type[UploadKitError]] = {
@@ -187,9 +185,9 @@ def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, in
 
 
 def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
-    if isinstance(exception, OperationalError) and any(words in str(exception) for words in _DATABASE_AWAY):
-        log.error("request %s failed: the database: %s", g.request_id, exception)
-        return _answer_failure(StorageUnavailable("The database can't be used now: it is locked, or its disk is full"))
+    if (trouble := db.trouble(exception)) is not None:
+        log.error("request %s failed: SQLite says %s", g.request_id, exception)
+        return _answer_failure(StorageUnavailable(f"The database can't be used now: {trouble[0]}", trouble[1]))
     log.error("request %s failed", g.request_id, exc_info=exception)
     return _answer_failure(
         InternalServerError("Something went wrong inside the appliance", f"The log tells more; look for request {g.request_id}")
