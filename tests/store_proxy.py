@@ -70,7 +70,8 @@ class Answered:
         return cls(status, {"Content-Type": "application/xml"}, body.encode())
 
 
-Rule = Callable[[Asked, Callable[[Asked], Answered]], Answered]
+PassOn = Callable[[Asked], Answered]
+Rule = Callable[[Asked, PassOn], Answered]
 
 
 @contextmanager

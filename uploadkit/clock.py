@@ -12,6 +12,22 @@ _read_seconds: Callable[[], float] = time.time
 _read_monotonic_seconds: Callable[[], float] = time.monotonic
 
 
+def _since_boot_seconds() -> float:
+    """Seconds on a clock that nobody sets, and that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+_STARTED_AT = time.time() - _since_boot_seconds()
+
+
+def _carried_on_seconds() -> float:
+    """What the clock showed when the process began, carried on."""
+    return _STARTED_AT + _since_boot_seconds()
+
+
+_read_carried_on_seconds: Callable[[], float] = _carried_on_seconds
+
+
 def now_ms() -> int:
     """Return the present time in milliseconds since the Unix epoch (UTC)."""
     return int(_read_seconds() * 1000)
@@ -20,6 +36,19 @@ def now_ms() -> int:
 def monotonic_ms() -> int:
     """Return milliseconds on a clock that nobody puts forward or back: for what lasts a while within this process."""
     return int(_read_monotonic_seconds() * 1000)
+
+
+def cautious_ms() -> int:
+    """Return the present time as far as it is certain: when the clock was put forward since the process began, what it would show without.
+
+    For what must not happen too early, such as throwing away an upload.
+    """
+    return min(now_ms(), int(_read_carried_on_seconds() * 1000))
+
+
+def shown_at(at_ms: int) -> int:
+    """Return what the clock will show when `at_ms` has surely come."""
+    return at_ms + now_ms() - cautious_ms()
 
 
 def to_datetime(at_ms: int) -> datetime:
@@ -51,8 +80,8 @@ def _month_of_day(days: int) -> str:
 @contextmanager
 def travelled_to(at_ms: int) -> Iterator[Callable[[int], None]]:
     """Hold the clock at `at_ms` for a test; the yielded function moves it on by so many milliseconds."""
-    global _read_seconds, _read_monotonic_seconds
-    before, held = (_read_seconds, _read_monotonic_seconds), [at_ms]
+    global _read_seconds, _read_monotonic_seconds, _read_carried_on_seconds
+    before, held = (_read_seconds, _read_monotonic_seconds, _read_carried_on_seconds), [at_ms]
 
     def held_seconds() -> float:
         return held[0] / 1000
@@ -60,8 +89,20 @@ def travelled_to(at_ms: int) -> Iterator[Callable[[int], None]]:
     def advance(by_ms: int) -> None:
         held[0] += by_ms
 
-    _read_seconds = _read_monotonic_seconds = held_seconds
+    _read_seconds = _read_monotonic_seconds = _read_carried_on_seconds = held_seconds
     try:
         yield advance
     finally:
-        _read_seconds, _read_monotonic_seconds = before
+        _read_seconds, _read_monotonic_seconds, _read_carried_on_seconds = before
+
+
+@contextmanager
+def put_by(by_ms: int) -> Iterator[None]:
+    """Put the clock forward (or back, below 0) for a test, as somebody does who corrects it; the monotonic one goes on as ever."""
+    global _read_seconds
+    before = _read_seconds
+    _read_seconds = lambda: before() + by_ms / 1000  # noqa: E731
+    try:
+        yield
+    finally:
+        _read_seconds = before

@@ -278,14 +278,14 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> None:
 def expire(ctx: Context, file: File) -> None:
     """End an upload whose deadline has passed, unless parts of it still arrive. Raises StorageUnavailable."""
     with claimed(file.id, wait_seconds=0):
-        if File.get_by_id(file.id).deadline_at > clock.now_ms():
-            return  # put off since the sweeper read the row
-        if file.upload_id and (newest := _last_arrival(ctx, file.key, file.upload_id)):
-            again_at = newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000
-            if again_at > clock.now_ms():
-                with write():
-                    File.update(deadline_at=again_at, sweep_at=again_at).where(File.id == file.id, File.status == "UPLOADING").execute()
-                return
+        deadline_at = File.get_by_id(file.id).deadline_at  # it may have been put off since the sweeper read the row
+        if file.upload_id and deadline_at <= clock.cautious_ms() and (newest := _last_arrival(ctx, file.key, file.upload_id)):
+            deadline_at = max(deadline_at, newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000)
+        if deadline_at > clock.cautious_ms():
+            with write():
+                later = File.update(deadline_at=deadline_at, sweep_at=clock.shown_at(deadline_at))
+                later.where(File.id == file.id, File.status == "UPLOADING").execute()
+            return
         leave_uploading(ctx, file, "expired", "The upload was not completed before its deadline")
         tidy(ctx, File.get_by_id(file.id))
 
@@ -305,7 +305,7 @@ def tidy(ctx: Context, file: File) -> None:
     then, and a failed one keeps its reservation until then. Raises StorageUnavailable.
     """
     # Asked before the first deletion: what a PUT brings between that and the deadline must still be found.
-    over = clock.now_ms() >= file.deadline_at
+    over = clock.cautious_ms() >= file.deadline_at
     if file.status != "UPLOADED":
         ctx.store.delete(file.key)
     if not file.is_multipart:
@@ -319,6 +319,6 @@ def tidy(ctx: Context, file: File) -> None:
         present = File.get_by_id(file.id)
         if present.status != "UPLOADED" and (over or file.is_multipart):
             quotas.release_bytes(present)
-        File.update(sweep_at=None if over else file.deadline_at, sweep_attempts=0).where(
+        File.update(sweep_at=None if over else clock.shown_at(file.deadline_at), sweep_attempts=0).where(
             File.id == file.id, File.status == file.status
         ).execute()

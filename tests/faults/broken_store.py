@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.store_proxy import Answered, Asked, Rule
+from tests.store_proxy import Answered, Asked, PassOn, Rule
 
-PassOn = Callable[[Asked], Answered]
 Where = Callable[[Asked], bool]
 PAGE = b"<html><head><title>Welcome</title></head><body><p>Please sign in.</p></body></html>"
 

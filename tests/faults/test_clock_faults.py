@@ -1,0 +1,112 @@
+"""The appliance's clock put forward and back while it runs, and a store whose clock is another."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+
+from tests.conftest import House
+from tests.faults.test_kill_steps import completed, requested
+from tests.store_proxy import Answered, Asked, PassOn, proxied
+from tests.test_housekeeping import put
+from uploadkit import admin_sessions, clock, diagnosis, events, housekeeping, uploads, usage
+from uploadkit.config import RateLimitsConfig
+from uploadkit.context import Context
+from uploadkit.errors import StorageUnavailable
+from uploadkit.models import Admin, File, Project
+from uploadkit.rate_limits import RateLimits
+from uploadkit.storage.s3 import ObjectStore
+from uploadkit.uploads import UploadRequest
+
+MINUTE_MS = 60_000
+JUMPS = (20 * MINUTE_MS, 0, -20 * MINUTE_MS, 0, 20 * MINUTE_MS)
+
+
+def statuses(*ids: str) -> list[str]:
+    return [File.get_by_id(file_id).status for file_id in ids]
+
+
+def test_no_upload_is_thrown_away_early_when_the_clock_is_put_forward_and_back(house: House) -> None:
+    """An upload has 75 minutes. After 60 of them the clock is put to minute 80, to 60, to 40, and so on."""
+    with clock.travelled_to(clock.now_ms()) as advance:
+        arrived = requested(house, house.caller)
+        late = uploads.request_upload(house.ctx, house.caller, UploadRequest("b.jpg", 4, "image/jpeg", "default", {}))
+        file = completed(house, house.caller)
+        for minute in (0, 30, 60):
+            for jump in JUMPS:
+                with clock.put_by(jump):
+                    housekeeping.sweep_due(house.ctx)
+                    assert statuses(arrived["id"], late.file.id) == ["UPLOADING", "UPLOADING"], (minute, jump)
+            advance(30 * MINUTE_MS if minute < 60 else 0)
+        with clock.put_by(JUMPS[0]):
+            assert put(late.upload_url, b"\xff\xd8\xff\xe0") == 200
+            assert uploads.complete_upload(house.ctx, house.caller, late.file.id, {}).status == "UPLOADED"
+            housekeeping.sweep_due(house.ctx)
+            advance(14 * MINUTE_MS)
+            housekeeping.sweep_due(house.ctx)
+            assert statuses(arrived["id"]) == ["UPLOADING"]
+            advance(2 * MINUTE_MS)
+            housekeeping.sweep_due(house.ctx)
+            assert statuses(arrived["id"]) == ["FAILED"], "but it is, when its time is over"
+            assert not File.select().where(File.sweep_at <= clock.now_ms()).exists()
+        house.ctx.store.look_at(file["key"])
+    row = Project.get_by_id(house.project.id)
+    assert (row.storage_used_bytes, row.storage_reserved_bytes, row.uploads_reserved) == (8, 0, 0)
+    assert usage.find_differences() == []
+
+
+def test_a_late_put_is_looked_for_after_the_deadline_by_both_clocks(house: House) -> None:
+    """The second look at `pending/` must not come while the URL is still good."""
+    with clock.travelled_to(clock.now_ms()) as advance:
+        slot = requested(house, house.caller)
+        uploads.complete_upload(house.ctx, house.caller, slot["id"], {})
+        advance(60 * MINUTE_MS)
+        with clock.put_by(20 * MINUTE_MS):
+            housekeeping.sweep_due(house.ctx)
+            assert File.get_by_id(slot["id"]).sweep_at == clock.now_ms() + 15 * MINUTE_MS
+            advance(15 * MINUTE_MS)
+            housekeeping.sweep_due(house.ctx)
+        assert File.get_by_id(slot["id"]).sweep_at is None
+
+
+def test_rates_sessions_and_events_stand_it(house: House) -> None:
+    limits = RateLimits(RateLimitsConfig())
+    admin = Admin.create(id="a", email="a@example.com", password_hash="x", created_at=0, password_changed_at=0)
+    token = admin_sessions.begin(house.ctx.config, admin, "127.0.0.1", "test")
+    refused = []
+    for jump in JUMPS:
+        with clock.put_by(jump) if jump else nullcontext():
+            standing = limits.count_request("key", 3)
+            assert standing
+            refused.append(standing.retry_after_seconds is not None)
+            assert standing.retry_after_seconds is None or standing.retry_after_seconds <= 60
+            assert admin_sessions.find(token)
+            completed(house, house.caller)
+    assert refused == [False, False, False, True, True], "nobody gets more requests by a clock that is wrong"
+    made = [file.id for file in File.select().order_by(File.id)]
+    told = [event.file_id for event in events.feed(house.caller, 0, 100).items]
+    assert sorted(told) == made, "none is left out of the feed, whatever time it was"
+
+
+def test_a_store_whose_clock_is_20_minutes_ahead(house: House) -> None:
+    ahead_ms = 20 * MINUTE_MS
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        answered = pass_on(asked) if "Authorization" not in asked.headers else Answered.error(403, "RequestTimeTooSkewed")
+        there = clock.to_datetime(clock.now_ms() + ahead_ms)
+        return Answered(answered.status, answered.headers | {"Date": there.strftime("%a, %d %b %Y %H:%M:%S GMT")}, answered.body)
+
+    facts = requested(house, house.caller)
+    with proxied(house.ctx.store.address, rule) as address:
+        ctx = Context(house.ctx.config, ObjectStore(address))
+        with pytest.raises(StorageUnavailable, match="its clock and this machine's differ") as refused:
+            uploads.complete_upload(ctx, house.caller, facts["id"], {})
+        assert "NTP" in (refused.value.suggestion or "")
+        assert "clock" in (ctx.store_watch.failure() or "")
+        found = {finding.name: finding for finding in diagnosis.examine(ctx.config, ctx.store)}
+        housekeeping.sweep_due(ctx)
+    assert found["clock"].outcome == "failed"
+    assert "1200 s behind" in found["clock"].detail
+    assert (found["bucket"].outcome, found["bucket"].mend) == ("failed", "Set this machine's clock (NTP)")
+    assert uploads.complete_upload(house.ctx, house.caller, facts["id"], {}).status == "UPLOADED"
