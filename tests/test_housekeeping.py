@@ -218,3 +218,16 @@ def test_deleting_what_is_being_completed_deletes_it(house: House, monkeypatch: 
     files.delete_file(house.ctx, house.caller, slot.file.key)
     assert File.get_by_id(slot.file.id).status == "DELETED"
     assert counters(house) == (0, 0, 0)
+
+
+def test_deleting_what_fails_in_that_moment_deletes_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = request(house, b"12345")
+    real = upload_states.abort
+
+    def abort_too_late(*arguments: object, **more: object) -> bool:
+        upload_states.leave_uploading(house.ctx, slot.file, "expired", "Too late")
+        return real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(upload_states, "abort", abort_too_late)
+    files.delete_file(house.ctx, house.caller, slot.file.key)
+    assert File.get_by_id(slot.file.id).status == "DELETED", "or it would stay in the lists, although its deletion was acknowledged"

@@ -158,17 +158,18 @@ def _abort_all(ctx: Context, caller: Caller, under_way: Sequence[File]) -> dict[
 
 
 def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
-    """Abort an upload; if it is completed in this very moment, delete the file that came of it."""
+    """Abort an upload; if it ends in this very moment by somebody else, well or not, delete the file that came of it."""
     try:
-        upload_states.abort(ctx, file.id, deleted_by=caller.key_id)
+        if upload_states.abort(ctx, file.id, deleted_by=caller.key_id):
+            return
     except Conflict:
-        with write():
-            present = find_file(caller, file.key)
-            if present.status == "UPLOADING":
-                raise
-            mark_deleted(ctx, present)
-            audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": present.status})
-        ctx.wake_sweeper()
+        if File.get_by_id(file.id).status == "UPLOADING":
+            raise
+    with write():
+        present = find_file(caller, file.key)
+        mark_deleted(ctx, present)
+        audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": present.status})
+    ctx.wake_sweeper()
 
 
 def mark_deleted(ctx: Context, file: File, reason: str | None = None) -> int:

@@ -127,9 +127,10 @@ def resume_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str,
             raise _all_arrived()
         with claimed(file_id):  # so that the sweeper, which may be looking at this very row, goes by the new deadline
             upload_states.put_off_deadline(ctx, file)
-    there = {part.number for part in arrived}
+    certain = [part for part in arrived if not part.rivals]  # the others have to be sent once more
+    there = {part.number for part in certain}
     wanted = sorted(set(numbers)) if numbers is not None else [n for n in range(1, count + 1) if n not in there]
-    return MultipartSlot(file, _sign_parts(ctx, file, wanted), arrived)
+    return MultipartSlot(file, _sign_parts(ctx, file, wanted), certain)
 
 
 def complete_multipart(
@@ -217,11 +218,20 @@ def _parts_to_join(ctx: Context, file: File, upload_id: str, given: Sequence[tup
         return None
     if [part.number for part in arrived] != list(wanted):
         raise InvalidParts(_parts_message([part.number for part in arrived], wanted))
-    etags = {part.number: part.etag for part in arrived}
-    for number, etag in given or ():
-        if etag.strip('"') != etags[number]:
-            raise InvalidParts(f"Part {number} has another ETag in storage than the one given")
-    return sorted(etags.items())
+    named = {number: etag.strip('"') for number, etag in given or ()}
+    return [(part.number, _etag_to_join(part, named.get(part.number))) for part in arrived]
+
+
+def _etag_to_join(part: StoredPart, given: str | None) -> str:
+    """Return the ETag of the content that counts for a part: what was put last, which the client may have to say. Raises InvalidParts."""
+    if given is None and part.rivals:
+        raise InvalidParts(
+            f"Part {part.number} was sent more than once in the same second with different content; which came last is not known",
+            "Send that part once more, or name the ETag of each part in `parts`",
+        )
+    if given not in (None, part.etag, *part.rivals):
+        raise InvalidParts(f"Part {part.number} has another ETag in storage than the one given")
+    return given or part.etag
 
 
 def _parts_message(numbers: Sequence[int], wanted: range) -> str:

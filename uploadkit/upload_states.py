@@ -261,8 +261,10 @@ def leave_uploading(ctx: Context, file: File, failure: str, message: str, delete
                 audit.record(deleted_by, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADING"})
 
 
-def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> None:
-    """End an upload that is not complete; `deleted_by` is the id of the API key that deleted its file, for the audit trail.
+def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
+    """End an upload that is not complete; say whether it was under way until now.
+
+    `deleted_by` is the id of the API key that deleted its file, for the audit trail.
 
     Raises Conflict when it is, StorageUnavailable when the store can't be cleared yet (a job goes on).
     """
@@ -270,9 +272,11 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> None:
         file = File.get_by_id(file_id)
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete; aborting changes nothing", "DELETE /api/v1/files/{key} deletes the file")
-        if file.status == "UPLOADING":
+        was_under_way: bool = file.status == "UPLOADING"
+        if was_under_way:
             leave_uploading(ctx, file, "aborted", "The upload was aborted", deleted_by)
         tidy(ctx, File.get_by_id(file_id))
+    return was_under_way
 
 
 def expire(ctx: Context, file: File) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
@@ -48,12 +48,16 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A part that has arrived: its number, size in bytes, ETag (without quotes) and when (milliseconds since the epoch)."""
+    """A part that has arrived: its number, size in bytes, ETag (without quotes) and when (milliseconds since the epoch).
+
+    `rivals` are the ETags of other contents that came under the same number, where the store can't tell which was the last.
+    """
 
     number: int
     size_bytes: int
     etag: str
     arrived_at: int
+    rivals: frozenset[str] = frozenset()
 
 
 class CopyRefused(Exception):
@@ -335,11 +339,14 @@ def _require_etag(answer: Mapping[str, Any]) -> None:
 
 
 def _last_of_each(parts: Sequence[StoredPart]) -> list[StoredPart]:
-    """The parts by number. S3 lists what was put last under a number; SeaweedFS lists every PUT, the newest first."""
+    """The parts by number. S3 lists what was put last under a number; SeaweedFS lists every PUT, in any order, with its second."""
     newest: dict[int, StoredPart] = {}
     for part in parts:
-        if part.number not in newest or part.arrived_at > newest[part.number].arrived_at:
+        known = newest.get(part.number)
+        if known is None or part.arrived_at > known.arrived_at:
             newest[part.number] = part
+        elif part.arrived_at == known.arrived_at and part.etag != known.etag:
+            newest[part.number] = replace(known, rivals=known.rivals | {part.etag})
     return [newest[number] for number in sorted(newest)]
 
 
