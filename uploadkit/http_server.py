@@ -6,13 +6,16 @@ What waitress can't read never reaches the application. Such a request gets the 
 from __future__ import annotations
 
 import logging
+import re
+import resource
 import select
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -33,17 +36,42 @@ log = logging.getLogger(__name__)
 _LONGEST_DRAIN_SECONDS = 30
 _QUIET_SECONDS = 0.25
 _MOST_HEADER_BYTES = 64 * 1024
+_MOST_CONNECTIONS = 1_000
+_SPARE_CONNECTIONS = 20
+_LONGEST_REQUEST_SECONDS = 60
+_CLEANUP_SECONDS = 10
+_MOST_DESCRIPTORS = 65_536
+_TRANSFER_ENCODING = re.compile(rb"^transfer-encoding[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
 class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
-    """Reads requests; what makes the original stumble (a Content-Length of 5,000 digits, say) is a bad request, too."""
+    """Reads requests; what makes the original stumble (a Content-Length of 5,000 digits, say) is a bad request, too.
+
+    So is what servers read in different ways: behind a proxy, one of the two would see a request where the other sees a body.
+    """
+
+    def received(self, data: bytes) -> int:
+        """Take in bytes of a request; return how many belong to it. The body of one that is refused already is not asked for."""
+        count: int = super().received(data)
+        if self.error:
+            self.expect_continue = False
+        return count
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read request line and headers. Raises ParsingError."""
+        if re.search(rb"\r\n[ \t]", header_plus):
+            raise ParsingError("A header goes on in the next line")
         try:
             super().parse_header(header_plus)
         except ValueError as error:
             raise ParsingError(str(error)) from None
+        if self.version not in ("1.0", "1.1"):
+            raise ParsingError("The version is neither HTTP/1.0 nor HTTP/1.1")
+        if not re.match(r"/|\*$|https?://", self.request_uri, re.IGNORECASE):
+            raise ParsingError("The target does not begin with a slash")
+        encodings = _TRANSFER_ENCODING.findall(header_plus)
+        if encodings and (self.version == "1.0" or len(encodings) > 1 or "," in str(encodings) or "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("Transfer-Encoding twice, beside Content-Length, or in HTTP/1.0")
 
 
 class JsonErrorTask(ErrorTask):  # type: ignore[misc]
@@ -78,6 +106,9 @@ class JsonErrorTask(ErrorTask):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection.
 
+    Clients that are slow, or mean to be, take nothing but a connection, and that not for long: a request has to be here whole within
+    `_LONGEST_REQUEST_SECONDS`, and when connections run short, the one goes that has kept us waiting the longest.
+
     A refused client may still be sending. Closing over what it sends would reset the connection, and the answer would be lost on it. So
     our side is closed first, and the rest is read and dropped until the client is done or `channel_timeout` is over.
     """
@@ -86,6 +117,33 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     error_task_class = JsonErrorTask
     refused = False
     _lingers = False
+    _receiving_since: float | None = None
+
+    def __init__(self, server: Any, *arguments: Any, **more: Any) -> None:
+        super().__init__(server, *arguments, **more)
+        if len(server._map) > _MOST_CONNECTIONS - _SPARE_CONNECTIONS:
+            waiting = [channel for channel in server.active_channels.values() if channel.waits]
+            if waiting:
+                min(waiting, key=lambda channel: channel.waiting_since).will_close = True
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is the client's turn."""
+        return not (self.requests or self.total_outbufs_len or self.will_close or self.close_when_flushed)
+
+    @property
+    def waiting_since(self) -> float:
+        """Since when (seconds) a request has been on its way, or nothing has; bytes that trickle in count for nothing."""
+        return self._receiving_since or float(self.last_activity)
+
+    def received(self, data: bytes) -> bool:
+        """Take in what the client has sent; return whether there was a use for it."""
+        used = bool(super().received(data))
+        if self.request is None:
+            self._receiving_since = None
+        elif self._receiving_since is None:
+            self._receiving_since = time.time()
+        return used
 
     def handle_close(self) -> None:
         """Close at once, or for a refused client only our side; the second time always at once."""
@@ -154,10 +212,11 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         ident="UploadKit",
         # Small writes each wake the main loop; this many bytes at once gave 20 times the throughput (operations.md).
         send_bytes=18_000,
-        connection_limit=1_000,
+        connection_limit=_MOST_CONNECTIONS,
         # select() fails for good once a descriptor is over 1023, and the database and the store have some, too.
         asyncore_use_poll=True,
         channel_timeout=60,
+        cleanup_interval=_CLEANUP_SECONDS,
         max_request_header_size=_MOST_HEADER_BYTES,
         # Flask answers 413 at max_body_bytes, with the key's standing; this is for what is far beyond, before it is all read.
         max_request_body_size=server.max_body_bytes + 16 * 1024**2,
@@ -166,6 +225,8 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         expose_tracebacks=False,
     )
     wsgi.channel_class = Channel
+    wsgi.maintenance = partial(_drop_the_slow, wsgi, wsgi.maintenance)
+    _allow_descriptors()
     thread = threading.Thread(target=wsgi.run, name="http", daemon=True)
     thread.start()
     try:
@@ -176,6 +237,22 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         wsgi.trigger.pull_trigger(lambda: wasyncore.close_all(wsgi._map))
         wsgi.task_dispatcher.shutdown(timeout=1)
         thread.join(timeout=5)
+
+
+def _drop_the_slow(wsgi: Any, drop_the_silent: Callable[[float], None], now: float) -> None:
+    """Close connections on which nothing happens, and those whose request does not come to its end."""
+    drop_the_silent(now)
+    for channel in wsgi.active_channels.values():
+        if channel.waits and channel._receiving_since and channel._receiving_since < now - _LONGEST_REQUEST_SECONDS:
+            channel.will_close = True
+
+
+def _allow_descriptors() -> None:
+    """Make room for all connections, and the files and the store's connections beside them: many systems begin with 1,024 in all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _stop_accepting(wsgi: Any) -> None:

@@ -1,7 +1,11 @@
-"""Log lines: text for people, JSON for machines. What a line holds is decided where it is logged; no secret ever is."""
+"""Log lines: text for people, JSON for machines. What a line holds is decided where it is logged; no secret ever is.
+
+Whatever it holds, it stays one line: what strangers send may stand in it, and must neither begin another line nor command a terminal.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
@@ -28,14 +32,22 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
 
 
+def _printable(text: str) -> str:
+    """Return `text` with an escape such as \\x1b in the place of each character that does not show."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class TextFormatter(logging.Formatter):
     """`time level logger message name=value …`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line; a traceback follows it where there is one."""
+        """Return one line; a traceback follows it where there is one, indented, so that none of its lines looks like one of the log."""
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         line = f"{clock.to_iso(int(record.created * 1000))} {record.levelname} {record.name} {record.getMessage()} {fields}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        told = self.formatException(record.exc_info).split("\n") if record.exc_info else ()
+        return "\n".join([_printable(line), *(f"  {_printable(more)}" for more in told)])
 
 
 class JsonFormatter(logging.Formatter):
@@ -47,4 +59,7 @@ class JsonFormatter(logging.Formatter):
         line |= {"message": record.getMessage(), **_fields(record)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # half a surrogate pair; the other writer escapes it
+            return json.dumps(line, default=str)

@@ -343,9 +343,12 @@ def explanation(model: Model, now: int, done: Sequence[tuple[Step, Any]], seen: 
     """Return the model after one order of the steps that makes each answer what it was, and the end what was `seen`; None: there is none.
 
     What goes through several files takes them one after the other; a sweep leaves one that somebody else has in hand for its next round.
+    While a request runs, its repetition is refused and does nothing.
     """
     single: list[tuple[Step, str | None]] = []
     for step, answer in done:
+        if answer == "IDEMPOTENCY_CONFLICT" and sum(other == step for other, _ in done) > 1:
+            continue
         if step.verb == "sweep":
             single += [(Step("sweep_one", (name,)), None) for name in model.uploads]
         elif step.verb == "delete_many":

@@ -6,13 +6,15 @@ import logging
 import os
 import time
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import orjson
-from flask import Flask, Request, Response, g, render_template, request
+from flask import Flask, Request, Response, g, redirect, render_template, request
 from flask.globals import app_ctx, request_ctx
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+from werkzeug.wrappers import Response as AnyResponse
 
 from uploadkit import db
 from uploadkit.content import nested_at_most
@@ -54,6 +56,8 @@ class JsonRequest(Request):
         """Return the body as a dict. Raises UnsupportedMediaType, ValidationFailed."""
         if self.mimetype != "application/json":
             raise UnsupportedMediaType(f"The Content-Type {self.mimetype or '(none)'!r} is not application/json")
+        if (coding := self.headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
+            raise UnsupportedMediaType(f"The Content-Encoding {coding!r} is not read here", "Send the body as it is, not compressed")
         try:
             body = orjson.loads(self.get_data(cache=cache))
         except orjson.JSONDecodeError as error:
@@ -92,12 +96,15 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _answer_unexpected)
 
 
-def _begin() -> Response | None:
+def _begin() -> AnyResponse | None:
     # Each use of the names `request` and `g` looks them up anew; what every request goes through does so once.
     asked, here = request_ctx.request, app_ctx.g
     here.request_id = os.urandom(16).hex()
     here.began = time.perf_counter()
     here.door = door = doors.at(asked.path)
+    if isinstance(asked.routing_exception, RequestRedirect):  # a slash is missing; werkzeug itself would name the host of the request
+        there = urlsplit(asked.routing_exception.new_url)
+        return redirect(urlunsplit(("", "", there.path, there.query, "")), asked.routing_exception.code)
     if door is None:
         return None
     here.origin = door.origin_of(asked)

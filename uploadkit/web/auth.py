@@ -100,14 +100,17 @@ def _is_trusted(address: str | None, proxies: Sequence[str]) -> bool:
 
 
 def _parsed(address: str) -> IpAddress | None:
-    """Read an address as proxies write it, perhaps with a port or in brackets. IPv4 inside IPv6 (a socket for both) is IPv4."""
+    """Read an address as proxies write it, perhaps with a port or in brackets. IPv4 inside IPv6 (a socket for both) is IPv4.
+
+    A zone (fe80::1%eth0) is left out: it may be any text, and says nothing about the client.
+    """
     text = address.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        parsed = ipaddress.ip_address(text)
+        parsed = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed

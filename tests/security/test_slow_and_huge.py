@@ -1,0 +1,125 @@
+"""Clients that never finish, and bodies that never end: others are served meanwhile, and memory stays where it was."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.appliance import Appliance, free_port, wait_until
+from uploadkit import http_server
+from uploadkit.config import ServerConfig
+
+MIB = 1024**2
+MOST_CONNECTIONS = 1000  # docs/reliability.md
+
+
+@pytest.fixture
+def descriptors() -> Iterator[int]:
+    """How many sockets this process may open, once it may open as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_more_slow_clients_than_there_are_connections_stop_nobody(appliance: Appliance, descriptors: int) -> None:
+    if descriptors < 2 * MOST_CONNECTIONS:
+        pytest.skip("this system does not let a test open so many sockets")
+    kinds = [
+        b"",
+        b"GET /healthz HTT",
+        b"GET /healthz HTTP/1.1\r\nx-a: ",
+        b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{",
+        b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+    ]
+    with ExitStack() as stack:
+        slow = []
+        for number in range(MOST_CONNECTIONS + 200):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", appliance.port), timeout=30))
+            connection.sendall(kinds[number % len(kinds)])
+            slow.append(connection)
+        for _ in range(3):
+            for connection in slow:
+                with suppress(OSError):  # one that had to go
+                    connection.send(b"a")
+            began = time.monotonic()
+            assert appliance.fetch("GET", f"{appliance.base}/healthz", headers={"Connection": "close"}).status == 200
+            assert appliance.call("GET", "/files", headers={"Connection": "close"}).status == 200
+            assert appliance.request(5).status == 200
+            assert time.monotonic() - began < 20
+        closed = [is_closed(connection) for connection in slow]
+        assert 200 <= sum(closed) < 400, "those that waited the longest made room, the others were left in peace"
+        assert sum(closed[:200]) > sum(closed[-200:])
+    assert "Traceback" not in appliance.log()
+
+
+@pytest.mark.filterwarnings("ignore:send_bytes will be removed:DeprecationWarning")
+def test_a_request_has_to_arrive_in_time_however_lively_it_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "_LONGEST_REQUEST_SECONDS", 1)
+    monkeypatch.setattr(http_server, "_CLEANUP_SECONDS", 1)
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    server = ServerConfig(port=free_port(), threads=1)
+    with ExitStack() as stack:
+        listener = stack.enter_context(http_server.bound_socket(server))
+        stack.enter_context(http_server.running_server(answer, server, listener))
+        busy, slow = (stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(2))
+        slow.sendall(b"GET / HTTP/1.1\r\nx-a: ")
+
+        def is_dropped() -> bool:
+            with suppress(OSError):
+                slow.send(b"a")
+            busy.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert busy.recv(1000).startswith(b"HTTP/1.1 200"), "a connection on which requests come to their end may stay"
+            return is_closed(slow)
+
+        wait_until(is_dropped, 20)
+
+
+def resident_bytes(appliance: Appliance) -> int:
+    assert appliance.process is not None
+    return int(psutil.Process(appliance.process.pid).memory_info().rss)
+
+
+def test_a_body_without_end_is_cut_off_and_takes_no_memory(appliance: Appliance) -> None:
+    head = b"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    piece = b"100000\r\n" + b" " * MIB + b"\r\n"
+    appliance.call("POST", "/upload/request", b" " * MIB)
+    before = resident_bytes(appliance)
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", appliance.port), timeout=30) as connection:
+            connection.sendall(head)
+            for _ in range(64):
+                connection.sendall(piece)  # it goes on reading, or the answer would be lost
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(12) == b"HTTP/1.1 413"
+    assert resident_bytes(appliance) - before < 24 * MIB
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/upload/request", "/sdk/api/v1/upload/request", "/api/uploadkit/default", "/dashboard/sign-in", "/f/x"]
+)
+def test_a_body_of_many_gibibytes_is_refused_before_it_comes(appliance: Appliance, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", appliance.port), timeout=30) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {64 * 1024**3}\r\n\r\n".encode())
+        assert connection.recv(12) == b"HTTP/1.1 413"
