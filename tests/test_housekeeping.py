@@ -9,7 +9,7 @@ import urllib3
 
 from tests.conftest import House
 from uploadkit import clock, files, housekeeping, multipart, upload_states, uploads
-from uploadkit.errors import StorageUnavailable, UploadExpired, UploadNotVerified
+from uploadkit.errors import StorageUnavailable, UploadExpired, UploadNotFound, UploadNotVerified
 from uploadkit.models import File, Project
 from uploadkit.storage.s3_client import AccessDenied
 from uploadkit.uploads import UploadRequest, UploadSlot
@@ -231,3 +231,12 @@ def test_deleting_what_fails_in_that_moment_deletes_it(house: House, monkeypatch
     monkeypatch.setattr(upload_states, "abort", abort_too_late)
     files.delete_file(house.ctx, house.caller, slot.file.key)
     assert File.get_by_id(slot.file.id).status == "DELETED", "or it would stay in the lists, although its deletion was acknowledged"
+
+
+def test_an_abort_that_comes_after_a_deletion_ends_nothing(house: House) -> None:
+    slot = request(house, b"12345")
+    put(slot.upload_url, b"12345")
+    uploads.complete_upload(house.ctx, house.caller, slot.file.id, {})
+    files.delete_file(house.ctx, house.caller, slot.file.key)
+    with pytest.raises(UploadNotFound):
+        upload_states.abort(house.ctx, slot.file.id)

@@ -13,7 +13,7 @@ from uploadkit.access import Caller
 from uploadkit.content import merged_metadata
 from uploadkit.context import Context
 from uploadkit.db import write
-from uploadkit.errors import Conflict, NotFound, StorageUnavailable, UploadKitError
+from uploadkit.errors import Conflict, NotFound, StorageUnavailable, UploadKitError, UploadNotFound
 from uploadkit.models import NUMBER_BITS, File
 from uploadkit.paging import Page
 
@@ -162,7 +162,7 @@ def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
     try:
         if upload_states.abort(ctx, file.id, deleted_by=caller.key_id):
             return
-    except Conflict:
+    except (Conflict, UploadNotFound):
         if File.get_by_id(file.id).status == "UPLOADING":
             raise
     with write():

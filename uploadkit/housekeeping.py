@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 
 from peewee import SQL
 
 from uploadkit import clock, files, history, upload_states
 from uploadkit.context import Context
 from uploadkit.db import write
-from uploadkit.errors import Conflict, StorageUnavailable
+from uploadkit.errors import Conflict, StorageUnavailable, UploadNotFound
 from uploadkit.models import NUMBER_BITS, File, Project
 from uploadkit.storage.s3_client import StorageRefused
 
@@ -102,7 +103,8 @@ def _old_test_files(ctx: Context, condition: str) -> Iterator[File]:
 
 def _retire(ctx: Context, file: File) -> None:
     if file.status == "UPLOADING":
-        upload_states.abort(ctx, file.id)
+        with suppress(UploadNotFound):  # deleted since it was read
+            upload_states.abort(ctx, file.id)
     hours = ctx.config.housekeeping.test_file_ttl_seconds / 3600
     with write():
         present = File.get_by_id(file.id)

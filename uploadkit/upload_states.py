@@ -266,10 +266,13 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
 
     `deleted_by` is the id of the API key that deleted its file, for the audit trail.
 
-    Raises Conflict when it is, StorageUnavailable when the store can't be cleared yet (a job goes on).
+    Raises Conflict when it is, UploadNotFound when its file has been deleted, StorageUnavailable when the store can't be cleared yet
+    (a job goes on).
     """
     with ctx.store_places.taken(), claimed(file_id):
         file = File.get_by_id(file_id)
+        if file.status == "DELETED":
+            raise ended(file)
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete; aborting changes nothing", "DELETE /api/v1/files/{key} deletes the file")
         was_under_way: bool = file.status == "UPLOADING"
