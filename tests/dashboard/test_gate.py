@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urljoin, urlsplit
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.appliance import Appliance
 from tests.conftest import House
 from tests.dashboard.visitors import Visitor
+from uploadkit.web.dashboard import gate
 
 OPEN = {"/dashboard/sign-in", "/dashboard/setup"}
 
@@ -67,3 +72,73 @@ def test_what_is_not_there(admin: Visitor) -> None:
         assert b"<html" in page.body
     assert admin.get("/dashboard/p/default/other/files").status == 404
     assert admin.get("/dashboard/p/default/live/files?cursor=nonsense").status == 400
+
+
+ELSEWHERE = [
+    "//anna@evil.example/dashboard/",
+    "https:evil.example",
+    "http:/\\evil.example",
+    "/\\/evil.example",
+    "\\\\evil.example",
+    "/\t/evil.example",
+    "\t//evil.example",
+    " //evil.example",
+    "/dashboard/../f/x",
+    "/dashboard/./../f/x",
+    "/dashboard/%2e%2e/f/x",
+    "/dashboard/.%2E/f/x",
+    "/dashboard/%2e%2e%5cf",
+    "/dashboard/%5C%5Cevil.example",
+    "/dashboard@evil.example",
+    "/dashboard.evil.example",
+    "/dashboard:80",
+    "/dashboard/#//evil.example",
+    "/dashboard/\x00",
+    "/dashboard/\n",
+    "/dashboard/é",
+    "dashboard/",
+    "data:text/html,x",
+    "vbscript:x",
+    "JaVaScRiPt:alert(1)//dashboard/",
+]
+
+
+def test_nothing_leads_elsewhere(house: House) -> None:
+    with house.door().application.test_request_context():
+        for wanted in ELSEWHERE:
+            assert gate.own_page(wanted) == "/dashboard/", wanted
+        for wanted in ("/dashboard/audit?cursor=x", "/dashboard/p/a/live/files/x.y/", "/dashboard/p/a/live/files?search=..%2f"):
+            assert gate.own_page(wanted) == wanted
+
+
+pieces = st.sampled_from(
+    ["/dashboard", "/", "\\", ".", "..", "%2e", "%2f", "%5c", "//", "evil.example", "@", ":", "?", "#", "a", "\t", "https:"]
+)
+
+
+def test_whatever_is_wanted_it_is_one_of_the_pages(house: House) -> None:
+    app = house.door().application
+
+    @given(st.lists(pieces | st.text(max_size=3), max_size=8).map(lambda parts: "/dashboard" * (len(parts) % 2) + "".join(parts)))
+    @settings(deadline=None)
+    def check(wanted: str) -> None:
+        with app.test_request_context():
+            there = urlsplit(urljoin("http://own/dashboard/sign-in", gate.own_page(wanted).replace("%2e", ".").replace("\\", "/")))
+        assert there.netloc == "own"
+        assert there.path.startswith("/dashboard")
+
+    check()
+
+
+def test_pages_of_other_origins_can_not_read_or_send(house_of_admins: Appliance, admin: Visitor) -> None:
+    evil = {"Origin": "https://evil.example"}
+    for path in ("/dashboard/settings", "/dashboard/p/default/live/keys", "/dashboard/sign-in"):
+        for method in ("GET", "OPTIONS"):
+            answer = admin.fetch(method, path, headers=evil)
+            assert not [name for name in answer.headers if name.lower().startswith("access-control-")], (method, path)
+    for content_type in ("text/plain", "application/json", "multipart/form-data; boundary=x"):
+        sent = {"Cookie": f"uploadkit_session={admin.cookies['uploadkit_session']}", "Content-Type": content_type, **evil}
+        answer = house_of_admins.fetch("POST", f"{house_of_admins.base}/dashboard/projects", b'{"name":"Forged"}', sent)
+        assert answer.status == 403
+    assert admin.get("/dashboard/sign-in?next=//evil.example", follow=False).headers["Location"] == "/dashboard/"
+    assert b"Forged" not in admin.get("/dashboard/projects").body

@@ -12,7 +12,7 @@ import re
 import secrets
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -174,8 +174,10 @@ def close_session(answer: AnyResponse) -> AnyResponse:
 
 def own_page(wanted: str | None) -> str:
     """Return `wanted` if it is the address of one of these pages, else the first one."""
-    if wanted and _OWN_PAGE.fullmatch(wanted) and "%5c" not in wanted.lower():
-        return wanted
+    if wanted and _OWN_PAGE.fullmatch(wanted):
+        steps = unquote(wanted.partition("?")[0])
+        if "\\" not in steps and not {".", ".."} & set(steps.split("/")):  # browsers walk along dots, also along %2e%2e
+            return wanted
     return url_for("dashboard.home")
 
 
