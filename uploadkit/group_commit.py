@@ -16,7 +16,6 @@ from peewee import OperationalError, PeeweeException
 
 from uploadkit.models import database
 
-
 LONGEST_WAIT_SECONDS, _SHORT_WAIT_SECONDS = 5, 0.1
 
 

@@ -99,6 +99,16 @@ class _Moments:
         if self.count == self._kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*given: Any) -> Any:
+            self.passed()
+            try:
+                return function(*given)
+            finally:
+                self.passed()
+
+        return watched
+
     def statement(self, sql: str) -> None:
         if sql.startswith("COMMIT"):
             self.passed()
@@ -113,6 +123,8 @@ def _child(pipe: Any, data_dir: Path, address: StoreAddress, act: str, caller: C
         for client in (store._quick_client, store._slow_client):
             client.meta.events.register("before-send.s3", moments.passed)
             client.meta.events.register("response-received.s3", moments.passed)
+        for requests in (store._quick_requests, store._slow_requests):
+            requests._send_once = moments.around(requests._send_once)
         connection: sqlite3.Connection = group_commit.connection()
         connection.set_trace_callback(moments.statement)
         with contextlib.suppress(UploadKitError):

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from unittest.mock import patch
 
 import botocore.auth
-from botocore.auth import S3SigV4QueryAuth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.utils import percent_encode, percent_encode_sequence
 from hypothesis import given
@@ -27,6 +28,7 @@ ENDPOINTS = [
     ("https://s3.wasabisys.com/uploads", "us-east-1"),
     ("https://s3.us-west-004.backblazeb2.com/uploads", "us-west-004"),
 ]
+COPY_HEADERS = ["Content-Type", "Content-Disposition", "x-amz-copy-source", "x-amz-copy-source-if-match", "Range"]
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 # Header values can't hold control characters or non-ASCII text.
 header_values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=60)
@@ -75,6 +77,19 @@ def test_get(endpoint: tuple[str, str], key: str, content_type: str, disposition
     query = {"response-content-type": content_type, "response-content-disposition": disposition}
     ours = Signer(base, region, "AKIDEXAMPLE", "secret/+=").presign("GET", key, at_ms=at_ms, expires_seconds=60, query=query)
     assert ours == by_botocore(base, region, "GET", key, at_ms, 60, query, {})
+
+
+@given(st.sampled_from(ENDPOINTS), texts, st.dictionaries(st.sampled_from(COPY_HEADERS), header_values), instants_ms)
+def test_a_request_by_its_headers(endpoint: tuple[str, str], key: str, headers: dict, at_ms: int) -> None:
+    base, region = endpoint
+    url, ours = Signer(base, region, "AKIDEXAMPLE", "secret/+=").sign("PUT", key, headers, at_ms=at_ms)
+    assert url == f"{base}/{percent_encode(key, safe='/~')}"
+    request = AWSRequest(method="PUT", url=url, headers=headers)
+    request.context["client_config"] = Config(s3={"payload_signing_enabled": True})
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    with patch.object(botocore.auth, "get_current_datetime", lambda: at.replace(tzinfo=None)):
+        S3SigV4Auth(Credentials("AKIDEXAMPLE", "secret/+="), "s3", region).add_auth(request)
+    assert ours == {name.lower(): value for name, value in request.headers.items()}
 
 
 def test_the_secret_is_not_in_the_repr() -> None:

@@ -30,6 +30,7 @@ from uploadkit.storage.s3_client import (
     own_session,
     translated,
 )
+from uploadkit.storage.s3_direct import DirectRequests
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
 _LARGE_BYTES = 64 * 1024**2
@@ -92,6 +93,9 @@ class ObjectStore:
         self._hasty_client = make_client(session, address, read_timeout_seconds=min(3, timeout_seconds), attempts=1)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
         self._slow_client = make_client(session, address, read_timeout_seconds=300, attempts=1)
+        signer = Signer(address.base_url(address.endpoint), address.region, address.access_key_id, address.secret_access_key)
+        self._quick_requests = DirectRequests(self._quick_client, signer, address.bucket, attempts=2)
+        self._slow_requests = DirectRequests(self._slow_client, signer, address.bucket, attempts=1)
 
     @property
     def _client(self) -> Any:
@@ -104,6 +108,14 @@ class ObjectStore:
     def _client_for(self, size_bytes: int) -> Any:
         """The client for what takes the store longer the more bytes there are; while it hangs, nobody waits minutes for a small file."""
         return self._patient_client if size_bytes > _LARGE_BYTES else self._client
+
+    @property
+    def _direct(self) -> DirectRequests:
+        requests: DirectRequests = self._answering(self._quick_requests)
+        return requests
+
+    def _direct_for(self, size_bytes: int) -> DirectRequests:
+        return self._answering(self._slow_requests) if size_bytes > _LARGE_BYTES else self._direct
 
     def _answering(self, client: Any) -> Any:
         if reason := self._outage():
@@ -150,19 +162,17 @@ class ObjectStore:
         """Return what the store has under `key`, by one ranged GET; None when it has nothing there. Raises AccessDenied."""
         with translated():
             try:
-                answer = self._client.get_object(Bucket=self.address.bucket, Key=key, Range=f"bytes=0-{first_bytes - 1}")
-                with answer["Body"] as body:
-                    head = body.read()
+                headers, head = self._direct.get(key, first_bytes)
             except ClientError as error:
                 if code_of(error) in GONE:
                     return None
                 if code_of(error) == "InvalidRange":
                     return StoredObject(0, "", "", b"")
                 raise
-        _require_etag(answer)
-        total = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.get("ContentRange", ""))
-        size = int(total[1]) if total else int(answer["ContentLength"])
-        return StoredObject(size, answer.get("ContentType", ""), answer["ETag"].strip('"'), head)
+        _require_etag(headers)
+        total = re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range", ""))
+        size = int(total[1]) if total else int(headers["Content-Length"])
+        return StoredObject(size, headers.get("Content-Type", ""), headers["ETag"].strip('"'), head)
 
     def copy(self, source: str, seen: StoredObject, target: str, content_type: str, disposition: str) -> str:
         """Have the store copy `source`, if it still is what was `seen` there, to `target` with our own type and disposition.
@@ -172,14 +182,8 @@ class ObjectStore:
         """
         with translated():
             try:
-                answer = self._client_for(seen.size_bytes).copy_object(
-                    Bucket=self.address.bucket,
-                    Key=target,
-                    CopySource={"Bucket": self.address.bucket, "Key": source},
-                    CopySourceIfMatch=f'"{seen.etag}"',
-                    MetadataDirective="REPLACE",
-                    ContentType=content_type,
-                    ContentDisposition=disposition,
+                answer = self._direct_for(seen.size_bytes).copy(
+                    source, seen.etag, target, {"Content-Type": content_type, "Content-Disposition": disposition}
                 )
             except ClientError as error:
                 if code_of(error) in {"PreconditionFailed", "412"} | GONE:
@@ -198,7 +202,7 @@ class ObjectStore:
     def delete(self, key: str) -> None:
         """Delete the object under `key`; one that is not there is fine."""
         with translated(), gone_is_fine():
-            self._client.delete_object(Bucket=self.address.bucket, Key=key)
+            self._direct.delete(key)
 
     # Bytes that pass through the appliance: only when files move to another store.
 

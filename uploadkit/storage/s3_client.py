@@ -1,4 +1,4 @@
-"""boto3 clients as the appliance needs them, and what they raise in our own words. With s3.py, the only user of boto3."""
+"""boto3 clients as the appliance needs them, and what they raise in our own words. With s3.py and s3_direct.py, the only user of boto3."""
 
 from __future__ import annotations
 
@@ -108,11 +108,11 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
     # boto3 sends a newer checksum in its place, which Ceph (DigitalOcean Spaces) and others don't take for one.
     for operation in ("PutBucketCors", "PutBucketLifecycleConfiguration"):
         client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
-    client.meta.events.register("before-parse.s3", _require_s3)
+    client.meta.events.register("before-parse.s3", require_s3)
     return client
 
 
-def _require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+def require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
     """Refuse a success that is none of S3's: of somebody else, or cut short. Raises StorageUnavailable."""
     name, status, body = operation_model.name, response_dict["status_code"], response_dict["body"]
     if not 200 <= status < 300 or not isinstance(body, bytes):
