@@ -18,10 +18,16 @@ from typing import Any
 import pytest
 
 from tests.appliance import JPEG, Answer, Appliance, running, wait_until
+from tests.conftest import House
 from tests.faults import broken_store
 from tests.faults.broken_store import AWAY, Weather, Where, everywhere
+from tests.faults.test_kill_steps import completed
 from tests.store_proxy import Asked, proxied
 from tests.stores import OtherStore, byos_settings
+from uploadkit import diagnosis, reconcile
+from uploadkit.context import Context
+from uploadkit.errors import StorageUnavailable
+from uploadkit.storage.s3 import ObjectStore
 
 MIB = 1024**2
 PARTS = (b"\x00\x00\x00\x20ftypisom".ljust(5 * MIB, b"\x01"), b"\x02" * 5 * MIB, b"\x03" * MIB)
@@ -283,3 +289,22 @@ def test_a_store_that_hangs_holds_up_nobody_else(sick: Sick) -> None:
     assert len(waited) > 3
     assert max(waited) < 3
     assert {appliance.complete(slot).status for slot in slots} == {200}
+
+
+@pytest.mark.parametrize("fault", ["hangs", "a page", "a page that says 404"])
+def test_the_commands_that_look_at_a_broken_store_end_and_blame_no_file(house: House, fault: str) -> None:
+    """Neither takes what a broken store says for what is in the bucket; `reconcile --fix` would give up every file."""
+    weather = Weather()
+    key = completed(house, house.caller)["key"]
+    with proxied(house.ctx.store.address, weather.rule) as address:
+        ctx = Context(house.ctx.config, ObjectStore(address, timeout_seconds=1))
+        with weather.of(AWAY[fault], everywhere):
+            began = time.monotonic()
+            with pytest.raises(StorageUnavailable):
+                reconcile.compare(ctx)
+            found = {finding.name: finding.outcome for finding in diagnosis.examine(ctx.config, ctx.store)}
+            assert "failed" in (found["reach"], found["bucket"])
+            assert found["put"] == "skipped"
+            assert time.monotonic() - began < 3 * LONGEST_SECONDS
+        assert ctx.store.look_at(key) is not None
+        assert [finding for finding in reconcile.compare(ctx).findings if house.project.id in finding.key] == []
