@@ -25,7 +25,7 @@ from uploadkit.models import File
 from uploadkit.storage.s3 import ObjectStore
 
 SIZE = 64 * 1024
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "50"))
 
 
 def bytes_of(number: int) -> bytes:

@@ -23,7 +23,7 @@ from tests.property.model import CONTENTS, DAY_MS, HOUR_MS, MINUTE_MS, TIERS, Mo
 from uploadkit import clock, multipart
 from uploadkit.storage.s3 import ObjectStore
 
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "20"))
 # Which one, of those that there are; and what a call is about.
 which = st.integers(0, 7)
 projects = st.sampled_from(["shop", "blog"])

@@ -85,7 +85,7 @@ def test_a_key_has_one_reading(appliance: Appliance) -> None:
 def test_nobody_reads_by_path_what_is_not_theirs(appliance: Appliance, outsider_key: str, test_key: str) -> None:
     mine, tested = appliance.upload(JPEG), appliance.upload(JPEG, key=test_key)
     projects = appliance.call("GET", "/projects").json["items"]
-    other_id = next(project["id"] for project in projects if project["slug"] == "other")
+    other_id = next(project["id"] for project in projects if project["slug"] == "strangers")
     mine_id, _, rest = mine["key"].partition("/")
     attempts = [
         mine["key"],

@@ -42,6 +42,9 @@ def is_closed(connection: socket.socket) -> bool:
 def test_more_slow_clients_than_there_are_connections_stop_nobody(appliance: Appliance, descriptors: int) -> None:
     if descriptors < 2 * MOST_CONNECTIONS:
         pytest.skip("this system does not let a test open so many sockets")
+    assert appliance.process is not None
+    soft, hard = psutil.Process(appliance.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == min(hard, 65_536), "room for all connections, and for the files beside them"
     kinds = [
         b"",
         b"GET /healthz HTT",
