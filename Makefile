@@ -43,8 +43,8 @@ format: setup-dev ## Bring the code into the house style
 
 check: lint test ## lint, then test: what CI runs
 
-bench: setup-dev ## Measure ourselves beside others, in turns; the figures are ratios, and go to bench/results.json as well
-	@$(BIN)/python -m bench
+bench: setup-dev ## Measure ourselves beside others, in turns, into bench/results.json; ONLY="api pages" measures some, QUICK=1 coarsely
+	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick)
 
 soak: setup-dev ## Everything at once under SIGKILL for ten minutes, then hold rows, objects, quota and events against each other; SOAK_SECONDS
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),600) $(BIN)/python -m pytest -q -s tests/faults/test_soak.py
@@ -67,7 +67,7 @@ lock: ## Write the two lock files anew after a change in pyproject.toml; UPGRADE
 	$$compile $(UPGRADE) -c requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove .venv and caches; data/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info tests/browser/npm/node_modules
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info tests/browser/npm/node_modules bench/companion/node_modules
 	find . -name __pycache__ -type d -not -path './data/*' -exec rm -rf {} +
 
 $(RUNTIME): requirements.lock pyproject.toml

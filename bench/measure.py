@@ -1,45 +1,74 @@
-"""Two ways to do the same, in turns, and their ratio: the only figure that a noisy machine gives honestly."""
+"""Figures: two ways to do the same, measured in turns, and their ratio, the only thing that a noisy machine tells honestly."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Seconds per round of ours and of theirs, each the median; `ratio` is how many times faster ours is (median of the rounds' ratios)."""
+class Effort:
+    """How long to measure: rounds in turns, seconds that each load lasts, and the sizes of what takes long."""
+
+    rounds: int
+    seconds: float
+    big_file_bytes: int
+    stocks: tuple[int, ...]
+
+
+FULL = Effort(rounds=5, seconds=3, big_file_bytes=1024**3, stocks=(1_000, 100_000, 1_000_000))
+QUICK = Effort(rounds=3, seconds=1, big_file_bytes=128 * 1024**2, stocks=(1_000, 100_000))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: the medians of ours and of theirs, and `ratio`, the median of the rounds' own ratios, ours over theirs."""
 
     name: str
-    ours_seconds: float
-    theirs_seconds: float
+    beside: str
+    unit: str
+    ours: float
+    theirs: float
     ratio: float
     lowest: float
     highest: float
-    target: float | None
-    rounds: int
+    target: str
+    met: bool
 
 
-def compare(name: str, ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int, target: float | None) -> Comparison:
-    """Time `ours` and `theirs` in turns, `rounds` times, after one round that does not count."""
+def figure(
+    name: str,
+    beside: str,
+    unit: str,
+    rounds: Sequence[tuple[float, float]],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    ours_at_most: float | None = None,
+) -> Figure:
+    """Return what `rounds`, pairs of ours and theirs, come to. `at_least`, `at_most`: of the ratio; `ours_at_most`: of ours."""
+    ours, theirs = (statistics.median(values) for values in zip(*rounds, strict=True))
+    ratios = [first / second for first, second in rounds]
+    ratio, target, met = statistics.median(ratios), "", True
+    if at_least is not None:
+        target, met = f"≥ {at_least:g} ×", ratio >= at_least
+    if at_most is not None:
+        target, met = f"≤ {at_most:g} ×", ratio <= at_most
+    if ours_at_most is not None:
+        target, met = f"≤ {ours_at_most:g} {unit}", ours <= ours_at_most
+    return Figure(name, beside, unit, ours, theirs, ratio, min(ratios), max(ratios), target, met)
+
+
+def in_turns(effort: Effort, ours: Callable[[], float], theirs: Callable[[], float]) -> list[tuple[float, float]]:
+    """Measure both in turns, after one round that does not count."""
     ours(), theirs()
-    times = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
-    ratios = [theirs_s / ours_s for ours_s, theirs_s in times]
-    return Comparison(
-        name,
-        statistics.median(first for first, _ in times),
-        statistics.median(second for _, second in times),
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        target,
-        rounds,
-    )
+    return [(ours(), theirs()) for _ in range(effort.rounds)]
 
 
-def _seconds(function: Callable[[], object]) -> float:
+def seconds_of(function: Callable[[], object]) -> float:
+    """Return how long a call takes."""
     begun = time.perf_counter()
     function()
     return time.perf_counter() - begun

@@ -1,0 +1,120 @@
+"""Calls per second, and how long they take: `/upload/request` beside Uppy Companion, `/upload/complete` beside boto3 and the same store.
+
+Ours does authentication, rate limit, validation, quota, a durable write (`synchronous = "FULL"`) and a signature; Companion a signature.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.house import SMALL, Stock, headers, house, request_body
+from bench.load import Load, load
+from bench.measure import Effort, Figure, figure
+from bench.peers import BUCKET, bare_boto3, companion, store_endpoint
+from tests.appliance import Appliance
+
+CONNECTIONS = (1, 16, 64)
+Run = Callable[[int, float], Load]
+
+
+def measure(effort: Effort) -> list[Figure]:
+    """One appliance and one Companion, each a process, under the same load in turns."""
+    with house() as appliance, companion(store_endpoint(appliance)) as peer:
+        base = f"{appliance.base}/api/v1/upload"
+
+        def request(connections: int, seconds: float) -> Load:
+            return load(f"{base}/request", connections, seconds, headers(appliance), [request_body()])
+
+        def params(connections: int, seconds: float) -> Load:
+            return load(f"{peer.base}/s3/params?filename=photo.jpg&type=image/jpeg", connections, seconds)
+
+        def sign_part(connections: int, seconds: float) -> Load:
+            return load(f"{peer.base}/s3/multipart/an-upload-id/1?key=a/film.mp4", connections, seconds)
+
+        asked = _rounds(effort, request, params, sign_part)
+        completed = _rounds(effort, _Complete(appliance), _StoreCalls(appliance))
+    return [*_requests(asked), *_completes(completed)]
+
+
+def _rounds(effort: Effort, *runs: Run) -> dict[int, list[tuple[Load, ...]]]:
+    """By number of connections: what each run came to in each round, after a round that does not count."""
+    for run in runs:
+        run(CONNECTIONS[1], 1)
+    found: dict[int, list[tuple[Load, ...]]] = {connections: [] for connections in CONNECTIONS}
+    for _, connections in itertools.product(range(effort.rounds), CONNECTIONS):
+        found[connections].append(tuple(run(connections, effort.seconds) for run in runs))
+    return found
+
+
+def _requests(found: dict[int, list[tuple[Load, ...]]]) -> Iterator[Figure]:
+    name, params = "upload/request, {} at once", "Companion /s3/params"
+    for connections, rounds in found.items():
+        called = name.format(connections)
+        yield figure(called, params, "/s", [(ours.per_second, theirs.per_second) for ours, theirs, _ in rounds], at_least=3)
+        yield figure(f"{called}, p50", params, "ms", [(ours.p50_ms, theirs.p50_ms) for ours, theirs, _ in rounds])
+        target = 1 if connections == 16 else None
+        yield figure(f"{called}, p99", params, "ms", [(ours.p99_ms, theirs.p99_ms) for ours, theirs, _ in rounds], at_most=target)
+    rates = [(ours.per_second, theirs.per_second) for ours, _, theirs in found[16]]
+    yield figure(name.format(16), "Companion signs a part", "/s", rates, at_least=3)
+    yield _no_collapse(name, found)
+
+
+def _completes(found: dict[int, list[tuple[Load, ...]]]) -> Iterator[Figure]:
+    name, calls = "upload/complete, {} at once", "boto3: GET, copy, delete"
+    for connections, rounds in found.items():
+        called = name.format(connections)
+        yield figure(called, calls, "/s", [(ours.per_second, theirs.per_second) for ours, theirs in rounds])
+        yield figure(f"{called}, p50", calls, "ms", [(ours.p50_ms, theirs.p50_ms) for ours, theirs in rounds])
+        yield figure(f"{called}, p99", calls, "ms", [(ours.p99_ms, theirs.p99_ms) for ours, theirs in rounds])
+    yield _no_collapse(name, found)
+
+
+def _no_collapse(name: str, found: dict[int, list[tuple[Load, ...]]]) -> Figure:
+    rates = [(many[0].per_second, few[0].per_second) for many, few in zip(found[64], found[16], strict=True)]
+    return figure(name.format(64), "itself at 16", "/s", rates, at_least=0.8)
+
+
+class _Complete:
+    """Completes uploads, each once. How many a run will take, the run before it tells."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance, self._stock, self._per_second = appliance, Stock(appliance), 400.0
+
+    def __call__(self, connections: int, seconds: float) -> Load:
+        while True:
+            bodies = self._stock.at_least(int(self._per_second * seconds * 1.5) + connections)
+            found = load(f"{self._appliance.base}/api/v1/upload/complete", connections, seconds, headers(self._appliance), bodies)
+            enough = found.bodies_used < len(bodies)
+            self._stock.use(found.bodies_used)
+            self._per_second = max(found.per_second, 0.7 * self._per_second) if enough else 2 * self._per_second
+            if enough:
+                return found
+
+
+class _StoreCalls:
+    """What complete asks of the store, asked by bare boto3 from as many threads: a ranged GET, a copy, a delete."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._client = bare_boto3(appliance)
+        self._client.put_object(Bucket=BUCKET, Key="bare/source", Body=SMALL)
+
+    def __call__(self, connections: int, seconds: float) -> Load:
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(connections) as threads:
+            times = [one for some in threads.map(lambda number: self._until(begun + seconds, number), range(connections)) for one in some]
+        hundredths = statistics.quantiles(times, n=100)
+        return Load(len(times) / (time.perf_counter() - begun), hundredths[49] * 1000, hundredths[98] * 1000, 0)
+
+    def _until(self, end: float, thread: int) -> list[float]:
+        times = [time.perf_counter()]
+        while times[-1] < end:
+            self._client.get_object(Bucket=BUCKET, Key="bare/source", Range="bytes=0-4095")["Body"].read()
+            copy = {"Bucket": BUCKET, "Key": f"bare/{thread}/{len(times)}"}
+            self._client.copy_object(**copy, CopySource={"Bucket": BUCKET, "Key": "bare/source"})
+            self._client.delete_object(**copy)
+            times.append(time.perf_counter())
+        return [after - before for before, after in itertools.pairwise(times)]
