@@ -20,7 +20,7 @@ from rich.table import Table
 
 from bench.measure import FULL, QUICK, Figure
 
-COMPARISONS = ("signing", "api")
+COMPARISONS = ("signing", "api", "pages")
 RESULTS = Path(__file__).with_name("results.json")
 
 

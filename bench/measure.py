@@ -51,14 +51,14 @@ def figure(
     """Return what `rounds`, pairs of ours and theirs, come to. `at_least`, `at_most`: of the ratio; `ours_at_most`: of ours."""
     ours, theirs = (statistics.median(values) for values in zip(*rounds, strict=True))
     ratios = [first / second for first, second in rounds]
-    ratio, target, met = statistics.median(ratios), "", True
-    if at_least is not None:
-        target, met = f"≥ {at_least:g} ×", ratio >= at_least
-    if at_most is not None:
-        target, met = f"≤ {at_most:g} ×", ratio <= at_most
-    if ours_at_most is not None:
-        target, met = f"≤ {ours_at_most:g} {unit}", ours <= ours_at_most
-    return Figure(name, beside, unit, ours, theirs, ratio, min(ratios), max(ratios), target, met)
+    ratio = statistics.median(ratios)
+    targets = [
+        (f"≥ {at_least} ×", at_least is None or ratio >= at_least),
+        (f"≤ {at_most} ×", at_most is None or ratio <= at_most),
+        (f"≤ {ours_at_most} {unit}", ours_at_most is None or ours <= ours_at_most),
+    ]
+    target = ", ".join(text for text, _ in targets if "None" not in text)
+    return Figure(name, beside, unit, ours, theirs, ratio, min(ratios), max(ratios), target, all(met for _, met in targets))
 
 
 def in_turns(effort: Effort, ours: Callable[[], float], theirs: Callable[[], float]) -> list[tuple[float, float]]:

@@ -1,30 +1,28 @@
-"""Pages of the dashboard with a million files and as many events in the database, over HTTP."""
+"""Lists, search and pages of the dashboard over HTTP with a thousand, a hundred thousand and a million files, each beside the thousand."""
 
 from __future__ import annotations
 
 import sqlite3
-import statistics
-import tempfile
 import time
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
-from tests.appliance import running
-from tests.dashboard.visitors import Visitor, new_admin
+from bench.house import house
+from bench.measure import Effort, Figure, figure, seconds_of
+from tests.appliance import Appliance
+from tests.dashboard.visitors import new_admin
 
-FILES = 1_000_000
 ROUNDS = 21
-TARGET_SECONDS = 0.15
-_PAGES = ("overview", "files", "files?search=beach", "files?search=oto+99", "files?search=nothing-like-it", "files?type=video/*", "logs")
+LONGEST_MS = 150
 _MONTH_MS = 30 * 86_400_000
+# As many rare names in each stock: a list of forty rows can't cost what one of a single row does.
 _FILL = """
 WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :files - 1)
 INSERT INTO file (number, id, project_id, environment, route_slug, key, file_name, size_bytes, content_type, visibility, status,
                   expires_at, deadline_at, created_at, updated_at, uploaded_at)
 SELECT (:since + i * :step) * 1048576, printf('%036d', i), :project, 'live', 'default', 'k/' || i,
-       CASE WHEN i % 1000 = 7 THEN 'beach ' ELSE 'photo ' END || (i * 7919 % 1000003) || '.jpg', 50000,
-       CASE i % 3 WHEN 0 THEN 'image/jpeg' WHEN 1 THEN 'video/mp4' ELSE 'application/pdf' END, 'public', 'UPLOADED',
+       CASE WHEN i % (:files / 40) = 7 THEN 'lighthouse ' WHEN i % 5 = 0 THEN 'beach ' ELSE 'photo ' END || (i * 7919 % 1000003) || '.jpg',
+       50000, CASE i % 3 WHEN 0 THEN 'image/jpeg' WHEN 1 THEN 'video/mp4' ELSE 'application/pdf' END, 'public', 'UPLOADED',
        0, 0, :since + i * :step, 0, 0 FROM n
 """
 _FILL_EVENTS = """
@@ -33,43 +31,67 @@ INSERT INTO event (id, at, event, project_id, environment, file_id, key, file_na
 SELECT printf('e%035d', i), :since + i * :step, 'upload.completed', :project, 'live', printf('%036d', i), 'k/' || i, 'photo', 'default',
        'UPLOADED' FROM n
 """
+Call = Callable[[], object]
 
 
-@dataclass(frozen=True)
-class PageTime:
-    """Seconds until a page has come: the first time, and the median and the worst of the others."""
-
-    path: str
-    first_seconds: float
-    median_seconds: float
-    worst_seconds: float
+def measure(effort: Effort) -> list[Figure]:
+    """Fill an appliance per stock, then load each page from all of them in turns."""
+    with ExitStack() as stack:
+        calls = [_calls(stack.enter_context(_stocked(files))) for files in effort.stocks]
+        return [one for name in calls[0] for one in _figures(effort, name, [stocked[name] for stocked in calls])]
 
 
-def page_times() -> list[PageTime]:
-    """Fill a database, start an appliance on it, and load each page several times."""
-    with tempfile.TemporaryDirectory() as home:
-        with running(Path(home)) as appliance:
-            project = appliance.call("GET", "/projects").json["items"][0]["id"]
-        _fill(appliance.data_dir / "uploadkit.db", project)
-        try:
-            visitor = new_admin(appliance.start())
-            return [_time(visitor, page) for page in _PAGES]
-        finally:
-            appliance.stop()
+def _figures(effort: Effort, name: str, calls: list[Call]) -> Iterator[Figure]:
+    for call in calls:
+        call()
+    rounds = [[seconds_of(call) * 1000 for call in calls] for _ in range(ROUNDS)]
+    for place, files in list(enumerate(effort.stocks))[1:]:
+        pairs = [(times[place], times[0]) for times in rounds]
+        yield figure(f"{name}, {files:,} files", f"{effort.stocks[0]:,} files", "ms", pairs, at_most=2, ours_at_most=LONGEST_MS)
 
 
-def _fill(path: Path, project: str) -> None:
-    since = int(time.time() * 1000) - _MONTH_MS
-    values = {"files": FILES, "since": since, "step": _MONTH_MS // FILES, "project": project}
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(_FILL, values)
-        connection.execute(_FILL_EVENTS, values)
+@contextmanager
+def _stocked(files: int) -> Iterator[Appliance]:
+    with house() as appliance:
+        project = appliance.call("GET", "/projects").json["items"][0]["id"]
+        appliance.stop()
+        since = int(time.time() * 1000) - _MONTH_MS
+        values = {"files": files, "since": since, "step": _MONTH_MS // files, "project": project}
+        with closing(sqlite3.connect(appliance.data_dir / "uploadkit.db")) as connection, connection:
+            connection.execute(_FILL, values)
+            connection.execute(_FILL_EVENTS, values)
+        yield appliance.start()
 
 
-def _time(visitor: Visitor, page: str) -> PageTime:
-    seconds = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        assert visitor.get(f"/dashboard/p/default/live/{page}").status == 200
-        seconds.append(time.perf_counter() - begun)
-    return PageTime(page, seconds[0], statistics.median(seconds[1:]), max(seconds[1:]))
+def _calls(appliance: Appliance) -> dict[str, Call]:
+    """What is loaded, by its name: lists of the API, and pages of the dashboard."""
+    long_ago = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 0.9 * _MONTH_MS / 1000))
+    deep = appliance.call("GET", f"/files?limit=1&until={long_ago}").json["nextCursor"]
+    lists = {
+        "API list, first page": "/files?limit=20",
+        "API list, page nine tenths down": f"/files?limit=20&cursor={deep}",
+        "API search, one file in five": "/files?search=beach",
+        "API search, forty files in all": "/files?search=lighthouse",
+        "API search, no file": "/files?search=nothing-like-it",
+        "API list of one type": "/files?contentType=video/*",
+    }
+    pages = {
+        "dashboard, overview": "overview",
+        "dashboard, files": "files",
+        "dashboard, files nine tenths down": f"files?cursor={deep}",
+        "dashboard, search": "files?search=lighthouse",
+        "dashboard, logs": "logs",
+    }
+    visitor = new_admin(appliance)
+
+    def listed(path: str) -> Call:
+        return lambda: _require(appliance.call("GET", path).status)
+
+    def shown(path: str) -> Call:
+        return lambda: _require(visitor.get(f"/dashboard/p/default/live/{path}").status)
+
+    return {name: listed(path) for name, path in lists.items()} | {name: shown(path) for name, path in pages.items()}
+
+
+def _require(status: int) -> None:
+    assert status == 200, status
