@@ -20,7 +20,7 @@ from rich.table import Table
 
 from bench.measure import FULL, QUICK, Figure
 
-COMPARISONS = ("signing", "api", "pages")
+COMPARISONS = ("signing", "api", "uploads", "transfer", "pages")
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from bench.house import SMALL, Stock, headers, house, request_body
 from bench.load import Load, load
 from bench.measure import Effort, Figure, figure
-from bench.peers import BUCKET, bare_boto3, companion, store_endpoint
+from bench.peers import bare_boto3, companion, store_address
 from tests.appliance import Appliance
+from uploadkit.storage.address import StoreAddress
 
 CONNECTIONS = (1, 16, 64)
 Run = Callable[[int, float], Load]
@@ -23,7 +24,7 @@ Run = Callable[[int, float], Load]
 
 def measure(effort: Effort) -> list[Figure]:
     """One appliance and one Companion, each a process, under the same load in turns."""
-    with house() as appliance, companion(store_endpoint(appliance)) as peer:
+    with house() as appliance, companion(store_address(appliance).endpoint) as peer:
         base = f"{appliance.base}/api/v1/upload"
 
         def request(connections: int, seconds: float) -> Load:
@@ -36,7 +37,7 @@ def measure(effort: Effort) -> list[Figure]:
             return load(f"{peer.base}/s3/multipart/an-upload-id/1?key=a/film.mp4", connections, seconds)
 
         asked = _rounds(effort, request, params, sign_part)
-        completed = _rounds(effort, _Complete(appliance), _StoreCalls(appliance))
+        completed = _rounds(effort, _Complete(appliance), _StoreCalls(store_address(appliance)))
     return [*_requests(asked), *_completes(completed)]
 
 
@@ -98,9 +99,9 @@ class _Complete:
 class _StoreCalls:
     """What complete asks of the store, asked by bare boto3 from as many threads: a ranged GET, a copy, a delete."""
 
-    def __init__(self, appliance: Appliance) -> None:
-        self._client = bare_boto3(appliance)
-        self._client.put_object(Bucket=BUCKET, Key="bare/source", Body=SMALL)
+    def __init__(self, store: StoreAddress) -> None:
+        self._client, self._source = bare_boto3(store), {"Bucket": store.bucket, "Key": "bare/source"}
+        self._client.put_object(**self._source, Body=SMALL)
 
     def __call__(self, connections: int, seconds: float) -> Load:
         begun = time.perf_counter()
@@ -112,9 +113,9 @@ class _StoreCalls:
     def _until(self, end: float, thread: int) -> list[float]:
         times = [time.perf_counter()]
         while times[-1] < end:
-            self._client.get_object(Bucket=BUCKET, Key="bare/source", Range="bytes=0-4095")["Body"].read()
-            copy = {"Bucket": BUCKET, "Key": f"bare/{thread}/{len(times)}"}
-            self._client.copy_object(**copy, CopySource={"Bucket": BUCKET, "Key": "bare/source"})
+            self._client.get_object(**self._source, Range="bytes=0-4095")["Body"].read()
+            copy = self._source | {"Key": f"bare/{thread}/{len(times)}"}
+            self._client.copy_object(**copy, CopySource=self._source)
             self._client.delete_object(**copy)
             times.append(time.perf_counter())
         return [after - before for before, after in itertools.pairwise(times)]

@@ -17,6 +17,7 @@ GENEROUS = {
     "TIERS__PRO__REQUESTS_PER_MINUTE": "100000000",
     "TIERS__PRO__MAX_UPLOADS_PER_MONTH": "100000000",
     "TIERS__PRO__MAX_STORAGE": "1000TB",
+    "TIERS__PRO__MAX_FILE_SIZE": "5GB",
     "RATE_LIMITS__AUTH_FAILURES_PER_MINUTE": "60",
     "WEBHOOKS__ALLOWED_PRIVATE_CIDRS": '["127.0.0.0/8"]',
 }
@@ -29,9 +30,9 @@ def house(**settings: str) -> Iterator[Appliance]:
         yield appliance
 
 
-def request_body(size_bytes: int = len(SMALL)) -> str:
+def request_body(route: str = "default") -> str:
     """What a client posts to `/upload/request`."""
-    return json.dumps({"fileName": "photo.jpg", "fileSize": size_bytes, "contentType": "image/jpeg", "routeSlug": "default"})
+    return json.dumps({"fileName": "photo.jpg", "fileSize": len(SMALL), "contentType": "image/jpeg", "routeSlug": route})
 
 
 def headers(appliance: Appliance) -> dict[str, str]:

@@ -18,8 +18,8 @@ import urllib3
 from botocore.config import Config
 
 from tests.appliance import Appliance, free_port, wait_until
+from uploadkit.storage.address import StoreAddress
 
-BUCKET = "uploads"  # the bundled store's own
 FOLDER = Path(__file__).with_name("companion")
 
 
@@ -61,21 +61,22 @@ def _answers(base: str) -> bool:
         return False
 
 
-def bare_boto3(appliance: Appliance) -> Any:
-    """A boto3 client of the appliance's own store, set up as boto3's documentation tells for a store that is not AWS."""
+def store_address(appliance: Appliance) -> StoreAddress:
+    """The bundled store of an appliance that runs, as its owner knows it."""
     secrets = json.loads((appliance.data_dir / "store-credentials.json").read_text())
-    return boto3.client(
-        "s3",
-        endpoint_url=store_endpoint(appliance),
-        region_name="us-east-1",
-        aws_access_key_id=secrets["access_key_id"],
-        aws_secret_access_key=secrets["secret_access_key"],
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=64),
-    )
-
-
-def store_endpoint(appliance: Appliance) -> str:
-    """Where the store of an appliance that runs takes S3 requests, as an upload URL names it."""
     answer = appliance.request()
     assert answer.status == 200, answer.body
-    return str(answer.json["uploadUrl"].split("/uploads/")[0])
+    endpoint, bucket = answer.json["uploadUrl"].partition("/pending/")[0].rsplit("/", 1)
+    return StoreAddress(endpoint, endpoint, "us-east-1", bucket, "path", secrets["access_key_id"], secrets["secret_access_key"])
+
+
+def bare_boto3(store: StoreAddress) -> Any:
+    """A boto3 client of that store, set up as boto3's documentation tells for a store that is not AWS."""
+    return boto3.client(
+        "s3",
+        endpoint_url=store.endpoint,
+        region_name=store.region,
+        aws_access_key_id=store.access_key_id,
+        aws_secret_access_key=store.secret_access_key,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=64),
+    )
