@@ -20,7 +20,7 @@ from rich.table import Table
 
 from bench.measure import FULL, QUICK, Figure
 
-COMPARISONS = ("signing", "api", "uploads", "transfer", "pages")
+COMPARISONS = ("api", "uploads", "transfer", "pages", "signing", "webhooks", "process")
 RESULTS = Path(__file__).with_name("results.json")
 
 

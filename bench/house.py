@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.appliance import JPEG, Appliance, running
+from tests.receivers import Receiver
 
 SMALL = JPEG + bytes(4096 - len(JPEG))
 # Limits that are counted, but never reached: an answer of 429 is no answer.
@@ -38,6 +39,14 @@ def request_body(route: str = "default") -> str:
 def headers(appliance: Appliance) -> dict[str, str]:
     """What a client sends along."""
     return {"x-api-key": appliance.key, "Content-Type": "application/json"}
+
+
+def add_route(appliance: Appliance, receiver: Receiver, slug: str) -> str:
+    """Make the file route `slug`, whose uploads are told to `receiver`; return the slug."""
+    project = appliance.call("GET", "/projects").json["items"][0]["id"]
+    made = appliance.call("POST", f"/projects/{project}/file-routes", {"slug": slug, "webhookUrl": receiver.url})
+    assert made.status == 201, made.body
+    return slug
 
 
 class Stock:

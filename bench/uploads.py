@@ -19,16 +19,16 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.house import SMALL, headers, house, request_body
+from bench.house import SMALL, add_route, headers, house, request_body
 from bench.measure import Effort, Figure, figure
 from bench.peers import bare_boto3, store_address
-from tests.appliance import Appliance, wait_until
-from tests.receivers import Receiver, receiving
+from tests.appliance import wait_until
+from tests.receivers import receiving
 from uploadkit import clock
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.presign import Signer
 
-CLIENTS = 8
+CLIENTS, ROUTE = 8, "photos"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def measure(effort: Effort) -> list[Figure]:
     """Everything is on: each of our uploads also has its webhook queued, and delivered while the next ones come in."""
     spawned = multiprocessing.get_context("spawn")  # none has a copy of what the others opened
     with receiving() as receiver, house() as appliance, ProcessPoolExecutor(CLIENTS, mp_context=spawned) as clients:
-        add_route(appliance, receiver)
+        add_route(appliance, receiver, ROUTE)
         target = Target(appliance.base, headers(appliance), store_address(appliance))
 
         def rate(work: Work, seconds: float) -> float:
@@ -70,16 +70,9 @@ def measure(effort: Effort) -> list[Figure]:
     ]
 
 
-def add_route(appliance: Appliance, receiver: Receiver) -> None:
-    """Make the file route `photos`, whose uploads are told to `receiver`."""
-    project = appliance.call("GET", "/projects").json["items"][0]["id"]
-    made = appliance.call("POST", f"/projects/{project}/file-routes", {"slug": "photos", "webhookUrl": receiver.url})
-    assert made.status == 201, made.body
-
-
 def upload_until(target: Target, end: float) -> int:
     """Request, PUT, complete, again and again; return how often."""
-    count, body = 0, request_body(route="photos")
+    count, body = 0, request_body(ROUTE)
     with _connection(target.base) as api, _connection(target.store.endpoint) as store:
         while time.monotonic() < end:
             slot = json.loads(_send(api, "POST", "/api/v1/upload/request", body, target.headers))
