@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import House
 from tests.test_housekeeping import objects, put
-from uploadkit import clock, db, events, files, housekeeping, multipart, quotas, uploads, usage
+from uploadkit import clock, daily_uploads, db, events, files, housekeeping, multipart, quotas, uploads, usage
 from uploadkit.access import Caller
 from uploadkit.errors import StorageUnavailable
 from uploadkit.files import FileFilter
@@ -261,3 +261,24 @@ def test_the_sandbox_and_the_live_files_never_meet(house: House, sandbox: Caller
             assert [file.id for file in files.list_files(caller, wanted, 100, None).items] == [own.id]
         assert {entry.file_id for entry in events.list_events(caller, None, None, 100, None).items} == {own.id}
     assert Project.get_by_id(house.project.id).storage_used_bytes == live.size_bytes
+
+
+def test_uploads_by_day_count_each_once(house: House) -> None:
+    def shown() -> list[int]:
+        return [day.uploads for day in daily_uploads.last_days(house.caller, 3)]
+
+    with clock.travelled_to(at("2026-04-08T23:30:00")) as advance:
+        assert shown() == [0, 0, 0]
+        for expected in (1, 2):  # the second is counted beside the first, which has settled by then
+            upload(house, house.caller)
+            assert shown() == shown() == [0, 0, expected]
+            advance(10 * 60_000)
+            assert shown() == [0, 0, expected]
+        advance(20 * 60_000)
+        upload(house, house.caller)
+        assert shown() == [0, 2, 1]
+        advance(2 * DAY_MS)
+        assert shown() == [1, 0, 0]
+        advance(-2 * DAY_MS)  # a clock that is put right
+        assert shown() == [0, 2, 1]
+        assert [day.uploads for day in daily_uploads.last_days(house.caller, 1)] == [1]
