@@ -9,13 +9,16 @@ from __future__ import annotations
 import email.utils
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
+from typing import NamedTuple
+
+import orjson
 
 from uploadkit import __version__, clock, outgoing, webhook_secrets, webhook_signatures
 from uploadkit.context import Context
-from uploadkit.db import new_id, write
-from uploadkit.models import WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.db import execute, new_id, write
+from uploadkit.models import WebhookDestination
 from uploadkit.outgoing import Outcome
 from uploadkit.webhook_claims import Claim
 
@@ -23,76 +26,100 @@ log = logging.getLogger(__name__)
 
 LONGEST_RETRY_AFTER_MS = 24 * 3600_000
 Post = Callable[..., Outcome]
+# By hand, because each delivery needs them: putting the same SQL together anew was half of what one cost.
+_FIND = """
+SELECT d.id, d.project_id, d.event_id, d.file_id, d.payload, d.attempts_in_round, d.ended_at, t.id, t.url, t.origin
+  FROM webhook_delivery d JOIN webhook_destination t ON t.id = d.destination_id WHERE d.id = ?
+"""
+_NOTE = """
+INSERT INTO webhook_attempt (id, delivery_id, started_at, duration_ms, request_headers, status_code, response_excerpt, error)
+SELECT ?, id, ?, ?, ?, ?, ?, ? FROM webhook_delivery WHERE id = ?
+"""
+_MOVE_ON = """
+UPDATE webhook_delivery
+   SET status = :status, attempts = attempts + 1, attempts_in_round = attempts_in_round + 1, next_attempt_at = :again_at,
+       leased_until = NULL, last_status_code = :status_code, last_error = :error, by_hand = 0,
+       ended_at = CASE :status WHEN 'pending' THEN ended_at ELSE :now END
+ WHERE id = :id AND status = 'delivering' AND leased_until = :leased_until
+"""
+_ARRIVED = "UPDATE webhook_destination SET arrived = 1, dead_in_a_row = 0, counted_from = ?, paused_at = NULL WHERE id = ?"
+
+
+class _Delivery(NamedTuple):
+    """What is to be sent, where to, and how it has gone so far."""
+
+    id: str
+    project_id: str
+    event_id: str
+    file_id: str | None
+    payload: str
+    attempts_in_round: int
+    ended_at: int | None
+    destination_id: str
+    url: str
+    origin: str
+
+
+class _Attempt(NamedTuple):
+    """One call: when it began (milliseconds since the epoch), what was sent along, what came of it."""
+
+    id: str
+    started_at: int
+    headers: Mapping[str, str]
+    outcome: Outcome
 
 
 def deliver(ctx: Context, claim: Claim, post: Post = outgoing.post) -> None:
     """Try a claimed delivery once and write down what came of it."""
-    delivery: WebhookDelivery | None = (
-        WebhookDelivery.select(WebhookDelivery, WebhookDestination)
-        .join(WebhookDestination)
-        .where(WebhookDelivery.id == claim.delivery_id)
-        .first()
-    )
-    if delivery is None:  # its project was deleted meanwhile
-        return
-    started_at, attempt_id, body, url = clock.now_ms(), new_id(), delivery.payload.encode(), delivery.destination.url
+    row = execute(_FIND, (claim.delivery_id,)).fetchone()
+    if row is not None:  # else its project was deleted meanwhile
+        delivery = _Delivery(*row)
+        _settle(ctx, claim, delivery, _call(ctx, delivery, post))
+
+
+def _call(ctx: Context, delivery: _Delivery, post: Post) -> _Attempt:
+    started_at, attempt_id, body = clock.now_ms(), new_id(), delivery.payload.encode()
     signing = webhook_secrets.signing_secrets(delivery.project_id)
     headers = {"Content-Type": "application/json", "User-Agent": f"UploadKit/{__version__}"}
-    headers |= webhook_signatures.headers(signing, delivery.event_id, attempt_id, url, body, started_at)
+    headers |= webhook_signatures.headers(signing, delivery.event_id, attempt_id, delivery.url, body, started_at)
     outcome = post(
-        url,
+        delivery.url,
         body,
         headers,
         timeout_seconds=ctx.config.webhooks.timeout_seconds,
         allowed_private_cidrs=ctx.config.webhooks.allowed_private_cidrs,
     )
-    attempt = WebhookAttempt(
-        id=attempt_id,
-        delivery=delivery.id,
-        started_at=started_at,
-        duration_ms=outcome.duration_ms,
-        request_headers=headers,
-        status_code=outcome.status_code,
-        response_excerpt=outcome.excerpt,
-        error=outcome.error,
-    )
-    _settle(ctx, claim, delivery, attempt, outcome)
+    return _Attempt(attempt_id, started_at, headers, outcome)
 
 
-def _settle(ctx: Context, claim: Claim, delivery: WebhookDelivery, attempt: WebhookAttempt, outcome: Outcome) -> None:
+def _settle(ctx: Context, claim: Claim, delivery: _Delivery, attempt: _Attempt) -> None:
     """Write down an attempt, and move the delivery on if the lease still held."""
-    now = clock.now_ms()
+    now, outcome = clock.now_ms(), attempt.outcome
     succeeded = outcome.error is None and outcome.status_code is not None and 200 <= outcome.status_code < 300
     error = None if succeeded else outcome.error or f"The receiver answered {outcome.status_code}"
     again_at = None if succeeded else _again_at(ctx, delivery, outcome, now)
     status = "delivered" if succeeded else "dead" if again_at is None else "pending"
+    said = (outcome.duration_ms, orjson.dumps(attempt.headers).decode(), outcome.status_code, outcome.excerpt, outcome.error)
+    moved = {
+        "status": status,
+        "again_at": again_at,
+        "status_code": outcome.status_code,
+        "error": error,
+        "now": now,
+        "id": delivery.id,
+        "leased_until": claim.leased_until,
+    }
     with write():
-        if not WebhookDelivery.select().where(WebhookDelivery.id == delivery.id).exists():
-            return
-        attempt.save(force_insert=True)
-        moved = WebhookDelivery.update(
-            status=status,
-            attempts=WebhookDelivery.attempts + 1,
-            attempts_in_round=WebhookDelivery.attempts_in_round + 1,
-            next_attempt_at=again_at,
-            leased_until=None,
-            last_status_code=outcome.status_code,
-            last_error=error,
-            by_hand=False,
-            ended_at=delivery.ended_at if status == "pending" else now,
-        ).where(
-            WebhookDelivery.id == delivery.id,
-            WebhookDelivery.status == "delivering",
-            WebhookDelivery.leased_until == claim.leased_until,
-        )
-        if moved.execute():
+        if not execute(_NOTE, (attempt.id, attempt.started_at, *said, delivery.id)).rowcount:
+            return  # deleted meanwhile
+        if execute(_MOVE_ON, moved).rowcount:
             _count_for_destination(ctx, delivery, status, now)
     # Nothing that a receiver said: where it redirects to may be as secret as its own path. `webhooks show` has it all.
     told = status if succeeded else f"{status}, {f'answered {outcome.status_code}' if outcome.status_code else 'no answer'}"
-    log.info("webhook delivery %s to %s: %s", delivery.id, delivery.destination.origin, told)
+    log.info("webhook delivery %s to %s: %s", delivery.id, delivery.origin, told)
 
 
-def _again_at(ctx: Context, delivery: WebhookDelivery, outcome: Outcome, now: int) -> int | None:
+def _again_at(ctx: Context, delivery: _Delivery, outcome: Outcome, now: int) -> int | None:
     if delivery.file_id is None:  # a test event is tried once
         return None
     return next_attempt_at(now, delivery.attempts_in_round + 1, ctx.config.webhooks.retry_schedule_seconds, outcome.retry_after)
@@ -121,12 +148,12 @@ def _asked_for(retry_after: str | None, now: int) -> int:
         return 0
 
 
-def _count_for_destination(ctx: Context, delivery: WebhookDelivery, status: str, now: int) -> None:
+def _count_for_destination(ctx: Context, delivery: _Delivery, status: str, now: int) -> None:
     """Dead deliveries in a row pause their destination; anything that arrives ends that. Test events that fail say nothing."""
-    this = WebhookDestination.id == delivery.destination_id
     if status == "delivered":
-        WebhookDestination.update(arrived=True, dead_in_a_row=0, counted_from=now, paused_at=None).where(this).execute()
+        execute(_ARRIVED, (now, delivery.destination_id))
         return
+    this = WebhookDestination.id == delivery.destination_id
     WebhookDestination.update(arrived=False).where(this).execute()
     if status == "dead" and delivery.file_id is not None:
         # One that was redelivered and dies again has been counted.
@@ -137,6 +164,4 @@ def _count_for_destination(ctx: Context, delivery: WebhookDelivery, status: str,
             this, WebhookDestination.paused_at.is_null(), WebhookDestination.dead_in_a_row >= most
         )
         if paused.execute():
-            log.warning(
-                "webhooks to %s are paused after %d dead deliveries in a row; 'webhooks resume' goes on", delivery.destination.origin, most
-            )
+            log.warning("webhooks to %s are paused after %d dead deliveries in a row; 'webhooks resume' goes on", delivery.origin, most)
