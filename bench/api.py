@@ -6,7 +6,9 @@ Ours does authentication, rate limit, validation, quota, a durable write (`synch
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +38,7 @@ def measure(effort: Effort) -> list[Figure]:
         def sign_part(connections: int, seconds: float) -> Load:
             return load(f"{peer.base}/s3/multipart/an-upload-id/1?key=a/film.mp4", connections, seconds)
 
-        asked = _rounds(effort, request, params, sign_part)
+        asked = _rounds(effort, request, params, sign_part, _disk)
         completed = _rounds(effort, _Complete(appliance), _StoreCalls(store_address(appliance)))
     return [*_requests(asked), *_completes(completed)]
 
@@ -55,12 +57,14 @@ def _requests(found: dict[int, list[tuple[Load, ...]]]) -> Iterator[Figure]:
     name, params = "upload/request, {} at once", "Companion /s3/params"
     for connections, rounds in found.items():
         called = name.format(connections)
-        yield figure(called, params, "/s", [(ours.per_second, theirs.per_second) for ours, theirs, _ in rounds], at_least=3)
-        yield figure(f"{called}, p50", params, "ms", [(ours.p50_ms, theirs.p50_ms) for ours, theirs, _ in rounds])
-        target = 1 if connections == 16 else None
-        yield figure(f"{called}, p99", params, "ms", [(ours.p99_ms, theirs.p99_ms) for ours, theirs, _ in rounds], at_most=target)
-    rates = [(ours.per_second, theirs.per_second) for ours, _, theirs in found[16]]
-    yield figure(name.format(16), "Companion signs a part", "/s", rates, at_least=3)
+        at_16 = connections == 16  # there the targets are
+        rates = [(ours.per_second, theirs.per_second) for ours, theirs, *_ in rounds]
+        yield figure(called, params, "/s", rates, at_least=3 if at_16 else None)
+        yield figure(f"{called}, p50", params, "ms", [(ours.p50_ms, theirs.p50_ms) for ours, theirs, *_ in rounds])
+        worst = [(ours.p99_ms, theirs.p99_ms) for ours, theirs, *_ in rounds]
+        yield figure(f"{called}, p99", params, "ms", worst, at_most=1 if at_16 else None)
+    for place, beside in ((2, "Companion signs a part"), (3, "this disk: 4 KiB, fdatasync")):
+        yield figure(name.format(16), beside, "/s", [(run[0].per_second, run[place].per_second) for run in found[16]])
     yield _no_collapse(name, found)
 
 
@@ -77,6 +81,17 @@ def _completes(found: dict[int, list[tuple[Load, ...]]]) -> Iterator[Figure]:
 def _no_collapse(name: str, found: dict[int, list[tuple[Load, ...]]]) -> Figure:
     rates = [(many[0].per_second, few[0].per_second) for many, few in zip(found[64], found[16], strict=True)]
     return figure(name.format(64), "itself at 16", "/s", rates, at_least=0.8)
+
+
+def _disk(_: int, seconds: float) -> Load:
+    """How often the disk takes something for good, one after the other: what a database that commits each write alone can't exceed."""
+    with tempfile.TemporaryFile() as file:
+        writes, begun = 0, time.perf_counter()
+        while time.perf_counter() < begun + seconds / 5:
+            os.pwrite(file.fileno(), SMALL, writes * len(SMALL))
+            os.fdatasync(file.fileno())
+            writes += 1
+        return Load(writes / (time.perf_counter() - begun), 0, 0, 0)
 
 
 class _Complete:
