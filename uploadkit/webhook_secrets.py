@@ -6,7 +6,7 @@ They stay out of logs, errors and the audit trail.
 
 from __future__ import annotations
 
-from uploadkit import audit, clock
+from uploadkit import audit, clock, rows
 from uploadkit.access import Caller, find_project, require_live
 from uploadkit.db import write
 from uploadkit.models import WebhookSecret
@@ -52,5 +52,5 @@ def rotate_secrets(caller: Caller, project_id: str) -> Secrets:
 
 
 def _read(project_id: str) -> Secrets | None:
-    row: WebhookSecret | None = WebhookSecret.get_or_none(WebhookSecret.project == project_id)
+    row = rows.find(WebhookSecret, "project_id = ?", project_id)
     return None if row is None else Secrets(row.current_secret, row.next_secret)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from peewee import ModelSelect
 
-from uploadkit import audit, clock, file_routes, paging, targets
+from uploadkit import audit, clock, file_routes, paging, rows, targets
 from uploadkit.access import Caller
 from uploadkit.config import Config
 from uploadkit.context import Context
@@ -74,7 +74,8 @@ def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDeliver
 
 
 def _insert(event: Event, url: str, body: dict[str, Any], file_id: str | None) -> WebhookDelivery:
-    delivery: WebhookDelivery = WebhookDelivery.create(
+    delivery = rows.new(
+        WebhookDelivery,
         id=new_id(),
         destination=_destination_id(event.project_id, event.environment, url),
         project=event.project_id,
@@ -87,12 +88,12 @@ def _insert(event: Event, url: str, body: dict[str, Any], file_id: str | None) -
         next_attempt_at=event.at,
         created_at=event.at,
     )
+    rows.insert(delivery)
     return delivery
 
 
 def _destination_id(project_id: str, environment: str, url: str) -> str:
-    place = (WebhookDestination.project == project_id, WebhookDestination.environment == environment, WebhookDestination.url == url)
-    known: WebhookDestination | None = WebhookDestination.get_or_none(*place)
+    known = rows.find(WebhookDestination, "project_id = ? AND environment = ? AND url = ?", project_id, environment, url)
     if known is None:
         known = WebhookDestination.create(
             id=new_id(),
