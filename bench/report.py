@@ -46,6 +46,8 @@ def write_docs(names: Sequence[str]) -> None:
     """Refresh the tables of docs/performance.md with what is written down, in the order of `names`."""
     results = _read()
     machine, comparisons = results["machine"], results["comparisons"]
+    if not comparisons:
+        raise SystemExit(f"There are no figures in {RESULTS} yet: run make bench first")
     lines = [
         f"Measured on {machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 1024**3:.0f} GiB, {machine['system']}, "
         f"Python {machine['python']}."
