@@ -1,4 +1,4 @@
-"""The black-box suite runs once per kind of storage; nothing in the tests knows which."""
+"""The black-box suite runs once per kind of storage where bytes move, and nothing in the tests knows which."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ from tests.stores import byos_settings, started_store
 
 # A bucket of a real provider, for whoever has one: TEST_STORE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY_ID and _SECRET_ACCESS_KEY.
 OWN_BUCKET = {name: value for name, value in os.environ.items() if name.startswith("TEST_STORE_")}
+# Which store lies behind makes no difference to keys, projects or limits: the other files run on the first one, or with EVERY_STORE=1 on all.
+WHERE_BYTES_MOVE = {"test_uploads", "test_files", "test_links", "test_sandbox", "test_sdk_door", "test_browser_endpoint", "test_byos"}
 STORES = ["bundled", "byos", *["minio"] * bool(shutil.which("minio")), *["own"] * bool(OWN_BUCKET)]
 
 
-@pytest.fixture(scope="session", params=STORES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say on which stores a test runs."""
+    if "appliance" in metafunc.fixturenames:
+        everywhere = metafunc.module.__name__.rpartition(".")[2] in WHERE_BYTES_MOVE or OWN_BUCKET or "EVERY_STORE" in os.environ
+        metafunc.parametrize("appliance", STORES if everywhere else STORES[:1], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def appliance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """One appliance for all tests that leave it as they found it: on the bundled SeaweedFS, on a bucket of somebody else's, and on a
     bundled MinIO where there is one, and on a bucket that the environment names. Rates and key limits are out of the way.
