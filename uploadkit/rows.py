@@ -11,7 +11,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 import orjson
-from peewee import BooleanField, JSONField
+from peewee import BooleanField, DoesNotExist, JSONField
 
 from uploadkit.db import execute
 from uploadkit.models import Table
@@ -29,6 +29,14 @@ def find(model: type[Row], condition: str, *values: object) -> Row | None:
     for (name, _, read), value in zip(_fields(model), found, strict=True):
         row.__data__[name] = value if read is None or value is None else read(value)
     row._dirty.clear()  # type: ignore[attr-defined]
+    return row
+
+
+def get(model: type[Row], row_id: str) -> Row:
+    """Return the row of `model` with this id. Raises peewee.DoesNotExist."""
+    row = find(model, "id = ?", row_id)
+    if row is None:
+        raise DoesNotExist(f"{model.__name__} {row_id}")
     return row
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from uploadkit import anonymous_uploads, audit, clock, events, file_routes, quotas, rows, tiers, upload_tokens
 from uploadkit.access import Browser, Caller
 from uploadkit.claims import claimed
@@ -34,6 +36,11 @@ from uploadkit.storage.s3_client import AccessDenied
 MIB = 1024**2
 SLOWEST_BYTES_PER_SECOND = 256 * 1024
 UNKNOWN_TYPE = "application/octet-stream"
+_FINISH = """
+UPDATE file SET status = 'UPLOADED', etag = ?, metadata = ?, uploaded_at = ?, updated_at = ?, reserved_bytes = 0, sweep_at = ?,
+       sweep_attempts = 0
+ WHERE id = ? AND status = 'UPLOADING'
+"""
 _EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "not_verified": "upload.failed"}
 
 
@@ -150,7 +157,7 @@ def put_off_deadline(ctx: Context, file: File) -> int:
             .execute()
         )
     if not extended:
-        raise ended(File.get_by_id(file.id))
+        raise ended(rows.get(File, file.id))
     return now
 
 
@@ -193,7 +200,7 @@ def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -
         return
     leave_uploading(ctx, file, "not_verified", message)
     with suppress(StorageUnavailable):  # the sweeper comes back to it
-        tidy(ctx, File.get_by_id(file.id))
+        tidy(ctx, rows.get(File, file.id))
     raise UploadNotVerified(message, "Start again with POST /api/v1/upload/request")
 
 
@@ -219,30 +226,17 @@ def finish(ctx: Context, file: File, etag: str, metadata: Mapping[str, Any], *, 
     """UPLOADING → UPLOADED, with all that goes with it, in one transaction."""
     now = clock.now_ms()
     with write():
-        present = File.get_by_id(file.id)
+        present = rows.get(File, file.id)
         merged = merged_metadata(present.metadata, metadata)
-        done = (
-            File.update(
-                status="UPLOADED",
-                etag=etag,
-                metadata=merged,
-                uploaded_at=now,
-                updated_at=now,
-                reserved_bytes=0,
-                sweep_at=sweep_at,
-                sweep_attempts=0,
-            )
-            .where(File.id == file.id, File.status == "UPLOADING")
-            .execute()
-        )
+        done = execute(_FINISH, (etag, orjson.dumps(merged).decode(), now, now, sweep_at, file.id)).rowcount
         if done:
             quotas.settle(present, now)
             present.metadata = merged
             events.record(ctx, present, "upload.completed", "UPLOADED")
+    finished = rows.get(File, file.id)
     if not done:
-        raise ended(File.get_by_id(file.id))
-    completed: File = File.get_by_id(file.id)
-    return completed
+        raise ended(finished)
+    return finished
 
 
 def leave_uploading(ctx: Context, file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
@@ -270,7 +264,7 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
     (a job goes on).
     """
     with ctx.store_places.taken(), claimed(file_id):
-        file = File.get_by_id(file_id)
+        file = rows.get(File, file_id)
         if file.status == "DELETED":
             raise ended(file)
         if file.status == "UPLOADED":
@@ -278,14 +272,14 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
         was_under_way: bool = file.status == "UPLOADING"
         if was_under_way:
             leave_uploading(ctx, file, "aborted", "The upload was aborted", deleted_by)
-        tidy(ctx, File.get_by_id(file_id))
+        tidy(ctx, rows.get(File, file_id))
     return was_under_way
 
 
 def expire(ctx: Context, file: File) -> None:
     """End an upload whose deadline has passed, unless parts of it still arrive. Raises StorageUnavailable."""
     with claimed(file.id, wait_seconds=0):
-        deadline_at = File.get_by_id(file.id).deadline_at  # it may have been put off since the sweeper read the row
+        deadline_at = rows.get(File, file.id).deadline_at  # it may have been put off since the sweeper read the row
         if file.upload_id and deadline_at <= clock.cautious_ms() and (newest := _last_arrival(ctx, file.key, file.upload_id)):
             deadline_at = max(deadline_at, newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000)
         if deadline_at > clock.cautious_ms():
@@ -294,7 +288,7 @@ def expire(ctx: Context, file: File) -> None:
                 later.where(File.id == file.id, File.status == "UPLOADING").execute()
             return
         leave_uploading(ctx, file, "expired", "The upload was not completed before its deadline")
-        tidy(ctx, File.get_by_id(file.id))
+        tidy(ctx, rows.get(File, file.id))
 
 
 def _last_arrival(ctx: Context, key: str, upload_id: str) -> int:
@@ -323,7 +317,7 @@ def tidy(ctx: Context, file: File) -> None:
         with suppress(AccessDenied):
             ctx.store.abort_all_multiparts(file.key)
     with write():
-        present = File.get_by_id(file.id)
+        present = rows.get(File, file.id)
         if present.status != "UPLOADED" and (over or file.is_multipart):
             quotas.release_bytes(present)
         File.update(sweep_at=None if over else clock.shown_at(file.deadline_at), sweep_attempts=0).where(

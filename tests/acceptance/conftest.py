@@ -14,7 +14,7 @@ from tests.stores import byos_settings, started_store
 
 # A bucket of a real provider, for whoever has one: TEST_STORE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY_ID and _SECRET_ACCESS_KEY.
 OWN_BUCKET = {name: value for name, value in os.environ.items() if name.startswith("TEST_STORE_")}
-# Which store lies behind makes no difference to keys, projects or limits: the other files run on the first one, or with EVERY_STORE=1 on all.
+# Which store lies behind makes no difference to keys, projects or limits: other files run on the first; with EVERY_STORE=1, on all.
 WHERE_BYTES_MOVE = {"test_uploads", "test_files", "test_links", "test_sandbox", "test_sdk_door", "test_browser_endpoint", "test_byos"}
 STORES = ["bundled", "byos", *["minio"] * bool(shutil.which("minio")), *["own"] * bool(OWN_BUCKET)]
 
