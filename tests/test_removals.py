@@ -136,7 +136,7 @@ def test_everything_goes_and_nothing_else(house: House, doomed: Doomed) -> None:
 
 
 def test_every_table_that_refers_to_a_project_is_cleared(house: House) -> None:
-    handled = {*removals._BEFORE_FILES, *removals._AFTER_FILES, "file", "usage"}
+    handled = {*removals._BEFORE_FILES, *removals._AFTER_FILES, "file", "usage", "request_count"}
     tables = [name for (name,) in execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
     referring = {table for table in tables if any(row[2] == "project" for row in execute(f"PRAGMA foreign_key_list({table})").fetchall())}
     assert referring == handled

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from uploadkit.config import Config
+from uploadkit.request_counts import RequestCounts
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.store_places import StorePlaces
 from uploadkit.store_watch import StoreWatch
@@ -29,7 +30,7 @@ class Context:
 
     The functions come from the jobs: `wake_sweeper` and `wake_removals` make housekeeping look at once rather than at its next turn,
     `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether all of it runs, `job_reports` what the jobs have
-    done. `stopping` is set when long work should end between steps.
+    done. `stopping` is set when long work should end between steps, `request_counts` what projects are asked.
     """
 
     config: Config
@@ -40,6 +41,7 @@ class Context:
     scheduler_running: Callable[[], bool] = lambda: False
     job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
     stopping: threading.Event = field(default_factory=threading.Event)
+    request_counts: RequestCounts = field(default_factory=RequestCounts, repr=False)
     store_watch: StoreWatch = field(init=False, repr=False)
     store_places: StorePlaces = field(init=False, repr=False)
 

@@ -1,7 +1,7 @@
 """Search in file names and by media type: which rows match, in an order that a list can be read from directly.
 
-Names are looked up in the trigram index `file_search`, from the newest match down and only until the page is full. It needs three
-characters; shorter searches go through the project's own list instead. Both ignore case, in any script.
+Names are looked up in the trigram index `file_search`, from the newest match down and only until the page is full. One or two characters
+are looked up there, too, by all trigrams that begin with them. Case is ignored, in any script.
 """
 
 from __future__ import annotations
@@ -12,9 +12,23 @@ from typing import Any
 
 from peewee import JOIN, SQL, ModelSelect, Table, fn
 
+from uploadkit.db import execute
 from uploadkit.models import File
 
-_SHORTEST_INDEXED = 3
+_TRIGRAM = 3
+# Two of them stand behind each name in the index; no name has one (migration 0005).
+_BEHIND_NAMES = "\x1f"
+_LAST_CHARACTER = "\U0010ffff"
+# The trigrams between two texts, each found by one step into the index: what files they are in is not read. Trigrams have three
+# characters, so that one with something behind it stands before the next one. The vocabulary gives them in their order.
+_TRIGRAMS = """
+WITH RECURSIVE found (term) AS (
+  SELECT (SELECT term FROM file_search_vocabulary WHERE term >= :first AND term <= :last LIMIT 1)
+  UNION ALL
+  SELECT (SELECT v.term FROM file_search_vocabulary v WHERE v.term >= found.term || char(1) AND v.term <= :last LIMIT 1)
+    FROM found WHERE found.term IS NOT NULL)
+SELECT term FROM found WHERE term IS NOT NULL
+"""
 _index = Table("file_search")
 _ESSENCE = SQL("rtrim(substr(lower(content_type), 1, instr(content_type || ';', ';') - 1))")
 
@@ -26,18 +40,32 @@ def matching(project_id: str, environment: str, text: str) -> tuple[ModelSelect[
     """
     if not text:
         return File.select(), File.number
-    if "\0" in text:  # in no file name, and the end of the text to the index
-        return File.select().where(SQL("FALSE")), File.number
     # Names come composed from some systems and decomposed from others (é as one character or as two).
     forms = {unicodedata.normalize(form, text) for form in ("NFC", "NFD")} | {text}
-    if min(map(len, forms)) < _SHORTEST_INDEXED:
-        return File.select().where(fn.max(0, *(fn.instr(File.file_name, spelling) for spelling in _spellings(forms)))), File.number
+    phrases = {phrase for form in forms for phrase in ([form] if len(form) >= _TRIGRAM else _trigrams_that_begin(form))}
+    # NUL is in no name either, and the end of the text to the index.
+    if not phrases or "\0" in text or _BEHIND_NAMES in text:
+        return File.select().where(SQL("FALSE")), File.number
     scope = environment[:1] + project_id[-2:]
-    wanted = f"scope : {_quoted(scope)} AND file_name : ({' OR '.join(_quoted(form) for form in sorted(forms))})"
+    wanted = f"scope : {_quoted(scope)} AND file_name : ({' OR '.join(map(_quoted, sorted(phrases)))})"
     # CROSS JOIN: from the index to the rows, in the index's order; SQLite must not turn that round.
     joined = _index.join(File, JOIN.CROSS)
     query = File.select().from_(joined).where(SQL("file_search MATCH ?", (wanted,)), File.number == _index.c.rowid)
     return query, _index.c.rowid
+
+
+def _trigrams_that_begin(text: str) -> set[str]:
+    """Return the trigrams of the index that begin with `text`, one or two characters, in capitals or small letters."""
+    found: set[str] = set()
+    for spelling in _spellings(text):
+        found.update(term for (term,) in execute(_TRIGRAMS, {"first": spelling, "last": spelling + _LAST_CHARACTER * 2}).fetchall())
+    return found
+
+
+def _spellings(text: str) -> set[str]:
+    """Return `text` in capitals and small letters: among these is what the index, which folds case, has made of each character."""
+    cases = ({c, c.lower(), c.upper(), c.upper().lower()} for c in text)
+    return {"".join(choice) for choice in itertools.product(*cases)}
 
 
 def of_type(content_type: str) -> tuple[Any, ...]:
@@ -56,12 +84,3 @@ def of_type(content_type: str) -> tuple[Any, ...]:
 def _quoted(text: str) -> str:
     """One string of the index's query language, whatever stands in it."""
     return '"' + text.replace('"', '""') + '"'
-
-
-def _spellings(forms: set[str]) -> set[str]:
-    """Every way to write a text of one or two characters (a few more when decomposed) in capitals and small letters."""
-    spelled: set[str] = set()
-    for form in forms:
-        cases = [{character, character.lower(), character.upper()} for character in form]
-        spelled |= {"".join(choice) for choice in itertools.product(*cases)}
-    return spelled

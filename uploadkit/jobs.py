@@ -10,6 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from uploadkit import clock, db, history, housekeeping, idempotency, removals, upload_tokens
 from uploadkit.context import Context, JobReport
+from uploadkit.request_counts import WRITE_EVERY_SECONDS
 from uploadkit.webhook_dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,13 @@ class Jobs:
             ("history", history.forget, 3600),
             ("idempotency", idempotency.purge_expired, 3600),
             ("upload tokens", upload_tokens.purge_expired, 3600),
+            ("request counts", lambda ctx: ctx.request_counts.write_down(), WRITE_EVERY_SECONDS),
         ]
         self._reports = [JobReport(name) for name, _, _ in table]
-        for (name, function, every_seconds), report in zip(table, self._reports, strict=True):
-            self._scheduler.add_job(
-                _reported(report, function, ctx), "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC)
-            )
+        runs = {name: _reported(report, function, ctx) for (name, function, _), report in zip(table, self._reports, strict=True)}
+        for name, _, every_seconds in table:
+            self._scheduler.add_job(runs[name], "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC))
+        self._write_last_counts = runs["request counts"]
         self._stopping = ctx.stopping
         self._webhooks = Dispatcher(ctx)
         ctx.wake_sweeper = lambda: self.run_now("sweep")
@@ -51,11 +53,12 @@ class Jobs:
         self._webhooks.start()
 
     def stop(self) -> None:
-        """Let the running job step end, then stop."""
+        """Let the running job step end, then stop. No request is answered any more: what was counted is written."""
         self._stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
         self._webhooks.stop()
+        self._write_last_counts()
 
     def run_now(self, name: str) -> None:
         """Have a job run at once instead of at its next turn."""

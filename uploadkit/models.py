@@ -180,6 +180,20 @@ class Usage(Table):
         primary_key = CompositeKey("project", "environment", "period")
 
 
+class RequestCount(Table):
+    """How many requests a project got on one day, such as 2026-04-08 (UTC), live and test apart."""
+
+    project = ForeignKeyField(Project)
+    project_id: str
+    environment = TextField()
+    day = TextField()
+    requests = IntegerField()
+
+    class Meta:
+        table_name = "request_count"
+        primary_key = CompositeKey("project", "environment", "day")
+
+
 class Event(Table):
     """One change of state of a file. `status` is the one it came to; `sequence` rises in the order of the transactions."""
 
@@ -382,6 +396,7 @@ TABLES: tuple[type[Table], ...] = (
     UploadToken,
     File,
     Usage,
+    RequestCount,
     Event,
     EventForgotten,
     WebhookDestination,

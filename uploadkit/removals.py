@@ -93,6 +93,7 @@ def _remove_rows(ctx: Context, project_id: str, deleted_at: int) -> bool:
         return False
     with write():
         execute("DELETE FROM usage WHERE project_id = ?", (project_id,))
+        execute("DELETE FROM request_count WHERE project_id = ?", (project_id,))
         execute("DELETE FROM project WHERE id = ?", (project_id,))
     return True
 

@@ -213,10 +213,35 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
     assert b"upload.requested" not in log
     table = photos.admin.get(f"{photos.here}/usage.csv")
     lines = table.body.decode().splitlines()
-    assert lines[0] == "period,uploads,bytes_uploaded,bytes_deleted"
-    assert lines[1].endswith(f",1,{file['fileSize']},0")
+    assert lines[0] == "period,uploads,bytes_uploaded,bytes_deleted,requests"
+    assert lines[1].endswith(f",1,{file['fileSize']},0,2"), "a request and a complete; pages of the dashboard don't count"
     assert len(lines) == 13
     assert "attachment" in table.headers["Content-Disposition"]
+    for _ in range(3):
+        assert house_of_admins.call("GET", "/nowhere", key=key).status == 404
+    assert '<strong>5</strong><span class="quiet">5 today' in photos.admin.get(f"{photos.here}/overview").body.decode()
+    assert '<strong>2</strong><span class="quiet">2 today' in photos.admin.get(f"{photos.test}/overview").body.decode()
+    size, everywhere = f"{file['fileSize']} bytes", photos.admin.get("/dashboard/usage").body.decode()
+    row = next(part for part in everywhere.split("<tr>") if f"/p/{photos.row['slug']}/live/usage" in part)
+    assert re.findall(r'"number">(?:<span[^>]*>)?([\w ]+)<', row) == ["1", size, "0 bytes", "5", "1", size]
+    table = photos.admin.get("/dashboard/usage.csv").body.decode().splitlines()
+    mine = [line for line in table if line.startswith(f"{photos.row['id']},{photos.row['slug']},")]
+    assert len(mine) == 12
+    assert mine[0].endswith(f",1,{file['fileSize']},0,5,{file['fileSize']},1")
+    assert mine[1].endswith(",0,0,0,0,,")
+
+
+def test_pages_of_the_appliance_keep_the_project_at_hand(photos: Project) -> None:
+    admin = photos.admin
+    admin.get(f"{photos.test}/logs")
+    for page in ("audit", "storage", "settings", "projects", "usage"):
+        links = read(admin.get(f"/dashboard/{page}")).links
+        assert f"{photos.test}/files" in links, page
+    switcher = read(admin.get(f"{photos.here}/logs")).links
+    assert "/dashboard/p/default/live/logs" in switcher, "another project, the same room"
+    admin.cookies["uploadkit_place"] = "gone/else"
+    page = admin.get("/dashboard/audit")
+    assert (page.status, any("/p/gone/" in link for link in read(page).links)) == (200, False)
 
 
 def test_uploading_by_the_page(house_of_admins: Appliance, photos: Project) -> None:

@@ -117,6 +117,9 @@ def _begin() -> AnyResponse | None:
 
 def _end(answer: Response) -> Response:
     here, headers = app_ctx.g, answer.headers
+    caller = here.get("caller")
+    if caller is not None:  # whatever the answer says: it was asked with a key, by an upload token, or from a page that is let in
+        context().request_counts.count(caller.project_id, caller.environment)
     if here.door is not None:
         headers.extend(here.door.cors(here.get("origin")))
         _show_standing(headers, here.get("standing"))

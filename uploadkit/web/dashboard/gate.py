@@ -11,16 +11,17 @@ import hmac
 import re
 import secrets
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from uploadkit import admin_sessions, admins, projects
-from uploadkit.access import Caller
+from uploadkit.access import Caller, Environment
 from uploadkit.context import Context
-from uploadkit.errors import Forbidden, UploadKitError
+from uploadkit.errors import Forbidden, NotFound, UploadKitError
+from uploadkit.models import Project
 from uploadkit.web import auth, context, documented, json_answer
 
 dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
@@ -39,6 +40,7 @@ ROOMS_OF_A_PROJECT = (
 )
 ROOMS_OF_THE_APPLIANCE = (
     ("list_projects", "Projects"),
+    ("list_usage", "All usage"),
     ("list_audit", "Audit"),
     ("show_storage", "Storage"),
     ("show_settings", "Settings"),
@@ -51,6 +53,13 @@ _VISITOR_SECONDS = 3600
 _OWN_PAGE = re.compile(r"/dashboard(/[A-Za-z0-9_.~%-]+)*/?(\?[A-Za-z0-9_.~%&=+/:-]*)?")
 
 _shown_once: dict[tuple[str, str], Any] = {}
+
+
+class Place(NamedTuple):
+    """Where in the dashboard somebody is: what the navigation leads around in."""
+
+    project: Project
+    environment: Environment
 
 
 @dashboard.before_request
@@ -89,6 +98,24 @@ def _stay_in_project(endpoint: str, values: dict[str, Any]) -> None:
         values.setdefault("environment", g.environment)
 
 
+def place() -> Place | None:
+    """Return the project and environment that this page lies in; for a page of the appliance, those that the browser was in last."""
+    if "project" in g:
+        return Place(g.project, g.environment)
+    slug, _, environment = request.cookies.get(_cookie_name("place"), "").rpartition("/")
+    try:
+        return Place(projects.find_by_id_or_slug(slug), "test" if environment == "test" else "live")
+    except NotFound:
+        return None
+
+
+@project.after_request
+def _note_place(answer: Response) -> Response:
+    if "project" in g and request.cookies.get(_cookie_name("place")) != (here := f"{g.project.slug}/{g.environment}"):
+        _set_cookie(answer, "place", here, context().config.dashboard.session_hours * 3600)
+    return answer
+
+
 @dashboard.after_request
 def _guard(answer: Response) -> Response:
     answer.headers["Cache-Control"] = "no-store"
@@ -118,6 +145,7 @@ def _in_templates() -> dict[str, Any]:
         "form_token": form_token,
         "take_notice": take_notice,
         "url_with": url_with,
+        "place": place,
         "all_projects": projects.all_projects,
         "rooms_of_a_project": ROOMS_OF_A_PROJECT,
         "rooms_of_the_appliance": ROOMS_OF_THE_APPLIANCE,
@@ -167,8 +195,9 @@ def open_session(token: str, answer: AnyResponse) -> AnyResponse:
 
 
 def close_session(answer: AnyResponse) -> AnyResponse:
-    """Take the session's cookie away."""
-    answer.delete_cookie(_cookie_name("session"), **_cookie_settings())
+    """Take the session's cookie away, and where it was last."""
+    for name in ("session", "place"):
+        answer.delete_cookie(_cookie_name(name), **_cookie_settings())
     return answer
 
 

@@ -17,9 +17,11 @@ _NEWEST = 10
 def show_overview() -> str:
     """Show figures, a chart of uploads per day, the newest files, and the appliance's health."""
     days = daily_uploads.last_days(caller(), _DAYS)
+    now = usage.present(context().config, caller())
     return render_template(
         "dashboard/overview.html",
-        now=usage.present(context().config, caller()),
+        now=now,
+        requests=context().request_counts.of([g.project.id], g.environment, now.period)[g.project.id],
         active_keys=keys.count_active(g.project.id),
         days=days,
         highest=max(day.uploads for day in days),

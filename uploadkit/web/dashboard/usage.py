@@ -1,31 +1,80 @@
-"""Twelve months of a project, as a table and as CSV."""
+"""Usage: twelve months of a project, and all projects beside each other, as tables and as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 
 from flask import Response, g, render_template
 
-from uploadkit import usage
+from uploadkit import admins, projects, usage
+from uploadkit.request_counts import Requests
 from uploadkit.web import context
-from uploadkit.web.dashboard.gate import caller, project
+from uploadkit.web.dashboard import forms
+from uploadkit.web.dashboard.gate import caller, dashboard, project
+
+_OF_A_MONTH = ("period", "uploads", "bytes_uploaded", "bytes_deleted", "requests")
+
+
+def _requests(project_ids: list[str], environment: str) -> dict[str, Requests]:
+    return context().request_counts.of(project_ids, environment, list(usage.last_periods())[-1])
 
 
 @project.get("/usage")
 def show_usage() -> str:
     """Show what is used now and what happened in each of the last twelve months."""
-    months = usage.history(caller())
-    return render_template("dashboard/usage.html", now=usage.present(context().config, caller()), months=months)
+    return render_template(
+        "dashboard/usage.html",
+        now=usage.present(context().config, caller()),
+        months=usage.history(caller()),
+        requests=_requests([g.project.id], g.environment)[g.project.id],
+    )
 
 
 @project.get("/usage.csv")
 def download_usage() -> Response:
     """Answer the same months as CSV, sizes in bytes."""
+    requests = _requests([g.project.id], g.environment)[g.project.id]
+    rows = ((*month, requests.by_month[month.period]) for month in usage.history(caller()))
+    return _csv(f"usage-{g.project.slug}-{g.environment}.csv", _OF_A_MONTH, rows)
+
+
+@dashboard.get("/usage")
+def list_usage() -> str:
+    """List projects, newest first, with what each one's live environment uses now and did this month."""
+    page = projects.list_projects(admins.everywhere(g.admin), forms.MOST_ON_A_PAGE, forms.cursor())
+    ids = [row.id for row in page.items]
+    return render_template(
+        "dashboard/all_usage.html",
+        page=page,
+        months=usage.histories(ids, "live"),
+        requests=_requests(ids, "live"),
+        files=usage.count_files(ids),
+    )
+
+
+@dashboard.get("/usage.csv")
+def download_all_usage() -> Response:
+    """Answer twelve months of all projects (live) as CSV; files and bytes stored are known for now alone, so for this month's line."""
+    rows = projects.all_projects()
+    ids = [row.id for row in rows]
+    months, requests, files = usage.histories(ids, "live"), _requests(ids, "live"), usage.count_files(ids)
+    lines: list[tuple[object, ...]] = []
+    for row in rows:
+        held: tuple[object, ...] = (row.storage_used_bytes, files[row.id])
+        for month in months[row.id]:
+            # Without the name: a program for tables might take it for a formula.
+            lines.append((row.id, row.slug, *month, requests[row.id].by_month[month.period], *held))
+            held = ("", "")
+    return _csv("usage-all-projects.csv", ("project_id", "slug", *_OF_A_MONTH, "bytes_stored", "files"), lines)
+
+
+def _csv(name: str, heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Response:
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(("period", "uploads", "bytes_uploaded", "bytes_deleted"))
-    table.writerows(usage.history(caller()))
+    table.writerow(heads)
+    table.writerows(rows)
     answer = Response(text.getvalue(), mimetype="text/csv")
-    answer.headers["Content-Disposition"] = f'attachment; filename="usage-{g.project.slug}-{g.environment}.csv"'
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
