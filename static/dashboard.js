@@ -35,7 +35,10 @@ function takeSetupToken(field) {
 }
 
 showLocalTimes(document);
-for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (button) copy(button);
+});
 for (const field of document.querySelectorAll("[data-from-fragment]")) {
   takeSetupToken(field);
   addEventListener("hashchange", () => takeSetupToken(field)); // the link was opened where this page was open already
@@ -85,12 +88,14 @@ async function replace(id, address) {
   }
 }
 
+const ownPath = location.pathname;
+
 for (const form of document.querySelectorAll("[data-search]")) {
   let timer;
   const find = () => {
     const wanted = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
-    const address = `${location.pathname}?${wanted}`;
-    history.replaceState(null, "", address);
+    const address = `${ownPath}?${wanted}`;
+    if (location.pathname === ownPath) history.replaceState(null, "", address); // else a panel is open
     replace("results", address);
   };
   form.addEventListener("input", () => {
@@ -107,6 +112,6 @@ for (const form of document.querySelectorAll("[data-search]")) {
 for (const { id, dataset } of document.querySelectorAll("[data-live-seconds]")) {
   const timer = setInterval(() => {
     if (!document.getElementById(id).dataset.liveSeconds) clearInterval(timer);
-    else if (!document.hidden && document.querySelector("[data-live-switch]")?.checked !== false) replace(id, location.href);
+    else if (!document.hidden && location.pathname === ownPath && document.querySelector("[data-live-switch]")?.checked !== false) replace(id, location.href);
   }, dataset.liveSeconds * 1000);
 }

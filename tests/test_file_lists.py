@@ -17,6 +17,7 @@ from uploadkit import clock, config, db, events, files, first_run, keys, project
 from uploadkit.access import COMMAND_LINE, Caller
 from uploadkit.context import Context
 from uploadkit.errors import NotFound
+from uploadkit.events import EventFilter
 from uploadkit.files import FileFilter
 from uploadkit.models import File, database
 from uploadkit.storage.address import StoreAddress
@@ -357,22 +358,22 @@ def test_each_change_of_state_is_in_the_log_once(desk: Desk, caller: Caller) -> 
     file = desk.add(caller, "photo.jpg")
     files.delete_file(desk.ctx, caller, file.key)
     failed = desk.add(caller, status="FAILED")
-    page = events.list_events(caller, None, None, 100, None)
+    page = events.list_events(caller, EventFilter(), 100, None)
     assert [(e.event, e.status, e.detail) for e in page.items if e.file_id == file.id] == [
         ("file.deleted", "DELETED", None),
         ("upload.completed", "UPLOADED", None),
         ("upload.requested", "UPLOADING", None),
     ]
     assert next((e.event, e.detail) for e in page.items if e.file_id == failed.id) == ("upload.failed", "not there")
-    assert [e.file_id for e in events.list_events(caller, "FAILED", None, 100, None).items] == [failed.id]
+    assert [e.file_id for e in events.list_events(caller, EventFilter(status="FAILED"), 100, None).items] == [failed.id]
     assert [e.sequence for e in page.items] == sorted((e.sequence for e in page.items), reverse=True)
     later = page.items[0].at + 1
-    assert not events.list_events(caller, None, later, 100, None).items
-    assert not events.list_events(replace(caller, environment="test"), None, None, 100, None).items
+    assert not events.list_events(caller, EventFilter(since=later), 100, None).items
+    assert not events.list_events(replace(caller, environment="test"), EventFilter(), 100, None).items
 
 
 def test_no_event_without_its_change(desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = events.list_events(caller, None, None, 100, None).items
+    before = events.list_events(caller, EventFilter(), 100, None).items
 
     def fail(*_: object) -> None:
         raise RuntimeError("a crash")
@@ -381,7 +382,7 @@ def test_no_event_without_its_change(desk: Desk, caller: Caller, monkeypatch: py
     with pytest.raises(RuntimeError, match="a crash"):
         desk.add(caller, status="UPLOADING")
     monkeypatch.undo()
-    assert events.list_events(caller, None, None, 100, None).items == before
+    assert events.list_events(caller, EventFilter(), 100, None).items == before
     assert files.list_files(caller, ALL, 100, None).items == []
 
 

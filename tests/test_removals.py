@@ -24,6 +24,7 @@ from uploadkit import (
 from uploadkit.claims import claimed
 from uploadkit.db import execute
 from uploadkit.errors import StorageUnavailable, UploadKitError, UploadNotFound
+from uploadkit.events import EventFilter
 from uploadkit.models import ApiKey, Audit, Event, EventForgotten, File, FileRoute, Project, Usage, WebhookDelivery, database
 from uploadkit.multipart import MultipartSlot
 from uploadkit.uploads import UploadRequest, UploadSlot
@@ -238,5 +239,5 @@ def test_what_is_listed_while_it_goes(house: House, doomed: Doomed) -> None:
     assert {key.project_id for key in keys.all_keys()} == {house.project.id}
     for table in (ApiKey, FileRoute, File, Event, Usage):
         assert table.select().where(table.project == doomed.project.id).exists(), "rows go in the background"
-    assert events.list_events(house.caller, None, None, 10, None).items == []
+    assert events.list_events(house.caller, EventFilter(), 10, None).items == []
     assert audit.CLI in {entry.actor for entry in Audit.select()}

@@ -13,6 +13,7 @@ from tests.test_housekeeping import objects, put
 from uploadkit import clock, daily_uploads, db, events, files, housekeeping, multipart, quotas, uploads, usage
 from uploadkit.access import Caller
 from uploadkit.errors import StorageUnavailable
+from uploadkit.events import EventFilter
 from uploadkit.files import FileFilter
 from uploadkit.models import File, FileRoute, Project, Usage, WebhookDelivery
 from uploadkit.uploads import UploadRequest, UploadSlot
@@ -185,7 +186,7 @@ def test_test_files_go_24_hours_after_their_creation(house: House, sandbox: Call
         assert {file.id for file in File.select()} == {live.id, younger.id}
         assert {key for key in objects(house) if house.project.id in key} == {live.key, younger.key}
         assert not objects(house) & {file.pending_key for file in (done, unfinished, deleted)}
-        log = events.list_events(sandbox, "DELETED", None, 100, None).items
+        log = events.list_events(sandbox, EventFilter(status="DELETED"), 100, None).items
         assert {entry.file_id for entry in log} >= {done.id, unfinished.id}
         assert next(entry.detail for entry in log if entry.file_id == done.id) == "Test files are purged 24 hours after their creation"
         assert usage.find_differences() == []
@@ -259,7 +260,7 @@ def test_the_sandbox_and_the_live_files_never_meet(house: House, sandbox: Caller
     for caller, own in ((house.caller, live), (sandbox, test)):
         for wanted in (FileFilter(), FileFilter(search="a.jpg"), FileFilter(search="a."), FileFilter(content_type="image/*")):
             assert [file.id for file in files.list_files(caller, wanted, 100, None).items] == [own.id]
-        assert {entry.file_id for entry in events.list_events(caller, None, None, 100, None).items} == {own.id}
+        assert {entry.file_id for entry in events.list_events(caller, EventFilter(), 100, None).items} == {own.id}
     assert Project.get_by_id(house.project.id).storage_used_bytes == live.size_bytes
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import orjson
-from peewee import SQL
+from peewee import SQL, ModelSelect, fn
 
 from uploadkit import clock, paging, webhooks
 from uploadkit.access import Caller
@@ -24,6 +24,36 @@ INSERT INTO event (id, at, event, project_id, environment, file_id, key, file_na
                    size_bytes, content_type, visibility, file_created_at, client_metadata)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+
+
+# What happens to files, by the status that each leaves the file in.
+STATUS_AFTER = {
+    "upload.requested": "UPLOADING",
+    "upload.completed": "UPLOADED",
+    "upload.failed": "FAILED",
+    "upload.aborted": "FAILED",
+    "upload.expired": "FAILED",
+    "file.deleted": "DELETED",
+}
+_FEW_FILES = 5000
+_FILES_OF_KEY = "SELECT id FROM file WHERE api_key_id = ? LIMIT ?"
+# The signs keep SQLite to the index by file.
+_OF_FILES = "SELECT sequence FROM json_each(?) CROSS JOIN event ON file_id = value WHERE +project_id = ? AND +environment = ?"
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """What to list; None means any. `since` (included) and `until` (excluded) are in milliseconds.
+
+    `api_key_id` is the key that the upload was begun with, as far as the file's row is still there.
+    """
+
+    status: str | None = None
+    since: int | None = None
+    until: int | None = None
+    event: str | None = None
+    route_slug: str | None = None
+    api_key_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,20 +117,35 @@ def feed(caller: Caller, after: int, limit: int) -> Feed:
     return Feed(items, items[-1].sequence if items else after, len(found) > limit, forgotten.exists())
 
 
-def list_events(caller: Caller, status: str | None, since: int | None, limit: int, cursor: str | None) -> Page[Event]:
-    """Return up to `limit` events of the caller's project and environment, newest first; `since` is in milliseconds.
-
-    Raises ValidationFailed for a bad cursor.
-    """
-    query = Event.select().where(Event.project == caller.project_id, Event.environment == caller.environment)
-    if status is not None:
-        query = query.where(Event.status == status)
-    if since is not None:
-        query = query.where(Event.at >= since)
+def list_events(caller: Caller, wanted: EventFilter, limit: int, cursor: str | None) -> Page[Event]:
+    """Return up to `limit` events of the caller's project and environment, newest first. Raises ValidationFailed for a bad cursor."""
+    query = _in_scope(caller) if wanted.api_key_id is None else _by_key(caller, wanted.api_key_id)
+    if wanted.status is not None:
+        query = query.where(Event.status == wanted.status)
+    if wanted.since is not None:
+        query = query.where(Event.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(Event.at < wanted.until)
+    if wanted.event is not None:  # the status is decided in the index, and leaves fewer rows to read
+        query = query.where(Event.status == STATUS_AFTER.get(wanted.event, ""), Event.event == wanted.event)
+    if wanted.route_slug is not None:
+        query = query.where(Event.route_slug == wanted.route_slug)
     return paging.newest_first(query, Event.at, Event.id, limit, cursor)
+
+
+def _in_scope(caller: Caller) -> ModelSelect[Event]:
+    return Event.select().where(Event.project == caller.project_id, Event.environment == caller.environment)
+
+
+def _by_key(caller: Caller, api_key_id: str) -> ModelSelect[Event]:
+    """The events of files that a key uploaded: those themselves if the files are few, else each event's file is looked up on the way."""
+    found = [file_id for (file_id,) in execute(_FILES_OF_KEY, (api_key_id, _FEW_FILES + 1)).fetchall()]
+    if len(found) > _FEW_FILES:
+        return _in_scope(caller).where(fn.EXISTS(File.select(SQL("1")).where(File.id == Event.file_id, File.api_key == api_key_id)))
+    sequences = [number for (number,) in execute(_OF_FILES, (orjson.dumps(found).decode(), caller.project_id, caller.environment)).fetchall()]
+    return Event.select().where(Event.sequence << sequences)
 
 
 def of_file(caller: Caller, file_id: str) -> list[Event]:
     """Return what happened to a file of the caller's project and environment, oldest first, also after its row has gone."""
-    mine = Event.select().where(Event.project == caller.project_id, Event.environment == caller.environment)
-    return list(mine.where(Event.file_id == file_id).order_by(Event.sequence))
+    return list(_in_scope(caller).where(Event.file_id == file_id).order_by(Event.sequence))

@@ -82,4 +82,5 @@ def pages(appliance: Appliance) -> dict[str, str]:
         "project": "settings",
     }
     of_the_appliance = {name: f"{appliance.base}/dashboard/{name}" for name in ("projects", "audit", "storage", "settings")}
+    of_the_appliance["all-usage"] = f"{appliance.base}/dashboard/usage"
     return {name: f"{here}/{path}" for name, path in in_project.items()} | of_the_appliance

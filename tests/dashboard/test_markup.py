@@ -88,6 +88,7 @@ def test_every_page_shows_markup_as_text(infested: Appliance) -> None:
     rooms: set[str] = set()
     todo = ["/dashboard/", "/dashboard/projects", "/dashboard/p/default/test/files", "/dashboard/p/default/live/files?status=DELETED"]
     todo += ["/dashboard/p/default/live/keys?revoked=1", f"/dashboard/p/default/live/files?search={'%22%3E%3Cevil-tag%3E'}"]
+    todo += [f"/dashboard/p/default/live/logs?route={'%22%3E%3Cevil-tag%3E'}&key={'%22%3E%3Cevil-tag%3E'}", "/dashboard/usage"]
     while todo:
         path = todo.pop()
         if path in seen or len(seen) > 250:

@@ -211,6 +211,18 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
     log = photos.admin.get(f"{photos.here}/logs?status=UPLOADED").body
     assert b"upload.completed" in log
     assert b"upload.requested" not in log
+    key_id = next(row["id"] for row in house_of_admins.call("GET", f"/projects/{photos.row['id']}/keys").json["items"])
+    for filters, found in {
+        "event=upload.requested&route=default&until=2999-01-01": 1,
+        f"key={key_id}": 0,  # the newest key is the test one
+        "event=upload.expired": 0,
+        "route=nowhere": 0,
+        "until=2020-01-01": 0,
+    }.items():
+        page = photos.admin.get(f"{photos.here}/logs?{filters}").body
+        assert (page.count(b"beach.jpg"), b"Nothing matches" in page) == (found, not found), filters
+    assert b"sandbox.jpg" in photos.admin.get(f"{photos.test}/logs?key={key_id}&status=UPLOADED").body
+    assert photos.admin.get(f"{photos.here}/logs?event=nonsense").status == 400
     table = photos.admin.get(f"{photos.here}/usage.csv")
     lines = table.body.decode().splitlines()
     assert lines[0] == "period,uploads,bytes_uploaded,bytes_deleted,requests"

@@ -10,6 +10,11 @@ CREATE TABLE request_count (
 -- Files in the two states that few are in: without it, a search for them walks through all the others.
 CREATE INDEX file_unfinished ON file (project_id, environment, status, number DESC) WHERE status = 'UPLOADING' OR status = 'FAILED';
 
+-- The log: by file route, too, without a look at the rows, and what is rare without a walk through the rest.
+DROP INDEX event_newest_first;
+CREATE INDEX event_newest_first ON event (project_id, environment, at DESC, id DESC, status, route_slug);
+CREATE INDEX event_rare ON event (project_id, environment, status, at DESC, id DESC) WHERE status = 'FAILED' OR status = 'DELETED';
+
 -- Searches of one and two characters. Behind each name stand two characters that are in no name, so that whatever one or two characters a
 -- name holds begin one of its trigrams; the vocabulary tells which trigrams begin so.
 DROP TRIGGER file_search_insert;

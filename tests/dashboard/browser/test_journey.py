@@ -37,6 +37,62 @@ def enter(page: Page, room: str) -> None:
     page.get_by_role("navigation", name="Rooms").get_by_role("link", name=room, exact=True).click()
 
 
+def look_at_a_file_in_the_panel(page: Page) -> None:
+    """Over the list, under the file's own address; Escape, Back and the button close it, and the keyboard is where it was."""
+    listed, link, panel = page.url, page.get_by_role("link", name="beach 2.jpg"), page.locator("dialog.side")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(panel.get_by_role("heading", name="beach 2.jpg")).to_be_visible()
+    assert re.search(r"/files/[0-9a-f-]{36}$", page.url)
+    expect(panel.get_by_role("button", name="Close")).to_be_focused()
+    panel.get_by_label("Metadata, a JSON object").fill('{"album": "Summer"}')
+    panel.get_by_role("button", name="Save").click()
+    expect(panel.get_by_role("status")).to_be_focused()
+    panel.get_by_role("button", name="Make link").click()
+    expect(panel.get_by_label("Signed link")).to_have_value(re.compile("^http"))
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(link).to_be_focused()
+    expect(page).to_have_url(listed)
+    page.go_forward()
+    expect(panel.get_by_label("Metadata, a JSON object")).to_have_value(re.compile("Summer"))
+    page.go_back()
+    expect(panel).to_be_hidden()
+    page.go_forward()
+    expect(panel).to_be_visible()
+    page.reload()
+    expect(page.locator("main h1", has_text="beach 2.jpg")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#results tbody tr")).to_have_count(1)
+    link.click()
+    expect(panel).to_be_visible()
+    panel.get_by_role("button", name="Close").click()
+    expect(panel).to_be_hidden()
+    expect(page).to_have_url(listed)
+
+
+def choose_types(page: Page) -> None:
+    """Types of a file route are tags: typed, picked, pasted, taken away."""
+    enter(page, "File routes")
+    page.get_by_role("link", name="Create file route").click()
+    page.get_by_label("Slug").fill("papers")
+    tags, types = page.locator(".tags li"), page.get_by_label("Allowed types")
+    types.press_sequentially("image/* nonsense,")
+    expect(tags).to_have_text(["image/*×"])
+    types.fill("application/pdf, text/plain")
+    types.press("Enter")
+    expect(tags).to_have_count(3)
+    page.get_by_role("button", name="Remove image/*").click()
+    expect(types).to_be_focused()
+    types.fill("audio/*")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(tags).to_have_text(["application/pdf×", "text/plain×", "audio/*×"])
+    types.press("Backspace")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved")
+    expect(tags).to_have_count(2)
+
+
 def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fresh: Appliance, tmp_path: Path) -> None:
     store = f"http://127.0.0.1:{urlsplit(fresh.request(10).json['uploadUrl']).port}"
     set_up(page, fresh)
@@ -74,15 +130,17 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
 
     page.get_by_label("File name").press_sequentially("beach 2")
     expect(rows).to_have_count(1)
+    look_at_a_file_in_the_panel(page)
     page.get_by_role("link", name="beach 2.jpg").click()
     expect(page.get_by_text("upload.completed")).to_be_visible()
-    assert page.locator("time").first.get_attribute("title", timeout=1000), "UTC is at hand"
-    assert "UTC" not in page.locator("time").first.inner_text(), "in the viewer's zone"
+    assert page.locator("dialog time").first.get_attribute("title", timeout=1000), "UTC is at hand"
+    assert "UTC" not in page.locator("dialog time").first.inner_text(), "in the viewer's zone"
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Deleted beach 2.jpg")
     expect(rows).to_have_count(2)
 
+    choose_types(page)
     enter(page, "API keys")
     page.get_by_role("button", name="Revoke Production server").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
@@ -102,7 +160,7 @@ def test_every_page_on_a_phone_without_a_complaint(page: Page, watched: Watched,
     fresh.upload(JPEG * 20, name="a rather long name for such a small picture of a beach in the south.jpg")
     set_up(page, fresh)
     rooms = page.locator(".rooms a").evaluate_all("links => links.map(link => link.href)")
-    assert len(rooms) == 12
+    assert len(rooms) == 13
     for address in rooms:
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), address

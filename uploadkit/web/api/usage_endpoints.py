@@ -26,5 +26,5 @@ def list_usage_history() -> Response:
 @api.get("/logs", **answers(shapes.LogPage))
 def list_logs(query: schemas.LogListQuery) -> Response:
     """List what happened to the project's uploads and files, newest first."""
-    page = events.list_events(g.caller, query.status, query.since, query.limit, query.cursor)
+    page = events.list_events(g.caller, events.EventFilter(query.status, query.since), query.limit, query.cursor)
     return json_answer(documented.page_of(page, documented.log_entry))

@@ -12,10 +12,12 @@ from uploadkit.errors import UploadKitError
 from uploadkit.models import FileRoute
 from uploadkit.web import context
 from uploadkit.web.dashboard import forms, shown
+from uploadkit.web.dashboard.files import KNOWN_TYPES
 from uploadkit.web.dashboard.gate import administrator, project, say
 from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
 
 _EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
+_TYPE_PATTERN = r"\*/\*|[\w.+!#$&^-]+/(?:\*|[\w.+!#$&^-]+)"
 _YES_OR_NO = ("verify_content", "anonymous_uploads")
 
 
@@ -80,6 +82,8 @@ def _form(route: FileRoute | None, values: FileRoute, failure: UploadKitError | 
         fields=_sent() if failure else _kept(values),
         failure=failure,
         events=_EVENTS,
+        known_types=KNOWN_TYPES,
+        type_pattern=_TYPE_PATTERN,
         base_url=context().config.server.base_url,
     )
 

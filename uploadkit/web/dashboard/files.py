@@ -18,7 +18,7 @@ from uploadkit.web.dashboard import forms, shown
 from uploadkit.web.dashboard.gate import caller, project, say, show_once, take_shown_once
 
 STATUSES = ("UPLOADED", "UPLOADING", "FAILED", "DELETED")
-_TYPES = ("image/*", "video/*", "audio/*", "text/*", "application/pdf", "application/zip")
+KNOWN_TYPES = ("image/*", "video/*", "audio/*", "text/*", "application/pdf", "application/zip")
 _LARGEST_THUMBNAIL_BYTES = 2 * 1024**2
 _PREVIEW_SECONDS = 3600
 _LINK_SECONDS = {"1 hour": 3600, "1 day": 86_400, "7 days": links.LONGEST_LINK_SECONDS}
@@ -43,7 +43,7 @@ def list_files() -> str:
         "dashboard/files.html",
         page=page,
         statuses=STATUSES,
-        types=_TYPES,
+        types=KNOWN_TYPES,
         routes=file_routes.all_file_routes(g.project.id),
         is_filtered=any(request.args.get(name) for name in ("search", "status", "type", "route", "since", "until")),
         url_of=url_of,
@@ -57,11 +57,11 @@ def _filter() -> files.FileFilter:
     query: dict[str, Any] = {"status": given.get("status") or None, "route_slug": given.get("route") or None}
     query |= {"content_type": given.get("type", "").strip() or None, "search": given.get("search", "").strip() or None}
     query["since"] = given.get("since") or None
-    query["until"] = _day_after(given.get("until", ""))
+    query["until"] = day_after(given.get("until", ""))
     return forms.validated(schemas.FileListQuery, {name: value for name, value in query.items() if value}).to_filter()
 
 
-def _day_after(day: str) -> str | None:
+def day_after(day: str) -> str | None:
     """The end of a day, which people mean when they say until."""
     if not day:
         return None

@@ -1,0 +1,94 @@
+// A file's page in a panel over the list that leads to it. The address is that page's own: without this script, and when the page is
+// loaded again, it stands alone.
+"use strict";
+
+const listPath = location.pathname;
+const listTitle = document.title;
+const panel = document.createElement("dialog");
+panel.className = "side";
+document.body.append(panel);
+let opener = null;
+let turn = 0;
+
+function show(text, address) {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  const content = page.getElementById("content");
+  if (!content) return location.assign(address); // the session has ended
+  const bar = Object.assign(document.createElement("div"), { className: "bar" });
+  const close = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-outline-secondary btn-sm", textContent: "Close" });
+  const alone = Object.assign(document.createElement("a"), { href: address, textContent: "Open as a page" });
+  close.addEventListener("click", () => panel.close());
+  bar.append(close, alone);
+  const inside = Object.assign(document.createElement("div"), { className: "inside" });
+  inside.append(bar, ...content.childNodes);
+  panel.replaceChildren(inside);
+  panel.setAttribute("aria-label", inside.querySelector("h1")?.textContent ?? page.title);
+  document.title = page.title;
+  showLocalTimes(panel);
+}
+
+async function openPanel(address, isNew) {
+  const mine = ++turn;
+  try {
+    const answer = await fetch(address);
+    const text = await answer.text();
+    if (mine !== turn) return;
+    if (!answer.ok) throw new Error(`answered ${answer.status}`);
+    show(text, address);
+  } catch {
+    if (mine === turn) location.assign(address); // the page itself says what is wrong
+    return;
+  }
+  if (isNew) history.pushState({ panel: true }, "", address);
+  if (!panel.open) panel.showModal();
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-panel]");
+  if (!link || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  opener = link;
+  openPanel(link.href, true);
+});
+
+panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); }); // beside it
+panel.addEventListener("close", () => {
+  turn++;
+  panel.replaceChildren(); // and films end
+  document.title = listTitle;
+  if (history.state?.panel) history.back();
+  // A list that keeps itself up to date may have another link in the place of the one that was used.
+  const address = opener?.getAttribute("href");
+  if (opener && !opener.isConnected) [...document.querySelectorAll("a[data-panel]")].find((link) => link.getAttribute("href") === address)?.focus();
+});
+
+addEventListener("popstate", (event) => {
+  if (location.pathname === listPath) {
+    turn++;
+    if (panel.open) panel.close();
+  } else if (event.state?.panel) {
+    openPanel(location.href, false);
+  } else {
+    location.reload(); // this page was loaded where a panel had been
+  }
+});
+
+// What changes the file leaves the panel open.
+panel.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.matches("[data-stays]")) return;
+  event.preventDefault();
+  const button = event.submitter;
+  if (button) button.disabled = true;
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    show(await answer.text(), location.href);
+    const told = panel.querySelector("[role=alert], [role=status], .border-success") ?? panel.querySelector("button");
+    if (told) {
+      if (!told.matches("button")) told.tabIndex = -1;
+      told.focus();
+    }
+  } catch {
+    form.submit(); // without the panel, then
+  }
+});
