@@ -38,7 +38,9 @@ for (const field of document.querySelectorAll("[data-tags]")) {
     const wrong = typed.find((word) => !allowed.test(word));
     entry.setCustomValidity(wrong ? `${wrong} is not such as image/* or application/pdf` : "");
     if (wrong) return entry.reportValidity();
-    choose([...chosen(), ...typed]);
+    // Beside the one that stands for all, the others would say nothing.
+    const all = field.dataset.tagsAll;
+    if (typed.length) choose(typed.includes(all) ? [all] : [...chosen().filter((word) => word !== all), ...typed]);
     entry.value = "";
     return true;
   }
@@ -51,7 +53,11 @@ for (const field of document.querySelectorAll("[data-tags]")) {
       choose(chosen().slice(0, -1));
     }
   });
-  entry.addEventListener("input", () => entry.setCustomValidity(""));
-  entry.addEventListener("change", take); // also what is picked from the list
+  entry.addEventListener("input", (event) => {
+    entry.setCustomValidity("");
+    if (event.inputType === "insertReplacementText") take(); // picked from the list
+  });
+  // Not when the field is left: a new tag would push the button away from under the pointer that is about to press it.
+  entry.form.addEventListener("submit", (event) => { if (!take()) event.preventDefault(); });
   draw();
 }

@@ -209,8 +209,8 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
     assert re.search(r"<title>\d{4}-\d\d-\d\d: 1</title>", page)
     assert "sandbox.jpg" in photos.admin.get(f"{photos.test}/overview").body.decode()
     log = photos.admin.get(f"{photos.here}/logs?status=UPLOADED").body
-    assert b"upload.completed" in log
-    assert b"upload.requested" not in log
+    assert b">upload.completed</td>" in log
+    assert b">upload.requested</td>" not in log
     key_id = next(row["id"] for row in house_of_admins.call("GET", f"/projects/{photos.row['id']}/keys").json["items"])
     for filters, found in {
         "event=upload.requested&route=default&until=2999-01-01": 1,

@@ -49,7 +49,7 @@ def look_at_a_file_in_the_panel(page: Page) -> None:
     panel.get_by_role("button", name="Save").click()
     expect(panel.get_by_role("status")).to_be_focused()
     panel.get_by_role("button", name="Make link").click()
-    expect(panel.get_by_label("Signed link")).to_have_value(re.compile("^http"))
+    expect(panel.get_by_role("textbox", name="Signed link")).to_have_value(re.compile("^http"))
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
     expect(link).to_be_focused()
@@ -136,7 +136,7 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
     assert page.locator("dialog time").first.get_attribute("title", timeout=1000), "UTC is at hand"
     assert "UTC" not in page.locator("dialog time").first.inner_text(), "in the viewer's zone"
     page.get_by_role("button", name="Delete", exact=True).click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    page.locator("#delete").get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Deleted beach 2.jpg")
     expect(rows).to_have_count(2)
 
