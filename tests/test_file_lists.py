@@ -372,6 +372,28 @@ def test_each_change_of_state_is_in_the_log_once(desk: Desk, caller: Caller) -> 
     assert not events.list_events(replace(caller, environment="test"), EventFilter(), 100, None).items
 
 
+def test_the_log_by_operation_route_time_and_key(desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, failed = desk.add(caller, "photo.jpg"), desk.add(caller, status="FAILED")
+    with db.write():
+        File.update(api_key=None).where(File.id == failed.id).execute()
+    outsider = replace(desk.new_project(), key_id=caller.key_id)
+    desk.add(outsider)
+    for most in (5000, 0):  # few files by that key, or too many to go by them
+        monkeypatch.setattr(events, "_FEW_FILES", most)
+        for wanted, found in (
+            (EventFilter(event="upload.failed"), [failed]),
+            (EventFilter(event="upload.completed", route_slug="default"), [file]),
+            (EventFilter(event="upload.aborted"), []),
+            (EventFilter(event="upload.failed", status="UPLOADED"), []),
+            (EventFilter(route_slug="nope"), []),
+            (EventFilter(until=file.created_at), []),
+            (EventFilter(api_key_id=caller.key_id), [file, file]),
+            (EventFilter(api_key_id=caller.key_id, status="UPLOADED", since=file.created_at), [file]),
+            (EventFilter(api_key_id="nobody"), []),
+        ):
+            assert [entry.file_id for entry in events.list_events(caller, wanted, 100, None).items] == [one.id for one in found], wanted
+
+
 def test_no_event_without_its_change(desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     before = events.list_events(caller, EventFilter(), 100, None).items
 

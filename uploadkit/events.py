@@ -142,7 +142,9 @@ def _by_key(caller: Caller, api_key_id: str) -> ModelSelect[Event]:
     found = [file_id for (file_id,) in execute(_FILES_OF_KEY, (api_key_id, _FEW_FILES + 1)).fetchall()]
     if len(found) > _FEW_FILES:
         return _in_scope(caller).where(fn.EXISTS(File.select(SQL("1")).where(File.id == Event.file_id, File.api_key == api_key_id)))
-    sequences = [number for (number,) in execute(_OF_FILES, (orjson.dumps(found).decode(), caller.project_id, caller.environment)).fetchall()]
+    sequences = [
+        number for (number,) in execute(_OF_FILES, (orjson.dumps(found).decode(), caller.project_id, caller.environment)).fetchall()
+    ]
     return Event.select().where(Event.sequence << sequences)
 
 
