@@ -63,8 +63,8 @@ def _trigrams_that_begin(text: str) -> set[str]:
 
 
 def _spellings(text: str) -> set[str]:
-    """Return `text` in capitals and small letters: among these is what the index, which folds case, has made of each character."""
-    cases = ({c, c.lower(), c.upper(), c.upper().lower()} for c in text)
+    """Return `text` in the letters among which is what the index, which folds case, has made of each of them."""
+    cases = ({c.lower()} if c.isascii() else {c, c.lower(), c.upper(), c.upper().lower()} for c in text)
     return {"".join(choice) for choice in itertools.product(*cases)}
 
 
