@@ -3,12 +3,15 @@
 
 document.documentElement.classList.add("js");
 
-const shortTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const toTheMinute = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+const thisYear = new Intl.DateTimeFormat(undefined, toTheMinute);
+const anyYear = new Intl.DateTimeFormat(undefined, { ...toTheMinute, year: "numeric" });
 
 function showLocalTimes(within) {
   for (const time of within.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
-    if (!Number.isNaN(moment.valueOf())) time.textContent = shortTime.format(moment);
+    if (Number.isNaN(moment.valueOf())) continue;
+    time.textContent = (moment.getFullYear() === new Date().getFullYear() ? thisYear : anyYear).format(moment);
   }
 }
 
@@ -43,6 +46,14 @@ for (const field of document.querySelectorAll("[data-from-fragment]")) {
   takeSetupToken(field);
   addEventListener("hashchange", () => takeSetupToken(field)); // the link was opened where this page was open already
 }
+// On a phone the rooms stand in a strip: the present one is brought into sight, without moving the page.
+const strip = document.querySelector(".rooms");
+const present = strip?.querySelector("[aria-current]");
+function showPresentRoom() {
+  if (present) strip.scrollLeft = present.offsetLeft - (strip.clientWidth - present.offsetWidth) / 2;
+}
+showPresentRoom();
+addEventListener("resize", showPresentRoom);
 // A menu closes when something else is clicked, and by Escape.
 for (const menu of document.querySelectorAll("details.menu")) {
   document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
@@ -55,14 +66,17 @@ for (const menu of document.querySelectorAll("details.menu")) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy-text]");
   if (!button) return;
-  const before = button.textContent;
   try {
     await navigator.clipboard.writeText(button.dataset.copyText);
-    button.textContent = "Copied";
   } catch {
     prompt("Copy it from here", button.dataset.copyText);
+    return;
   }
-  setTimeout(() => { button.textContent = before; }, 2000);
+  // Its picture becomes a tick, and its name says so to who can't see it.
+  const before = button.getAttribute("aria-label");
+  button.classList.add("copied");
+  button.setAttribute("aria-label", "Copied");
+  setTimeout(() => { button.classList.remove("copied"); button.setAttribute("aria-label", before); }, 2000);
 });
 document.addEventListener("change", (event) => {
   if (!event.target.matches?.("[data-tick-all]")) return;

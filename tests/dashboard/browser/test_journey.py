@@ -15,6 +15,11 @@ from tests.browsers import Watched
 from tests.dashboard.visitors import EMAIL, PASSWORD
 
 MIB = 1024**2
+DROPPED = """([names, bytes]) => {
+  const dropped = new DataTransfer();
+  for (const name of names) dropped.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+  return dropped;
+}"""
 
 
 @pytest.fixture
@@ -119,14 +124,19 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
 
     large = tmp_path / "film.bin"
     large.write_bytes(b"\0" * (30 * MIB))
-    small = [{"name": f"beach {n}.jpg", "mimeType": "image/jpeg", "buffer": JPEG * 50} for n in (1, 2)]
     enter(page, "Files")
-    page.locator("input[type=file]").set_input_files(small)  # type: ignore[arg-type]
+    dropped = page.evaluate_handle(DROPPED, [["beach 1.jpg", "beach 2.jpg"], list(JPEG * 50)])
+    page.get_by_role("region", name="Upload").dispatch_event("drop", {"dataTransfer": dropped})
     page.locator("input[type=file]").set_input_files(large)
     expect(page.locator(".uploads li", has_text="uploaded")).to_have_count(3, timeout=60_000)
     rows = page.locator("#results tbody tr")
     expect(rows).to_have_count(3)
     expect(page.get_by_role("cell", name="30 MB")).to_be_visible()
+
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy URL of beach 1.jpg").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert fresh.read(page.evaluate("navigator.clipboard.readText()")).body == JPEG * 50
 
     page.get_by_label("File name").press_sequentially("beach 2")
     expect(rows).to_have_count(1)
@@ -150,23 +160,6 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
     assert watched.errors == [], "neither a violation of the policy nor any other complaint"
     elsewhere = {url for url in watched.requests if not url.partition(" ")[2].startswith((fresh.base, store, "data:", "blob:"))}
     assert elsewhere == set()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_on_a_phone_without_a_complaint(page: Page, watched: Watched, fresh: Appliance, scheme: str) -> None:
-    """Nothing is wider than the screen; the system's colours are followed from the start."""
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    page.set_viewport_size({"width": 390, "height": 800})
-    fresh.upload(JPEG * 20, name="a rather long name for such a small picture of a beach in the south.jpg")
-    set_up(page, fresh)
-    rooms = page.locator(".rooms a").evaluate_all("links => links.map(link => link.href)")
-    assert len(rooms) == 13
-    for address in rooms:
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), address
-        red, green, blue = map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3])
-        assert (red + green + blue > 600) == (scheme == "light"), address
-    assert watched.errors == []
 
 
 def test_a_session_by_keyboard_alone(page: Page, fresh: Appliance) -> None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from uploadkit import clock
 from uploadkit.config import TierConfig
 
+# In this order: most browsers name those that came before them as well.
+_BROWSERS = {
+    "Edge": r"Edg(?:e|A|iOS)?/(\d+)",
+    "Opera": r"OPR/(\d+)",
+    "Firefox": r"(?:Firefox|FxiOS)/(\d+)",
+    "Chrome": r"(?:HeadlessChrome|Chrome|CriOS)/(\d+)",
+    "Safari": r"Version/(\d+)[\d.]* (?:Mobile/\S+ )?Safari/",
+}
+_SYSTEMS = {"iPhone": "iOS", "iPad": "iPadOS", "Mac OS X": "macOS", "Windows": "Windows", "Android": "Android", "Linux": "Linux"}
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -39,6 +49,21 @@ def utc(at_ms: int) -> str:
 def day(at_ms: int) -> str:
     """Return the day (UTC) of a time."""
     return f"{clock.to_datetime(at_ms):%Y-%m-%d}"
+
+
+def short_day(at_ms: int) -> str:
+    """Return the day (UTC) of a time as a chart has room for it: `8 Apr`."""
+    when = clock.to_datetime(at_ms)
+    return f"{when.day} {when:%b}"
+
+
+def browser(user_agent: str) -> str:
+    """Return the program and the system that a User-Agent names, in a few words; what names neither of those known here, as it begins."""
+    program = next((f"{name} {found[1]}" for name, pattern in _BROWSERS.items() if (found := re.search(pattern, user_agent))), None)
+    system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), None)
+    if program and system:
+        return f"{program} on {system}"
+    return visible(program or user_agent[:40].strip() or "unknown")
 
 
 def visible(text: Any) -> str:
@@ -82,6 +107,8 @@ FILTERS = {
     "iso": clock.to_iso,
     "utc": utc,
     "day": day,
+    "short_day": short_day,
+    "browser": browser,
     "visible": visible,
     "pretty": pretty,
     "limit": limit,
