@@ -18,6 +18,7 @@ from tests.dashboard import stock
 
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 IN_THE_README = ("overview-light-wide", "files-dark-wide", "file-light-wide", "keys-dark-phone")
+OVER_A_PAGE = {"file-panel", *(f"{name}-dialog" for name in stock.DIALOGS)}
 DAY_MS = 86_400_000
 _MONTH = """
 INSERT OR REPLACE INTO usage (project_id, environment, period, uploads, bytes_uploaded, bytes_deleted)
@@ -60,7 +61,7 @@ def take(page: Page, name: str, target: Path) -> None:
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             picture = f"{name}-{scheme}-{size}"
-            page.screenshot(path=target / f"{picture}.png", full_page=picture not in IN_THE_README and "dialog" not in name)
+            page.screenshot(path=target / f"{picture}.png", full_page=picture not in IN_THE_README and name not in OVER_A_PAGE)
 
 
 def let_time_pass(stocked: stock.Stocked) -> None:
