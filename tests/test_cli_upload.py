@@ -43,6 +43,8 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            # Whoever runs the tests in the background has Ctrl-C switched off, which children inherit.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, list[str], list[str]]:

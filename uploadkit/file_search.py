@@ -65,7 +65,9 @@ def _trigrams_that_begin(text: str) -> set[str]:
 def _spellings(text: str) -> set[str]:
     """Return `text` in the letters among which is what the index, which folds case, has made of each of them."""
     cases = ({c.lower()} if c.isascii() else {c, c.lower(), c.upper(), c.upper().lower()} for c in text)
-    return {"".join(choice) for choice in itertools.product(*cases)}
+    # The index takes each character by itself: to it, the capital of ß is not SS.
+    one_for_one = ({case for case in of_one if len(case) == 1} for of_one in cases)
+    return {"".join(choice) for choice in itertools.product(*one_for_one)}
 
 
 def of_type(content_type: str) -> tuple[Any, ...]:

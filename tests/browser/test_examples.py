@@ -72,6 +72,7 @@ def small_file(tmp_path: Path) -> Path:
 
 def choose_each(page: Page, *paths: Path) -> None:
     """Upload one file after the other, and see that each is a link that leads to it."""
+    page.wait_for_load_state()  # its script has to be there before the file
     for path in paths:
         page.set_input_files("input[type=file]", str(path))
         expect(page.get_by_role("link", name=path.name, exact=True)).to_be_visible(timeout=60_000)

@@ -68,14 +68,14 @@ class Signer:
         origin, base_path, host = self._place
         stamp = _stamp(at_ms // 1000)
         scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
-        sent = {name.lower(): value for name, value in headers.items()} | {"x-amz-content-sha256": _NOTHING, "x-amz-date": stamp}
-        signed = {name: " ".join(value.split()) for name, value in sent.items()} | {"host": host}
+        sent = {**headers, "X-Amz-Content-SHA256": _NOTHING, "X-Amz-Date": stamp}
+        signed = {name.lower(): " ".join(value.split()) for name, value in sent.items()} | {"host": host}
         names = ";".join(sorted(signed))
         path = f"{base_path}/{encode_path(key)}"
         canonical = "\n".join([method, path, "", *(f"{name}:{signed[name]}" for name in sorted(signed)), "", names, _NOTHING])
         signature = self._signature(stamp, scope, canonical)
         credential = f"{self.access_key_id}/{scope}"
-        sent["authorization"] = f"{_ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
+        sent["Authorization"] = f"{_ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
         return f"{origin}{path}", sent
 
     def _signature(self, stamp: str, scope: str, canonical: str) -> str:

@@ -20,6 +20,7 @@ from uploadkit import clock
 from uploadkit.storage.presign import Signer, encode_path
 from uploadkit.storage.s3_client import require_s3
 
+_MOST_ERROR_BYTES = 64 * 1024
 _TRANSIENT = {500, 502, 503, 504}
 _PARSER = create_parser("rest-xml")
 
@@ -77,8 +78,9 @@ class DirectRequests:
         answer = self._session.send(AWSPreparedRequest(method, url, HeadersDict(signed), None, stream_output=True))
         raw = answer.raw
         try:
-            body: bytes = raw.read(most_bytes)
-            if raw.length_remaining and len(body) != most_bytes:
+            most = most_bytes if answer.status_code < 300 else _MOST_ERROR_BYTES
+            body: bytes = raw.read(most)
+            if raw.length_remaining and len(body) != most:
                 raise IncompleteReadError(actual_bytes=len(body), expected_bytes=len(body) + raw.length_remaining)
         finally:
             if raw.length_remaining:  # a store that knows no Range still sends
