@@ -109,11 +109,6 @@ def test_plain_http_is_refused_beyond_this_machine(tmp_path: Path) -> None:
         assert appliance.call("GET", "/files", headers={"X-Forwarded-Proto": "http"}).status == 403
 
 
-def test_an_untrusted_forwarded_header_means_nothing(tmp_path: Path) -> None:
-    with running(tmp_path, SERVER__PUBLIC_URL="http://uploads.example.com") as appliance:
-        assert appliance.call("GET", "/files", headers={"X-Forwarded-Proto": "https"}).code == "HTTPS_REQUIRED"
-
-
 def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
     with running(tmp_path) as appliance, socket.create_connection(("127.0.0.1", appliance.port)) as connection:
         body = b'{"fileName":"a","fileSize":5,"contentType":"image/png","routeSlug":"default"}'
@@ -273,7 +268,7 @@ def test_head_is_get_without_a_body(appliance: Appliance) -> None:
         assert head.headers["Content-Type"] == got.headers["Content-Type"]
 
 
-def test_options_needs_nothing(tmp_path: Path) -> None:
+def test_in_the_clear_options_needs_nothing_and_all_else_is_refused(tmp_path: Path) -> None:
     with running(tmp_path, SERVER__PUBLIC_URL="http://uploads.example.com") as appliance:
         for path in ("/files", "/files/a/b", "/upload/request", "/nowhere"):
             answer = appliance.call("OPTIONS", path, key="", headers={"Origin": "https://example.com"})
@@ -289,6 +284,8 @@ def test_options_needs_nothing(tmp_path: Path) -> None:
             assert (refused.status, refused.code) == (403, "HTTPS_REQUIRED")
             assert refused.headers["Access-Control-Allow-Origin"] == "*", "a page has to be able to read why"
             assert "X-RateLimit-Limit" not in refused.headers, "the key was not looked at"
+        untrusted = appliance.call("GET", "/files", headers={"X-Forwarded-Proto": "https"})
+        assert untrusted.code == "HTTPS_REQUIRED", "who is no trusted proxy is not believed"
         spoofed = (
             f"GET https://uploads.example.com/api/v1/files HTTP/1.1\r\nHost: a\r\nx-api-key: {appliance.key}\r\nForwarded: proto=https\r\n"
         )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import IO, Any, Literal
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -150,11 +149,6 @@ class ObjectStore:
         """Return a URL that reads `key` and makes the store answer with our own `content_type` and `disposition`."""
         query = {"response-content-type": content_type, "response-content-disposition": disposition}
         return self._signer.presign(method, key, at_ms=clock.now_ms(), expires_seconds=expires_seconds, query=query)
-
-    def public_origin(self) -> str:
-        """Return scheme and host that presigned URLs name."""
-        parts = urlsplit(self.address.base_url(self.address.public_endpoint))
-        return f"{parts.scheme}://{parts.netloc}"
 
     # Objects.
 
