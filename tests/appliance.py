@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import urllib3
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,11 +194,15 @@ class Appliance:
 
 @contextlib.contextmanager
 def running(home: Path, **settings: str) -> Iterator[Appliance]:
-    """An appliance that is stopped at the end, whatever happens."""
+    """An appliance that is gone at the end, whatever happens: killed with its store, which takes no second and a half as `stop` does."""
     appliance = Appliance(home, **settings)
     try:
         yield appliance.start()
     finally:
         if appliance.process is not None and appliance.process.poll() is None:
-            appliance.stop()
+            children = psutil.Process(appliance.process.pid).children(recursive=True)
+            appliance.kill()  # before its store, which it would start again
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
         appliance.http.clear()

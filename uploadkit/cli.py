@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from uploadkit import __version__, config, first_run, logs, serving
+from uploadkit import __version__, config, first_run, logs
 from uploadkit.cli_accounts import admin_commands
 from uploadkit.cli_admin import keys_commands, projects_commands, routes_commands
 from uploadkit.cli_storage import doctor, reconcile_command, storage_commands
@@ -65,6 +65,8 @@ def serve(context: click.Context) -> None:
     """Start the appliance: API, jobs and the bundled store. The first run does `init`."""
     loaded = _load(context)
     logs.set_up(loaded.server.log_format)
+    from uploadkit import serving  # here: Flask, the pages and the jobs are half of what a command would wait for at its start
+
     serving.serve(loaded, _announce)
 
 
