@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +131,21 @@ def test_a_full_disk_takes_all_of_the_batch_back_and_says_so(database_path: Path
     with db.write():
         put("afterwards")()
     assert "afterwards" in rows(database_path)
+
+
+def test_a_block_that_swallows_a_full_disk_does_not_pass_for_written(database_path: Path) -> None:
+    connection = group_commit.connection()
+    ((pages,),) = connection.execute("PRAGMA page_count")
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def swallow() -> None:
+        with suppress(OperationalError):
+            Setting.insert(name="large", value="x" * 100_000).execute()
+
+    ended = one_batch(put("one"), swallow, put("two"))
+    acknowledged = {name for name, error in zip(("one", "two"), (ended[0], ended[2]), strict=True) if error is None}
+    assert isinstance(ended[1], OperationalError)
+    assert acknowledged == rows(database_path)
 
 
 def test_many_threads_lose_nothing(database_path: Path) -> None:

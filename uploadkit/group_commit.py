@@ -57,6 +57,8 @@ def transaction(wait_seconds: float) -> Iterator[None]:
                 batch = _begun(wait_seconds)
                 try:
                     yield
+                    if not _writer.in_transaction:  # the block has swallowed the error with which SQLite took back all
+                        raise OperationalError("disk I/O error, and all was rolled back")
                 except BaseException as error:
                     _undo(batch, error)
                     raise
@@ -139,7 +141,13 @@ def _undo(batch: _Batch, error: BaseException) -> None:
         _batch = None
         database.rollback()
     else:
-        _run("ROLLBACK TO block")
+        try:
+            _run("ROLLBACK TO block")
+        except PeeweeException as failure:  # half of the block must not be committed with the others
+            with suppress(PeeweeException):
+                database.rollback()
+            _batch = None
+            batch.end(failure)
 
 
 def _commit_unless_awaited() -> None:
