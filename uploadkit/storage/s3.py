@@ -165,6 +165,8 @@ class ObjectStore:
                 raise
         _require_etag(headers)
         total = re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range", ""))
+        if not total and ("Content-Range" in headers or "Content-Length" not in headers):
+            raise StorageUnavailable("The object store's answer to GetObject does not say how large the object is", STRANGER_MEND)
         size = int(total[1]) if total else int(headers["Content-Length"])
         return StoredObject(size, headers.get("Content-Type", ""), headers["ETag"].strip('"'), head)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
-from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
 from botocore.parsers import create_parser
 
 from uploadkit import clock
@@ -21,6 +21,8 @@ from uploadkit.storage.presign import Signer, encode_path
 from uploadkit.storage.s3_client import require_s3
 
 _MOST_ERROR_BYTES = 64 * 1024
+# No connection is none of botocore's HTTPClientError.
+_PASSING = (HTTPClientError, ConnectionError, IncompleteReadError)
 _TRANSIENT = {500, 502, 503, 504}
 _PARSER = create_parser("rest-xml")
 
@@ -36,7 +38,7 @@ class DirectRequests:
         self._signer = signer
 
     def get(self, key: str, first_bytes: int) -> tuple[Mapping[str, str], bytes]:
-        """Return headers and body of a GET of the first bytes of an object. Raises ClientError and HTTPClientError."""
+        """Return headers and body of a GET of the first bytes of an object. Raises ClientError and BotoCoreError."""
         answer = self._send("GetObject", "GET", key, {"Range": f"bytes=0-{first_bytes - 1}"}, most_bytes=first_bytes)
         return answer["headers"], answer["body"]
 
@@ -60,7 +62,7 @@ class DirectRequests:
         for attempt in range(1, self._attempts + 1):
             try:
                 answer = self._send_once(method, key, headers, most_bytes)
-            except HTTPClientError:
+            except _PASSING:
                 if attempt == self._attempts:
                     raise
             else:
