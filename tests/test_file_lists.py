@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from uploadkit import clock, config, db, events, files, first_run, keys, projects, upload_states, uploads, usage
+from uploadkit import clock, config, db, events, file_search, files, first_run, keys, projects, upload_states, uploads, usage
 from uploadkit.access import COMMAND_LINE, Caller
 from uploadkit.context import Context
 from uploadkit.errors import NotFound
@@ -158,7 +158,11 @@ def test_a_search_takes_its_text_as_it_is(desk: Desk, caller: Caller, name: str,
     assert listed(caller, FileFilter(search="")) == [other.id, wanted.id]
 
 
-def test_one_or_two_characters_are_found_wherever_they_stand(desk: Desk, caller: Caller) -> None:
+@pytest.mark.parametrize("most_trigrams", [500, 1], ids=["in the index", "by a walk"])
+def test_one_or_two_characters_are_found_wherever_they_stand(
+    desk: Desk, caller: Caller, most_trigrams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_search, "_MOST_TRIGRAMS", most_trigrams)
     letters, chance = "aÄ1.-σ京", random.Random(3)
     names = {"".join(chance.choices(letters, k=chance.randint(1, 4))) for _ in range(40)}
     made = {name: desk.add(caller, name).id for name in sorted(names)}

@@ -81,6 +81,15 @@ def test_those_who_wait_share_a_commit(database_path: Path) -> None:
     assert rows(database_path) == {str(number) for number in range(8)}
 
 
+def test_a_batch_has_an_end_however_many_wait(database_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "_MOST_BLOCKS", 3)
+    statements: list[str] = []
+    group_commit.connection().set_trace_callback(statements.append)
+    assert one_batch(*(put(str(number)) for number in range(7))) == [None] * 7
+    assert statements.count("COMMIT") == 3
+    assert rows(database_path) == {str(number) for number in range(7)}
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_block_fails_alone(database_path: Path, place: int) -> None:
     blocks = [put("one"), put("two")]

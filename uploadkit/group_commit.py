@@ -17,6 +17,7 @@ from peewee import OperationalError, PeeweeException
 from uploadkit.models import database
 
 LONGEST_WAIT_SECONDS, _SHORT_WAIT_SECONDS = 5, 0.1
+_MOST_BLOCKS = 100
 
 
 class _Batch:
@@ -24,6 +25,7 @@ class _Batch:
 
     def __init__(self) -> None:
         self.ended = threading.Event()
+        self.blocks = 0  # those that failed among them
         self.members = 0
         self.failure: PeeweeException | None = None
 
@@ -106,6 +108,7 @@ def _begun(wait_seconds: float) -> _Batch:
         _batch = _Batch()
     else:
         _run("SAVEPOINT block")
+    _batch.blocks += 1
     return _batch
 
 
@@ -151,9 +154,9 @@ def _undo(batch: _Batch, error: BaseException) -> None:
 
 
 def _commit_unless_awaited() -> None:
-    """Commit the batch that is open, unless somebody waits for the turn who will."""
+    """Commit the batch that is open, unless somebody waits for the turn who will; a row of blocks without an end makes nobody wait long."""
     global _batch
-    if _batch is None or _waiting:
+    if _batch is None or (_waiting and _batch.blocks < _MOST_BLOCKS):
         return
     batch, _batch = _batch, None
     try:
