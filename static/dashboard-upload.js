@@ -60,6 +60,11 @@ function goOn() {
 async function upload(job) {
   job.stop = new AbortController();
   job.button.textContent = "Cancel";
+  if (job.file.size === 0) {
+    job.state.textContent = "An empty file can't be uploaded";
+    job.stop = null;
+    return job.button.remove();
+  }
   const onProgress = (sent, total) => {
     job.bar.value = sent;
     job.state.textContent = sent < total ? `${Math.floor((sent * 100) / total)} %` : "is verified";

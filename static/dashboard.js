@@ -38,6 +38,12 @@ function takeSetupToken(field) {
 }
 
 showLocalTimes(document);
+// What was refused is asked again, with what was typed.
+const refused = document.querySelector("[popover][data-open]");
+if (refused) {
+  refused.querySelector("h2").after(document.querySelector("#content > [role=alert]"));
+  refused.showPopover();
+}
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (button) copy(button);
@@ -86,17 +92,36 @@ document.addEventListener("change", (event) => {
 // Parts of a page that are fetched anew: what a search finds, and what is live. The server makes the same page as ever.
 let asked = null;
 
+// Of a list that is made anew, the ticks stay, and the keyboard stays where it was.
+function kept(list) {
+  const ticked = new Set([...list.querySelectorAll("input[name=key]:checked")].map((box) => box.value));
+  const held = list.contains(document.activeElement) ? document.activeElement : null;
+  const same = (other) => other.tagName === held.tagName && ["href", "value", "aria-label"].every((name) => other.getAttribute(name) === held.getAttribute(name));
+  return (fresh) => {
+    for (const box of fresh.querySelectorAll("input[name=key]")) box.checked = ticked.has(box.value);
+    if (held) [...fresh.querySelectorAll(held.tagName)].find(same)?.focus({ preventScroll: true });
+  };
+}
+
+function refuse(list, message) {
+  const told = Object.assign(document.createElement("div"), { className: "alert alert-danger", textContent: message ?? "That can't be searched for" });
+  list.replaceChildren(told);
+}
+
 async function replace(id, address) {
   asked?.abort();
   asked = new AbortController();
   try {
     const answer = await fetch(address, { signal: asked.signal, redirect: "error" });
-    if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.getElementById(id);
+    const present = document.getElementById(id);
+    if (answer.status === 400) return refuse(present, page.querySelector("h1")?.textContent);
+    const fresh = answer.ok ? page.getElementById(id) : null;
     if (!fresh) return;
     showLocalTimes(fresh);
-    document.getElementById(id).replaceWith(fresh);
+    const stays = kept(present);
+    present.replaceWith(fresh);
+    stays(fresh);
   } catch {
     // The next key or the next five seconds ask again.
   }

@@ -117,7 +117,7 @@ def test_forms_that_are_refused_show_what_was_typed_harmlessly(infested: Applian
         f"{here}/settings": {"name": bad, "tier": bad, "retention_days": bad, "limit_max_storage": bad},
         f"{here}/file-routes/new": {"slug": bad, "max_file_size": bad, "allowed_types": bad, "webhook_url": bad, "allowed_origins": bad},
         f"{here}/files/{file_id}/metadata": {"metadata": bad},
-        f"{here}/delete": {"name": bad},
+        f"{here}/delete": {"typed": bad},
         f"{here}/webhooks/test": {"route": bad},
     }.items():
         page = visitor.post(path, **fields)

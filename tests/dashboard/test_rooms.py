@@ -104,9 +104,9 @@ def test_project_settings(house_of_admins: Appliance, photos: Project) -> None:
 
 def test_a_project_goes_when_its_name_was_typed(house_of_admins: Appliance, photos: Project) -> None:
     key = photos.new_key()
-    assert photos.admin.post(f"{photos.here}/delete", name="something else").status == 400
+    assert photos.admin.post(f"{photos.here}/delete", typed="something else").status == 400
     assert house_of_admins.call("GET", "/files", key=key).status == 200
-    assert photos.admin.post(f"{photos.here}/delete", name=photos.row["name"]).status == 200
+    assert photos.admin.post(f"{photos.here}/delete", typed=photos.row["name"]).status == 200
     assert house_of_admins.call("GET", "/files", key=key).status == 401
     assert photos.admin.get(photos.here + "/files").status == 404
 

@@ -174,6 +174,29 @@ def test_a_session_by_keyboard_alone(page: Page, fresh: Appliance) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_label("Name")).to_be_hidden()
     expect(button).to_be_focused()
+    button.press("Enter")
+    page.get_by_label("Name").fill("CI")
+    page.get_by_label("Test uk_test_").check()
+    page.get_by_label("Access").select_option("account")
+    page.get_by_label("Name").press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("account access")
+    expect(page.get_by_label("Name")).to_have_value("CI")
+    expect(page.get_by_label("Access")).to_have_value("account")
+
+
+def test_a_list_made_anew_keeps_ticks_and_keyboard(page: Page, fresh: Appliance) -> None:
+    fresh.upload(JPEG)
+    set_up(page, fresh)
+    enter(page, "Files")
+    page.locator("input[name=key]").check()
+    page.locator("input[name=key]").focus()
+    with page.expect_response(re.compile("/files[?]")):
+        page.evaluate("document.dispatchEvent(new CustomEvent('files-changed'))")
+    page.wait_for_timeout(200)
+    expect(page.locator("input[name=key]")).to_be_checked()
+    expect(page.locator("input[name=key]")).to_be_focused()
+    page.get_by_label("Type", exact=True).fill("nonsense")
+    expect(page.locator("#results")).to_contain_text("image/*")
 
 
 def test_pages_work_without_scripts(browser: Browser, fresh: Appliance) -> None:

@@ -12,12 +12,11 @@ from uploadkit.errors import UploadKitError
 from uploadkit.models import FileRoute
 from uploadkit.web import context
 from uploadkit.web.dashboard import forms, shown
-from uploadkit.web.dashboard.files import KNOWN_TYPES
+from uploadkit.web.dashboard.files import KNOWN_TYPES, TYPE_PATTERN
 from uploadkit.web.dashboard.gate import administrator, project, say
 from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
 
 _EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
-_TYPE_PATTERN = r"\*/\*|[\w.+!#$&^-]+/(?:\*|[\w.+!#$&^-]+)"
 _YES_OR_NO = ("verify_content", "anonymous_uploads")
 
 
@@ -83,7 +82,7 @@ def _form(route: FileRoute | None, values: FileRoute, failure: UploadKitError | 
         failure=failure,
         events=_EVENTS,
         known_types=KNOWN_TYPES,
-        type_pattern=_TYPE_PATTERN,
+        type_pattern=TYPE_PATTERN,
         base_url=context().config.server.base_url,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from uploadkit.web.dashboard.gate import caller, project, say, show_once, take_s
 
 STATUSES = ("UPLOADED", "UPLOADING", "FAILED", "DELETED")
 KNOWN_TYPES = ("image/*", "video/*", "audio/*", "text/*", "application/pdf", "application/zip")
+TYPE_PATTERN = r"\*/\*|[\w.+!#$&^-]+/(?:\*|[\w.+!#$&^-]+)"
 _LARGEST_THUMBNAIL_BYTES = 2 * 1024**2
 _PREVIEW_SECONDS = 3600
 _LINK_SECONDS = {"1 hour": 3600, "1 day": 86_400, "7 days": links.LONGEST_LINK_SECONDS}
@@ -55,7 +57,10 @@ def _filter() -> files.FileFilter:
     """What is asked for in the address. Raises ValidationFailed."""
     given = request.args
     query: dict[str, Any] = {"status": given.get("status") or None, "route_slug": given.get("route") or None}
-    query |= {"content_type": given.get("type", "").strip() or None, "search": given.get("search", "").strip() or None}
+    kind = given.get("type", "").strip()
+    if kind and not re.fullmatch(TYPE_PATTERN, kind):
+        raise ValidationFailed("type: write one such as image/* or application/pdf", details={"type": ["must be a media type"]})
+    query |= {"content_type": kind or None, "search": given.get("search", "").strip() or None}
     query["since"] = given.get("since") or None
     query["until"] = day_after(given.get("until", ""))
     return forms.validated(schemas.FileListQuery, {name: value for name, value in query.items() if value}).to_filter()

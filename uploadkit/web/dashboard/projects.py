@@ -89,7 +89,7 @@ def _limit(name: str) -> int | str | None:
 def delete_project() -> Response | tuple[str, int]:
     """Delete the project, if its name was typed."""
     try:
-        if forms.text("name") != g.project.name.strip():
+        if forms.text("typed") != g.project.name.strip():
             raise ValidationFailed("The name that was typed is not this project's", "Type it exactly as it stands above the field")
         projects.delete_project(administrator(), g.project.id)
     except UploadKitError as failure:
