@@ -20,12 +20,16 @@ function element(name, text = "", attributes = {}) {
   return made;
 }
 
+// As the server's pages show a name: what is unseen, or turns the direction of writing, as a code.
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g;
+const visible = (text) => text.replace(HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 function add(file) {
   const row = element("li");
   const bar = element("progress", "", { max: file.size || 1, value: 0, ariaLabel: `Progress of ${file.name}` });
   const state = element("span", "waits", { className: "quiet" });
   const button = element("button", "Cancel", { type: "button", className: "btn btn-sm btn-outline-secondary" });
-  row.append(element("span", file.name, { className: "name" }), bar, state, button);
+  row.append(element("span", visible(file.name), { className: "name", title: visible(file.name) }), bar, state, button);
   list.append(row);
   const job = { file, route: zone.querySelector("select").value, bar, state, button, row, stop: null };
   button.addEventListener("click", () => press(job));

@@ -195,6 +195,10 @@ def test_a_list_made_anew_keeps_ticks_and_keyboard(page: Page, fresh: Appliance)
     page.wait_for_timeout(200)
     expect(page.locator("input[name=key]")).to_be_checked()
     expect(page.locator("input[name=key]")).to_be_focused()
+    dropped = page.evaluate_handle(DROPPED, [["\u202e" + "a" * 300 + ".jpg"], [0]])
+    page.get_by_role("region", name="Upload").dispatch_event("drop", {"dataTransfer": dropped})
+    expect(page.locator(".uploads li")).to_contain_text("\\u202eaaa")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a long name is cut, not the page made wide"
     page.get_by_label("Type", exact=True).fill("nonsense")
     expect(page.locator("#results")).to_contain_text("image/*")
 
