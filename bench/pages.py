@@ -73,6 +73,8 @@ def _calls(appliance: Appliance) -> dict[str, Call]:
         "API search, one file in five": "/files?search=beach",
         "API search, forty files in all": "/files?search=lighthouse",
         "API search, no file": "/files?search=nothing-like-it",
+        "API search, two letters, no file": "/files?search=zq",
+        "API list of failed files, none": "/files?status=FAILED",
         "API list of one type": "/files?contentType=video/*",
     }
     pages = {
