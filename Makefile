@@ -29,7 +29,7 @@ run: setup ## Start the appliance; stop it with Ctrl-C
 	@exec $(BIN)/python app.py serve
 
 test: setup-dev ## Run all tests; PYTEST_ARGS="tests/test_config.py -x" runs some
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup-dev ## Check style, types and which module may import which
 	@$(BIN)/ruff check .

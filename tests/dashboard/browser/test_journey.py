@@ -125,6 +125,7 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
     large = tmp_path / "film.bin"
     large.write_bytes(b"\0" * (30 * MIB))
     enter(page, "Files")
+    page.wait_for_load_state()  # whoever drops before the scripts are there has the browser open the file
     dropped = page.evaluate_handle(DROPPED, [["beach 1.jpg", "beach 2.jpg"], list(JPEG * 50)])
     page.get_by_role("region", name="Upload").dispatch_event("drop", {"dataTransfer": dropped})
     page.locator("input[type=file]").set_input_files(large)
@@ -195,6 +196,7 @@ def test_a_list_made_anew_keeps_ticks_and_keyboard(page: Page, fresh: Appliance)
     page.wait_for_timeout(200)
     expect(page.locator("input[name=key]")).to_be_checked()
     expect(page.locator("input[name=key]")).to_be_focused()
+    page.wait_for_load_state()  # whoever drops before the scripts are there has the browser open the file
     dropped = page.evaluate_handle(DROPPED, [["\u202e" + "a" * 300 + ".jpg"], [0]])
     page.get_by_role("region", name="Upload").dispatch_event("drop", {"dataTransfer": dropped})
     expect(page.locator(".uploads li")).to_contain_text("\\u202eaaa")
