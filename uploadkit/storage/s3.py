@@ -160,7 +160,7 @@ class ObjectStore:
             except ClientError as error:
                 if code_of(error) in GONE:
                     return None
-                if code_of(error) == "InvalidRange":
+                if code_of(error) in {"InvalidRange", "416"}:
                     return StoredObject(0, "", "", b"")
                 raise
         _require_etag(headers)

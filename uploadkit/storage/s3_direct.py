@@ -23,7 +23,7 @@ from uploadkit.storage.s3_client import require_s3
 _MOST_ERROR_BYTES = 64 * 1024
 # No connection is none of botocore's HTTPClientError.
 _PASSING = (HTTPClientError, ConnectionError, IncompleteReadError)
-_TRANSIENT = {500, 502, 503, 504}
+_TRANSIENT = {429, 500, 502, 503, 504}
 _PARSER = create_parser("rest-xml")
 
 
