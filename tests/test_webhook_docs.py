@@ -73,21 +73,22 @@ def test_the_receiver_of_the_guide(tmp_path: Path, name: str) -> None:
         command = ["./receiver"]
     secrets, port = Secrets(new_secret(), new_secret()), free_port()
     environment = os.environ | {"PORT": str(port), "UPLOADKIT_WEBHOOK_SECRETS": f"{secrets.current} {secrets.next}"}
-    output = tmp_path / "output"
-    with output.open("wb") as log:
+    # Two files, and ids by their form: what threads write at once may stand on one line.
+    outputs = tmp_path / "output", tmp_path / "errors"
+    with outputs[0].open("wb") as output, outputs[1].open("wb") as errors:
         arguments = command if name == "Go" else [*command, file_name]
-        process = start(arguments, tmp_path, environment, log)
+        process = start(arguments, tmp_path, environment, output, errors)
         try:
             talk_to(f"http://127.0.0.1:{port}/hooks/upload", secrets)
         finally:
             process.terminate()
             process.wait(timeout=20)
-    told = Counter(re.findall(r"live onUploadComplete (\S+)", output.read_text()))
+    told = Counter(re.findall(r"live onUploadComplete (event-\d+|fails-once)", "\n".join(written.read_text() for written in outputs)))
     assert told == dict.fromkeys([*EVENTS, "fails-once"], 1), "each event once"
 
 
-def start(arguments: list[str], folder: Path, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(arguments, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+def start(arguments: list[str], folder: Path, environment: dict[str, str], output: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(arguments, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
 
 
 def talk_to(url: str, secrets: Secrets) -> None:
