@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from uploadkit import diagnosis, first_run, storage_copy
+from uploadkit import diagnosis, first_run, one_core, storage_copy
 from uploadkit.application import create_app
 from uploadkit.config import Config
 from uploadkit.context import Context
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) -> None:
     """Run the appliance until SIGTERM or SIGINT; `announce` is called once it answers. Raises ConfigError."""
     os.umask(0o077)
+    if config.server.one_core:
+        one_core.stay()
     asked_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.set())

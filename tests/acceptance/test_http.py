@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,6 +50,15 @@ def test_every_failure_is_json(
     assert answer.headers["Content-Type"] == "application/json"
     assert set(answer.json["error"]) <= {"code", "message", "suggestion", "details"}
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-Id"])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="nothing here says where a thread runs")
+def test_the_process_stays_on_one_core_and_its_store_has_them_all(appliance: Appliance) -> None:
+    assert appliance.process is not None
+    process, allowed = psutil.Process(appliance.process.pid), os.sched_getaffinity(0)
+    cores = {frozenset(os.sched_getaffinity(thread.id)) for thread in process.threads()}
+    assert [len(core) for core in cores] == [1], "the same for every thread"
+    assert {frozenset(os.sched_getaffinity(child.pid)) for child in process.children()} <= {frozenset(allowed)}
 
 
 def test_a_request_is_one_log_line(appliance: Appliance) -> None:

@@ -124,6 +124,7 @@ class ServerConfig(Section):
     require_https: Literal["auto", "on", "off"] = "auto"
     trusted_proxies: tuple[Cidr, ...] = ()
     max_body_bytes: Annotated[Size, Field(ge=1024)] = 1024**2
+    one_core: bool = True
     log_format: Literal["text", "json"] = "text"
 
     @property

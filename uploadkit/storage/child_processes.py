@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from uploadkit import one_core
 from uploadkit.storage.engines import Command
 
 STOP_SECONDS = 10
@@ -40,23 +41,24 @@ class _Record:
 def spawn(command: Command, log: Path, *, stdin: bytes = b"") -> subprocess.Popen[bytes]:
     """Start a child that writes to `log` (appended, 0600), in a process group of its own, so that Ctrl-C doesn't reach it.
 
-    On Linux it dies when the calling *thread* ends: call from one that lasts. `stdin` must be short.
+    It may use every core. On Linux it dies when the calling *thread* ends: call from one that lasts. `stdin` must be short.
     """
     argv = list(command.argv)
     if sys.platform == "linux":
         argv = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *argv]
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        child = subprocess.Popen(
-            argv,
-            env=command.environment,
-            cwd=command.directory,
-            stdin=subprocess.PIPE,
-            stdout=descriptor,
-            stderr=descriptor,
-            umask=0o077,
-            process_group=0,
-        )
+        with one_core.left():
+            child = subprocess.Popen(
+                argv,
+                env=command.environment,
+                cwd=command.directory,
+                stdin=subprocess.PIPE,
+                stdout=descriptor,
+                stderr=descriptor,
+                umask=0o077,
+                process_group=0,
+            )
     finally:
         os.close(descriptor)
     assert child.stdin is not None
