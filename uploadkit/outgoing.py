@@ -70,9 +70,9 @@ def post(
     status_code = excerpt = retry_after = error = None
     try:
         target = parse(url)
-        with _connected(target, deadline, allowed_private_cidrs, resolver) as connection:
-            connection.request("POST", target.path, body, dict(headers))
-            answer = _Answer(connection.sock, deadline)
+        with _connected(target, deadline, allowed_private_cidrs, resolver) as line:
+            _send(line, target, body, headers)
+            answer = _Answer(line)
             status_code, retry_after, location = answer.status, answer.getheader("Retry-After"), answer.getheader("Location")
             if location and 300 <= status_code < 400:  # to an address that nobody checked
                 error = f"Redirects are not followed (to {location})"
@@ -91,6 +91,13 @@ def post(
     return Outcome(status_code, excerpt, retry_after, error and _one_line(error), clock.monotonic_ms() - began)
 
 
+def _send(line: _Line, target: Target, body: bytes, headers: Mapping[str, str]) -> None:
+    connection = http.client.HTTPConnection(target.host, target.port)
+    connection.default_port = DEFAULT_PORTS[target.scheme]
+    connection.sock = line
+    connection.request("POST", target.path, body, dict(headers))
+
+
 def _one_line(text: str) -> str:
     """What a receiver sent may be in it, and people read it in a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_ERROR]).split()) or "No answer"
@@ -99,10 +106,8 @@ def _one_line(text: str) -> str:
 class _Answer(http.client.HTTPResponse):
     """The final answer on a connection. http.client skips no interim answer but 100, and believes a chunk that it has a negative size."""
 
-    def __init__(self, connection: socket.socket, deadline: int) -> None:
-        super().__init__(connection, method="POST")
-        self.fp.close()
-        self.fp = io.BufferedReader(_Wire(connection, deadline))
+    def __init__(self, line: _Line) -> None:
+        super().__init__(line, method="POST")  # type: ignore[arg-type]
         self.begin()
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -119,61 +124,64 @@ class _Answer(http.client.HTTPResponse):
         return bytes(super()._safe_read(amount))  # type: ignore[misc]
 
 
-class _Wire(io.RawIOBase):
-    """What comes in on a connection, as long and as much as it may. A connection that was shut still yields what floods in."""
+class _Line:
+    """A connection until `deadline`, whatever the other side does: each step gets the time that is left, and no more.
+
+    Python holds a whole `sendall`, a whole TLS handshake and each read to the socket's time-out, not every packet of them.
+    """
 
     def __init__(self, connection: socket.socket, deadline: int) -> None:
-        self._connection, self._deadline, self._left = connection, deadline, _MAX_WIRE_BYTES
+        self._connection, self._deadline = connection, deadline
+
+    def start_tls(self, name: str) -> None:
+        self._connection = _tls().wrap_socket(self._in_time(), server_hostname=name)
+
+    def sendall(self, data: bytes) -> None:
+        self._in_time().sendall(data)
+
+    def receive_into(self, buffer: memoryview) -> int:
+        return self._in_time().recv_into(buffer)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Wire(self))
+
+    def _in_time(self) -> socket.socket:
+        self._connection.settimeout(_seconds_left(self._deadline))
+        return self._connection
+
+
+class _Wire(io.RawIOBase):
+    """What comes in on a line, as much as it may be."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line, self._left = line, _MAX_WIRE_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        _seconds_left(self._deadline)
         if not self._left:
             raise http.client.HTTPException("too long")
-        count = self._connection.recv_into(memoryview(buffer)[: self._left])
+        count = self._line.receive_into(memoryview(buffer)[: self._left])
         self._left -= count
         return count
 
 
 @contextmanager
-def _connected(
-    target: Target, deadline: int, allowed_private_cidrs: Sequence[str], resolver: Resolver
-) -> Iterator[http.client.HTTPConnection]:
-    """A connection to an address of `target` that was checked; broken off at `deadline`, which is a TimeoutError then."""
+def _connected(target: Target, deadline: int, allowed_private_cidrs: Sequence[str], resolver: Resolver) -> Iterator[_Line]:
+    """A line to an address of `target` that was checked. Raises Refused, OSError, TimeoutError."""
     require_allowed(target, allowed_private_cidrs)
     addresses = _checked_addresses(target, _resolved(target, deadline, resolver), allowed_private_cidrs)
-    plain = _first_that_answers(addresses, target.port, deadline)
-    # What shuts this copy of the socket shuts the connection, also in the middle of a TLS handshake, which takes the original away.
-    guard, over = plain.dup(), threading.Event()
-    watchdog = threading.Timer(_seconds_left(deadline), _break_off, (guard, over))
-    watchdog.daemon = True
-    watchdog.start()
-    connection = http.client.HTTPConnection(target.host, target.port)
-    connection.default_port = DEFAULT_PORTS[target.scheme]
+    line = _Line(_first_that_answers(addresses, target.port, deadline), deadline)
     try:
-        connection.sock = plain
         if target.scheme == "https":
-            connection.sock = _tls().wrap_socket(plain, server_hostname=target.host)
-        yield connection
-        if over.is_set():
-            raise TimeoutError
-    except (OSError, http.client.HTTPException):
-        if over.is_set():
-            raise TimeoutError from None
-        raise
+            line.start_tls(target.host)
+        yield line
     finally:
-        watchdog.cancel()
-        connection.close()
-        plain.close()
-        guard.close()
-
-
-def _break_off(guard: socket.socket, over: threading.Event) -> None:
-    over.set()
-    with suppress(OSError):  # it has ended in this very moment
-        guard.shutdown(socket.SHUT_RDWR)
+        line.close()
 
 
 @lru_cache(maxsize=1)
