@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 from peewee import SQL, ModelSelect, fn
 
-from uploadkit import clock, paging, webhooks
+from uploadkit import clock, paging, rows, webhooks
 from uploadkit.access import Caller
 from uploadkit.context import Context
 from uploadkit.db import execute, new_id
@@ -97,7 +97,9 @@ def record(ctx: Context, file: File, event: str, status: str, detail: str | None
         ),
     )
     if status != "UPLOADING" and (url := webhooks.wanted_at(file.project_id, file.route_slug, status)):
-        webhooks.enqueue(ctx, Event.get_by_id(cursor.lastrowid), url)
+        written = rows.find(Event, "sequence = ?", cursor.lastrowid)
+        assert written is not None
+        webhooks.enqueue(ctx, written, url)
 
 
 def feed(caller: Caller, after: int, limit: int) -> Feed:

@@ -115,7 +115,7 @@ def release_leases() -> int:
 def claim_due(ctx: Context) -> list[Claim]:
     """Lease what is due now, as far as there is room. Leases that ran out are due again."""
     now = clock.now_ms()
-    if next(_chosen(now), None) is None and execute(_EXPIRED, (now,)).fetchone() is None:
+    if not some_are_due() and execute(_EXPIRED, (now,)).fetchone() is None:
         return []  # nobody should wait for the write lock to learn that there is nothing to write
     leased_until = now + ctx.config.webhooks.timeout_seconds * 1000 + _LEASE_MARGIN_MS
     claims: list[Claim] = []
@@ -126,6 +126,11 @@ def claim_due(ctx: Context) -> list[Claim]:
             execute(_CALLED, (now, destination_id))
             claims.append(Claim(delivery_id, leased_until))
     return claims
+
+
+def some_are_due() -> bool:
+    """Whether anything is due that is not being sent: it waits for room then."""
+    return execute(_DUE_DESTINATIONS, {"now": clock.now_ms()}).fetchone() is not None
 
 
 def _chosen(now: int) -> Iterator[tuple[str, str]]:

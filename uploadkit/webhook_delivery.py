@@ -69,12 +69,13 @@ class _Attempt(NamedTuple):
     outcome: Outcome
 
 
-def deliver(ctx: Context, claim: Claim, post: Post = outgoing.post) -> None:
-    """Try a claimed delivery once and write down what came of it."""
+def deliver(ctx: Context, claim: Claim, post: Post = outgoing.post) -> bool:
+    """Try a claimed delivery once and write down what came of it; return whether it arrived."""
     row = execute(_FIND, (claim.delivery_id,)).fetchone()
-    if row is not None:  # else its project was deleted meanwhile
-        delivery = _Delivery(*row)
-        _settle(ctx, claim, delivery, _call(ctx, delivery, post))
+    if row is None:  # its project was deleted meanwhile
+        return False
+    delivery = _Delivery(*row)
+    return _settle(ctx, claim, delivery, _call(ctx, delivery, post))
 
 
 def _call(ctx: Context, delivery: _Delivery, post: Post) -> _Attempt:
@@ -92,8 +93,8 @@ def _call(ctx: Context, delivery: _Delivery, post: Post) -> _Attempt:
     return _Attempt(attempt_id, started_at, headers, outcome)
 
 
-def _settle(ctx: Context, claim: Claim, delivery: _Delivery, attempt: _Attempt) -> None:
-    """Write down an attempt, and move the delivery on if the lease still held."""
+def _settle(ctx: Context, claim: Claim, delivery: _Delivery, attempt: _Attempt) -> bool:
+    """Write down an attempt, and move the delivery on if the lease still held; return whether it arrived."""
     now, outcome = clock.now_ms(), attempt.outcome
     succeeded = outcome.error is None and outcome.status_code is not None and 200 <= outcome.status_code < 300
     error = None if succeeded else outcome.error or f"The receiver answered {outcome.status_code}"
@@ -111,12 +112,13 @@ def _settle(ctx: Context, claim: Claim, delivery: _Delivery, attempt: _Attempt) 
     }
     with write():
         if not execute(_NOTE, (attempt.id, attempt.started_at, *said, delivery.id)).rowcount:
-            return  # deleted meanwhile
+            return succeeded  # deleted meanwhile
         if execute(_MOVE_ON, moved).rowcount:
             _count_for_destination(ctx, delivery, status, now)
     # Nothing that a receiver said: where it redirects to may be as secret as its own path. `webhooks show` has it all.
     told = status if succeeded else f"{status}, {f'answered {outcome.status_code}' if outcome.status_code else 'no answer'}"
     log.info("webhook delivery %s to %s: %s", delivery.id, delivery.origin, told)
+    return succeeded
 
 
 def _again_at(ctx: Context, delivery: _Delivery, outcome: Outcome, now: int) -> int | None:

@@ -31,6 +31,7 @@ class Dispatcher:
         self._ctx = ctx
         self._woken = threading.Event()
         self._stopping = False
+        self._some_wait_for_room = False
         self._claims: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
         self._waiter = threading.Thread(target=self._hand_over_until_stopped, name="webhooks", daemon=True)
         self._senders = [
@@ -87,18 +88,22 @@ class Dispatcher:
 
     def _hand_over(self) -> float:
         """Give what is due to the senders; return how many seconds to wait unless somebody wakes us."""
+        self._some_wait_for_room = True  # for all that a sender knows who is done while we look
         for claim in webhook_claims.claim_due(self._ctx):
             self._claims.put(claim)
+        self._some_wait_for_room = webhook_claims.some_are_due()
         due = webhook_claims.next_due()
         return LOOK_AGAIN_SECONDS if due is None else min(max(due - clock.now_ms(), 0) / 1000, LOOK_AGAIN_SECONDS)
 
     def _send_until_stopped(self) -> None:
         while (claim := self._claims.get()) is not None:
+            arrived = False
             try:
-                webhook_delivery.deliver(self._ctx, claim)
+                arrived = webhook_delivery.deliver(self._ctx, claim)
             except OperationalError as error:  # its lease runs out, and it is tried again
                 log.warning("webhook delivery %s could not be noted: %s", claim.delivery_id, error)
             except Exception:
                 log.exception("webhook delivery %s could not be tried or noted", claim.delivery_id)
-            self.wake()  # there is room for another one
+            if self._some_wait_for_room or not arrived:  # there is room for another one, or a time to try this one again
+                self.wake()
         database.close()
