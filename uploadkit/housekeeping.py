@@ -28,13 +28,18 @@ _DAY_MS = 86_400_000
 
 def sweep_due(ctx: Context) -> int:
     """Bring every row whose time has come one step on; return how many were. Stops early while the store does not answer."""
-    swept = 0
-    while due := list(File.select().where(File.sweep_at <= clock.now_ms()).order_by(File.sweep_at).limit(_BATCH)):
+    swept, goes_on = 0, True
+    while goes_on and (due := list(File.select().where(File.sweep_at <= clock.now_ms()).order_by(File.sweep_at).limit(_BATCH))):
+        cleared: list[upload_states.Cleared] = []
         for file in due:
-            if ctx.stopping.is_set():
-                return swept
+            goes_on = not ctx.stopping.is_set()
+            if not goes_on:
+                break
             try:
-                _sweep(ctx, file)
+                if file.status == "UPLOADING":
+                    upload_states.expire(ctx, file)
+                else:
+                    cleared.append(upload_states.clear(ctx, file))
                 swept += 1
             except StorageRefused as error:  # this one thing; others may well be allowed
                 _try_later(file)
@@ -42,20 +47,15 @@ def sweep_due(ctx: Context) -> int:
             except StorageUnavailable as error:
                 _try_later(file)
                 log.warning("sweep put off at file %s: %s", file.id, error.message)
-                return swept
+                goes_on = False
+                break
             except Conflict:  # somebody is completing or aborting it right now
                 _try_later(file)
             except Exception:
                 _try_later(file)  # or this row would hold up all others for ever
                 log.exception("sweep of file %s failed", file.id)
+        upload_states.note(cleared)
     return swept
-
-
-def _sweep(ctx: Context, file: File) -> None:
-    if file.status == "UPLOADING":
-        upload_states.expire(ctx, file)
-    else:
-        upload_states.tidy(ctx, file)
 
 
 def _try_later(file: File) -> None:

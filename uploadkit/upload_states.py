@@ -6,7 +6,7 @@ inside one. `uploads.py` and `multipart.py` decide when; the states are changed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,7 @@ UPDATE file SET status = 'UPLOADED', etag = ?, metadata = ?, uploaded_at = ?, up
        sweep_attempts = 0
  WHERE id = ? AND status = 'UPLOADING'
 """
+_CLEARED = "UPDATE file SET sweep_at = ?, sweep_attempts = 0 WHERE id = ? AND status = ?"
 _EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "not_verified": "upload.failed"}
 
 
@@ -231,12 +232,12 @@ def finish(ctx: Context, file: File, etag: str, metadata: Mapping[str, Any], *, 
         done = execute(_FINISH, (etag, orjson.dumps(merged).decode(), now, now, sweep_at, file.id)).rowcount
         if done:
             quotas.settle(present, now)
-            present.metadata = merged
+            present.status, present.etag, present.metadata = "UPLOADED", etag, merged
+            present.uploaded_at = present.updated_at = now
             events.record(ctx, present, "upload.completed", "UPLOADED")
-    finished = rows.get(File, file.id)
     if not done:
-        raise ended(finished)
-    return finished
+        raise ended(present)
+    return present
 
 
 def leave_uploading(ctx: Context, file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
@@ -299,8 +300,21 @@ def _last_arrival(ctx: Context, key: str, upload_id: str) -> int:
     return max((part.arrived_at for part in parts or ()), default=0)
 
 
+@dataclass(frozen=True)
+class Cleared:
+    """A row that the store was cleared for; `over`: nothing can come back any more."""
+
+    file: File
+    over: bool
+
+
 def tidy(ctx: Context, file: File) -> None:
-    """Remove from the store whatever a row that is no longer UPLOADING should not have there, then note what is left to do.
+    """Clear the store for a row and note it at once. Raises StorageUnavailable."""
+    note([clear(ctx, file)])
+
+
+def clear(ctx: Context, file: File) -> Cleared:
+    """Remove from the store whatever a row that is no longer UPLOADING should not have there; what is left to do is for `note`.
 
     Safe to repeat at any point. Until the deadline a still valid URL may store bytes again, so a single upload is looked at once more
     then, and a failed one keeps its reservation until then. Raises StorageUnavailable.
@@ -316,10 +330,14 @@ def tidy(ctx: Context, file: File) -> None:
     else:
         with suppress(AccessDenied):
             ctx.store.abort_all_multiparts(file.key)
+    return Cleared(file, over)
+
+
+def note(cleared: Sequence[Cleared]) -> None:
+    """Note, in one transaction, for which rows the store was cleared, and when to look at them again."""
     with write():
-        present = rows.get(File, file.id)
-        if present.status != "UPLOADED" and (over or file.is_multipart):
-            quotas.release_bytes(present)
-        File.update(sweep_at=None if over else clock.shown_at(file.deadline_at), sweep_attempts=0).where(
-            File.id == file.id, File.status == file.status
-        ).execute()
+        for one in cleared:
+            file = one.file
+            if file.status != "UPLOADED" and (one.over or file.is_multipart) and (present := rows.find(File, "id = ?", file.id)):
+                quotas.release_bytes(present)
+            execute(_CLEARED, (None if one.over else clock.shown_at(file.deadline_at), file.id, file.status))

@@ -178,15 +178,15 @@ class ObjectStore:
         """
         with translated():
             try:
-                answer = self._direct_for(seen.size_bytes).copy(
+                copied, headers = self._direct_for(seen.size_bytes).copy(
                     source, seen.etag, target, {"Content-Type": content_type, "Content-Disposition": disposition}
                 )
             except ClientError as error:
                 if code_of(error) in {"PreconditionFailed", "412"} | GONE:
                     raise CopyRefused(source) from None
                 raise
-        etag: str = answer["CopyObjectResult"]["ETag"].strip('"')
-        has_etag_of_its_own = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
+        etag = copied.strip('"')
+        has_etag_of_its_own = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
         if etag != seen.etag and not (has_etag_of_its_own and self._is_still(source, seen.etag)):
             raise CopyRefused(source)
         return etag

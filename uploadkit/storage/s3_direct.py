@@ -11,10 +11,11 @@ import random
 import time
 from collections.abc import Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
-from botocore.parsers import create_parser
+from botocore.parsers import ResponseParserError, create_parser
 
 from uploadkit import clock
 from uploadkit.storage.presign import Signer, encode_path
@@ -42,16 +43,19 @@ class DirectRequests:
         answer = self._send("GetObject", "GET", key, {"Range": f"bytes=0-{first_bytes - 1}"}, most_bytes=first_bytes)
         return answer["headers"], answer["body"]
 
-    def copy(self, source: str, source_etag: str, target: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
-        """Have an object copied if it still has that ETag, with `headers` as its own; return what boto3's `copy_object` does."""
+    def copy(self, source: str, source_etag: str, target: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+        """Have an object copied if it still has that ETag, with `headers` as its own; return the copy's ETag and the answer's headers."""
         conditions = {
             "x-amz-copy-source": f"{self._bucket}/{encode_path(source)}",
             "x-amz-copy-source-if-match": f'"{source_etag}"',
             "x-amz-metadata-directive": "REPLACE",
         }
         answer = self._send("CopyObject", "PUT", target, {**headers, **conditions})
-        parsed: Mapping[str, Any] = _PARSER.parse(answer, self._operations["CopyObject"].output_shape)
-        return parsed
+        try:
+            copied = ElementTree.fromstring(answer["body"])  # noqa: S314 (by the parser that botocore uses, too)
+        except ElementTree.ParseError as error:
+            raise ResponseParserError(str(error)) from None
+        return copied.findtext("{*}ETag", ""), answer["headers"]
 
     def delete(self, key: str) -> None:
         """Delete an object."""
