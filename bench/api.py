@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bench.house import SMALL, Stock, headers, house, request_body
 from bench.load import Load, load
 from bench.measure import Effort, Figure, figure
-from bench.peers import bare_boto3, companion, store_address
+from bench.peers import bare_boto3, bare_flask, companion, store_address
 from tests.appliance import Appliance
 from uploadkit.storage.address import StoreAddress
 
@@ -26,7 +26,7 @@ Run = Callable[[int, float], Load]
 
 def measure(effort: Effort) -> list[Figure]:
     """One appliance and one Companion, each a process, under the same load in turns."""
-    with house() as appliance, companion(store_address(appliance).endpoint) as peer:
+    with house() as appliance, companion(store_address(appliance).endpoint) as peer, bare_flask() as bare:
         base = f"{appliance.base}/api/v1/upload"
 
         def request(connections: int, seconds: float) -> Load:
@@ -38,7 +38,10 @@ def measure(effort: Effort) -> list[Figure]:
         def sign_part(connections: int, seconds: float) -> Load:
             return load(f"{peer.base}/s3/multipart/an-upload-id/1?key=a/film.mp4", connections, seconds)
 
-        asked = _rounds(effort, request, params, sign_part, _disk)
+        def nothing(connections: int, seconds: float) -> Load:
+            return load(f"{bare}/api/v1/upload/request", connections, seconds, headers(appliance), [request_body()])
+
+        asked = _rounds(effort, request, params, sign_part, nothing, _disk)
         completed = _rounds(effort, _Complete(appliance), _StoreCalls(store_address(appliance)))
     return [*_requests(asked), *_completes(completed)]
 
@@ -63,7 +66,8 @@ def _requests(found: dict[int, list[tuple[Load, ...]]]) -> Iterator[Figure]:
         yield figure(f"{called}, p50", params, "ms", [(ours.p50_ms, theirs.p50_ms) for ours, theirs, *_ in rounds])
         worst = [(ours.p99_ms, theirs.p99_ms) for ours, theirs, *_ in rounds]
         yield figure(f"{called}, p99", params, "ms", worst, at_most=1 if at_16 else None)
-    for place, beside in ((2, "Companion signs a part"), (3, "this disk: 4 KiB, fdatasync")):
+    others = "Companion signs a part", "bare Flask, same server, no work", "this disk: 4 KiB, fdatasync"
+    for place, beside in enumerate(others, 2):
         yield figure(name.format(16), beside, "/s", [(run[0].per_second, run[place].per_second) for run in found[16]])
     yield _no_collapse(name, found)
 

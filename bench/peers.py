@@ -1,4 +1,4 @@
-"""The others: Uppy Companion as a process of its own, and a bare boto3 client of the same store."""
+"""The others: Uppy Companion and a bare Flask, each a process of its own, and a bare boto3 client of the same store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +60,26 @@ def _answers(base: str) -> bool:
         return urllib3.request("GET", f"{base}/s3/params?filename=a&type=text/plain", retries=False, timeout=5).status == 200
     except urllib3.exceptions.HTTPError:
         return False
+
+
+@contextlib.contextmanager
+def bare_flask() -> Iterator[str]:
+    """Start an application that does nothing on the appliance's own HTTP server (bench/bare_flask.py); yield where."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "bench.bare_flask", str(port)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        base = f"http://127.0.0.1:{port}"
+        wait_until(lambda: process.poll() is None and _is_up(f"{base}/"), what="a bare Flask to answer")
+        yield base
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _is_up(url: str) -> bool:
+    with contextlib.suppress(urllib3.exceptions.HTTPError):
+        return urllib3.request("GET", url, retries=False, timeout=5).status == 404
+    return False
 
 
 def store_address(appliance: Appliance) -> StoreAddress:
