@@ -26,8 +26,8 @@ from uploadkit.errors import (
 )
 from uploadkit.idempotency import Remember, forget
 from uploadkit.models import File
-from uploadkit.storage.s3 import StoredPart
 from uploadkit.storage.s3_client import AccessDenied
+from uploadkit.storage.stored import StoredPart
 from uploadkit.upload_states import UploadRequest
 
 MIB = 1024**2

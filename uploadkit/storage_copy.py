@@ -22,8 +22,9 @@ from uploadkit.models import File
 from uploadkit.reconcile import is_ours, projects_ever
 from uploadkit.storage import listing
 from uploadkit.storage.opening import store_name
-from uploadkit.storage.s3 import ObjectStore, StoredObject
+from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import AccessDenied, StorageRefused
+from uploadkit.storage.stored import StoredObject
 from uploadkit.storage.transfer import SourceChanged, copy_object
 
 log = logging.getLogger(__name__)

@@ -30,8 +30,8 @@ from uploadkit.errors import (
 from uploadkit.idempotency import Remember
 from uploadkit.media_types import contradiction, same_type
 from uploadkit.models import NUMBER_BITS, File
-from uploadkit.storage.s3 import StoredObject
 from uploadkit.storage.s3_client import AccessDenied
+from uploadkit.storage.stored import StoredObject
 
 MIB = 1024**2
 SLOWEST_BYTES_PER_SECOND = 256 * 1024

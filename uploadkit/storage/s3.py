@@ -6,10 +6,8 @@ that is down, slow or out of order shows as StorageUnavailable, an object that i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
 from typing import IO, Any, Literal
 
 from botocore.exceptions import ClientError
@@ -20,7 +18,6 @@ from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.presign import Signer
 from uploadkit.storage.s3_client import (
     GONE,
-    STRANGER_MEND,
     AccessDenied,
     StorageRefused,
     code_of,
@@ -30,34 +27,11 @@ from uploadkit.storage.s3_client import (
     translated,
 )
 from uploadkit.storage.s3_direct import DirectRequests
+from uploadkit.storage.stored import StoredObject, StoredPart, last_of_each, require_etag, stored_object, stored_part
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
 _LARGE_BYTES = 64 * 1024**2
 _PROBE_KEY = "pending/readiness-probe"
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """What the store says of an object: size in bytes, type, ETag (without quotes) and its first bytes."""
-
-    size_bytes: int
-    content_type: str
-    etag: str
-    first_bytes: bytes
-
-
-@dataclass(frozen=True)
-class StoredPart:
-    """A part that has arrived: its number, size in bytes, ETag (without quotes) and when (milliseconds since the epoch).
-
-    `rivals` are the ETags of other contents that came under the same number, where the store can't tell which was the last.
-    """
-
-    number: int
-    size_bytes: int
-    etag: str
-    arrived_at: int
-    rivals: frozenset[str] = frozenset()
 
 
 class CopyRefused(Exception):
@@ -163,12 +137,7 @@ class ObjectStore:
                 if code_of(error) in {"InvalidRange", "416"}:
                     return StoredObject(0, "", "", b"")
                 raise
-        _require_etag(headers)
-        total = re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range", ""))
-        if not total and ("Content-Range" in headers or "Content-Length" not in headers):
-            raise StorageUnavailable("The object store's answer to GetObject does not say how large the object is", STRANGER_MEND)
-        size = int(total[1]) if total else int(headers["Content-Length"])
-        return StoredObject(size, headers.get("Content-Type", ""), headers["ETag"].strip('"'), head)
+        return stored_object(headers, head)
 
     def copy(self, source: str, seen: StoredObject, target: str, content_type: str, disposition: str) -> str:
         """Have the store copy `source`, if it still is what was `seen` there, to `target` with our own type and disposition.
@@ -254,9 +223,9 @@ class ObjectStore:
                     if code_of(error) in GONE:
                         return None
                     raise
-            parts += [_stored_part(part) for part in page.get("Parts", [])]
+            parts += [stored_part(part) for part in page.get("Parts", [])]
             if not page.get("IsTruncated"):
-                return _last_of_each(parts)
+                return last_of_each(parts)
             marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
     def complete_multipart(self, key: str, upload_id: str, size_bytes: int, parts: Sequence[tuple[int, str]]) -> bool:
@@ -302,7 +271,7 @@ class ObjectStore:
             with translated():
                 answer = self._hasty_client.get_object(Bucket=self.address.bucket, Key=_PROBE_KEY, Range="bytes=0-0")
                 answer["Body"].close()
-            _require_etag(answer)
+            require_etag(answer)
         except AccessDenied:
             return  # an answer; AWS gives it for a missing object too
         except StorageRefused as error:
@@ -330,25 +299,3 @@ class ObjectStore:
         with translated():
             answer: Mapping[str, Any] = getattr(self._client, operation)(Bucket=self.address.bucket, **parameters)
         return answer
-
-
-def _require_etag(answer: Mapping[str, Any]) -> None:
-    """Refuse what looks like an object and is somebody else's page. Raises StorageUnavailable."""
-    if "ETag" not in answer:
-        raise StorageUnavailable("What came as the object store's answer to GetObject is not one of S3 (no ETag)", STRANGER_MEND)
-
-
-def _last_of_each(parts: Sequence[StoredPart]) -> list[StoredPart]:
-    """The parts by number. S3 lists what was put last under a number; SeaweedFS lists every PUT, in any order, with its second."""
-    newest: dict[int, StoredPart] = {}
-    for part in parts:
-        known = newest.get(part.number)
-        if known is None or part.arrived_at > known.arrived_at:
-            newest[part.number] = part
-        elif part.arrived_at == known.arrived_at and part.etag != known.etag:
-            newest[part.number] = replace(known, rivals=known.rivals | {part.etag})
-    return [newest[number] for number in sorted(newest)]
-
-
-def _stored_part(part: Mapping[str, Any]) -> StoredPart:
-    return StoredPart(part["PartNumber"], part["Size"], part["ETag"].strip('"'), int(part["LastModified"].timestamp() * 1000))

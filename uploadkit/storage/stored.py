@@ -1,0 +1,68 @@
+"""What the store says of the things it keeps, read out of its answers. Refuses what no S3 store would say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from uploadkit.errors import StorageUnavailable
+from uploadkit.storage.s3_client import STRANGER_MEND
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What the store says of an object: size in bytes, type, ETag (without quotes) and its first bytes."""
+
+    size_bytes: int
+    content_type: str
+    etag: str
+    first_bytes: bytes
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A part that has arrived: its number, size in bytes, ETag (without quotes) and when (milliseconds since the epoch).
+
+    `rivals` are the ETags of other contents that came under the same number, where the store can't tell which was the last.
+    """
+
+    number: int
+    size_bytes: int
+    etag: str
+    arrived_at: int
+    rivals: frozenset[str] = frozenset()
+
+
+def stored_object(headers: Mapping[str, str], first_bytes: bytes) -> StoredObject:
+    """Read the answer to a GET of an object's beginning. Raises StorageUnavailable when it is not one of S3, or tells no size."""
+    require_etag(headers)
+    total = re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range", ""))
+    if not total and ("Content-Range" in headers or "Content-Length" not in headers):
+        raise StorageUnavailable("The object store's answer to GetObject does not say how large the object is", STRANGER_MEND)
+    size = int(total[1]) if total else int(headers["Content-Length"])
+    return StoredObject(size, headers.get("Content-Type", ""), headers["ETag"].strip('"'), first_bytes)
+
+
+def require_etag(answer: Mapping[str, Any]) -> None:
+    """Refuse what looks like an object and is somebody else's page. Raises StorageUnavailable."""
+    if "ETag" not in answer:
+        raise StorageUnavailable("What came as the object store's answer to GetObject is not one of S3 (no ETag)", STRANGER_MEND)
+
+
+def stored_part(part: Mapping[str, Any]) -> StoredPart:
+    """Read one item of a list of parts."""
+    return StoredPart(part["PartNumber"], part["Size"], part["ETag"].strip('"'), int(part["LastModified"].timestamp() * 1000))
+
+
+def last_of_each(parts: Sequence[StoredPart]) -> list[StoredPart]:
+    """The parts by number. S3 lists what was put last under a number; SeaweedFS lists every PUT, in any order, with its second."""
+    newest: dict[int, StoredPart] = {}
+    for part in parts:
+        known = newest.get(part.number)
+        if known is None or part.arrived_at > known.arrived_at:
+            newest[part.number] = part
+        elif part.arrived_at == known.arrived_at and part.etag != known.etag:
+            newest[part.number] = replace(known, rivals=known.rivals | {part.etag})
+    return [newest[number] for number in sorted(newest)]
