@@ -10,9 +10,8 @@ from uploadkit.config.sections import (
     RateLimitsConfig,
     ServerConfig,
     TierConfig,
-    is_loopback,
-    parse_size,
 )
+from uploadkit.config.types import is_loopback, parse_size
 
 __all__ = [
     "BundledConfig",
