@@ -33,7 +33,7 @@ from uploadkit.db import execute, write
 from uploadkit.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from uploadkit.models import Audit, File, FileRoute, WebhookAttempt, WebhookDelivery, WebhookDestination
 from uploadkit.outgoing import Outcome
-from uploadkit.web import documented
+from uploadkit.web import documented_webhooks
 from uploadkit.webhook_claims import Claim
 from uploadkit.webhook_delivery import LONGEST_RETRY_AFTER_MS, next_attempt_at
 
@@ -494,11 +494,11 @@ def test_a_redelivery_goes_to_a_paused_destination_once(told: House, calls: Call
     waiting = completed(told)
     dead: WebhookDelivery = WebhookDelivery.get(status="dead")
     assert send_due(told, calls) == 0
-    assert documented.delivery(webhooks.redeliver(told.caller, dead.id))["paused"] is False
+    assert documented_webhooks.delivery(webhooks.redeliver(told.caller, dead.id))["paused"] is False
     assert send_due(told, calls) == 1
     at_noon(86_400_000)
     assert send_due(told, calls) == 0, "further ones wait as all others"
-    assert documented.delivery(webhooks.find_delivery(told.caller, dead.id))["paused"] is True
+    assert documented_webhooks.delivery(webhooks.find_delivery(told.caller, dead.id))["paused"] is True
     calls.status = 200
     webhooks.redeliver(told.caller, dead.id)
     assert send_due(told, calls) == 2, "it arrives, which ends the pause"

@@ -17,7 +17,7 @@ from uploadkit import clock, projects, webhook_secrets, webhooks
 from uploadkit.access import COMMAND_LINE, Caller
 from uploadkit.cli_admin import json_option, open_installation, print_table, project_option
 from uploadkit.models import WebhookDelivery
-from uploadkit.web import documented
+from uploadkit.web import documented_webhooks
 from uploadkit.webhook_dispatcher import LOOK_AGAIN_SECONDS
 
 _STATUSES = ["pending", "delivering", "delivered", "dead"]
@@ -46,7 +46,7 @@ def webhooks_commands() -> None:
 def list_deliveries(context: click.Context, status: str | None, limit: int, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """List deliveries, newest first."""
     caller = _caller(context, project, test_sandbox)
-    shown = [documented.delivery(row) for row in webhooks.list_deliveries(caller, status, limit, None).items]
+    shown = [documented_webhooks.delivery(row) for row in webhooks.list_deliveries(caller, status, limit, None).items]
     if as_json:
         click.echo(json.dumps(shown))
         return
@@ -69,7 +69,7 @@ def _status(delivery: dict[str, Any]) -> str:
 def show_delivery(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """Show a delivery with its payload and every attempt."""
     delivery = webhooks.find_delivery(_caller(context, project, test_sandbox), delivery_id)
-    shown = documented.delivery_in_full(delivery, webhooks.attempts_of(delivery))
+    shown = documented_webhooks.delivery_in_full(delivery, webhooks.attempts_of(delivery))
     click.echo(json.dumps(shown) if as_json else _readable(json.dumps(shown, indent=2, ensure_ascii=False)))
 
 
@@ -88,7 +88,7 @@ def redeliver(context: click.Context, delivery_id: str, project: str | None, tes
     """Have a delivery tried again, whatever became of it."""
     delivery = webhooks.redeliver(_caller(context, project, test_sandbox), delivery_id)
     click.echo(
-        json.dumps(documented.delivery(delivery))
+        json.dumps(documented_webhooks.delivery(delivery))
         if as_json
         else f"Queued; a running appliance sends it within {LOOK_AGAIN_SECONDS} seconds, also while its URL is paused."
     )
@@ -122,7 +122,7 @@ def send_test(context: click.Context, route_slug: str, wait_seconds: int, projec
     while delivery.status in ("pending", "delivering") and clock.monotonic_ms() < until:
         time.sleep(0.2)
         delivery = webhooks.find_delivery(caller, delivery.id)
-    click.echo(json.dumps(documented.delivery(delivery)) if as_json else _outcome(delivery))
+    click.echo(json.dumps(documented_webhooks.delivery(delivery)) if as_json else _outcome(delivery))
     if delivery.status != "delivered":
         sys.exit(1)
 
@@ -143,7 +143,7 @@ def _outcome(delivery: WebhookDelivery) -> str:
 def list_destinations(context: click.Context, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """List the URLs that events went to, and which of them are paused."""
     page = webhooks.list_destinations(_caller(context, project, test_sandbox), 10_000, None)
-    shown = [documented.destination(row) for row in page.items]
+    shown = [documented_webhooks.destination(row) for row in page.items]
     if as_json:
         click.echo(json.dumps(shown))
         return
@@ -161,7 +161,7 @@ def list_destinations(context: click.Context, project: str | None, test_sandbox:
 def resume(context: click.Context, destination_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """End the pause of a destination: what waits is sent."""
     destination = webhooks.resume(_caller(context, project, test_sandbox), destination_id)
-    click.echo(json.dumps(documented.destination(destination)) if as_json else f"{destination.url} is not paused.")
+    click.echo(json.dumps(documented_webhooks.destination(destination)) if as_json else f"{destination.url} is not paused.")
 
 
 @webhooks_commands.command("secrets")

@@ -1,4 +1,4 @@
-"""The shapes of answers, for the OpenAPI document. `documented.py` renders; a test holds what it renders against these."""
+"""The shapes of answers, for the OpenAPI document. `documented*.py` renders; a test holds what it renders against these."""
 
 from __future__ import annotations
 
