@@ -1,0 +1,37 @@
+"""The tables as Python sees them. No verbs here: what may happen to a row stands in the service modules.
+
+The schema itself is made by `migrations/*.sql`; a test keeps the two equal. Times are milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from uploadkit.models.appliance import Admin, AdminSession, Audit, Setting, SetupLink
+from uploadkit.models.files import NUMBER_BITS, Event, EventForgotten, File, RequestCount, Usage
+from uploadkit.models.projects import ApiKey, FileRoute, Idempotency, Project, UploadToken
+from uploadkit.models.table import Table, database
+from uploadkit.models.webhooks import WebhookAttempt, WebhookDelivery, WebhookDestination, WebhookSecret
+
+__all__ = [
+    "NUMBER_BITS",
+    "Admin",
+    "AdminSession",
+    "ApiKey",
+    "Audit",
+    "Event",
+    "EventForgotten",
+    "File",
+    "FileRoute",
+    "Idempotency",
+    "Project",
+    "RequestCount",
+    "Setting",
+    "SetupLink",
+    "Table",
+    "UploadToken",
+    "Usage",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookDestination",
+    "WebhookSecret",
+    "database",
+]
