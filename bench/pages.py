@@ -60,6 +60,7 @@ def _stocked(files: int) -> Iterator[Appliance]:
         with closing(sqlite3.connect(appliance.data_dir / "uploadkit.db")) as connection, connection:
             connection.execute(_FILL, values)
             connection.execute(_FILL_EVENTS, values)
+            connection.execute("UPDATE project SET files_stored = :files", values)
         yield appliance.start()
 
 

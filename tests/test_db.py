@@ -73,7 +73,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, one_more: Path) -> N
         assert "colour" not in {row[1] for row in connection.execute("PRAGMA table_info(project)")}
 
 
-def test_events_of_before_webhooks_get_what_a_payload_needs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_rows_get_what_later_columns_need(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     every = db.migrations()
     monkeypatch.setattr(db, "migrations", lambda: every[:1])
     db.migrate(path)
@@ -95,6 +95,7 @@ def test_events_of_before_webhooks_get_what_a_payload_needs(path: Path, monkeypa
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT id, size_bytes, content_type, visibility, file_created_at FROM event ORDER BY sequence")
         assert found.fetchall() == [("there", 7, "image/png", "public", 5), ("gone", 0, "application/octet-stream", "private", 6)]
+        assert connection.execute("SELECT files_stored FROM project").fetchall() == [(1,)]
 
 
 def test_an_older_program_refuses_a_newer_database(path: Path) -> None:

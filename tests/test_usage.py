@@ -127,6 +127,7 @@ def test_the_counters_agree_after_everything_that_can_happen(house: House) -> No
         ("UPDATE project SET storage_used_bytes = storage_used_bytes + 7", "live", "storage_used_bytes", 7),
         ("UPDATE project SET storage_reserved_bytes = storage_reserved_bytes + 1", "live", "storage_reserved_bytes", 1),
         ("UPDATE project SET uploads_reserved = uploads_reserved + 2", "live", "uploads_reserved", 2),
+        ("UPDATE project SET files_stored = files_stored + 3", "live", "files_stored", 3),
         ("UPDATE usage SET uploads = uploads + 1 WHERE environment = 'live'", "live", "uploads", 1),
         ("UPDATE usage SET bytes_uploaded = 0 WHERE environment = 'test'", "test", "bytes_uploaded", -5),
         ("UPDATE usage SET bytes_deleted = bytes_deleted + 3 WHERE environment = 'test'", "test", "bytes_deleted", 3),

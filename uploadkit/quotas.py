@@ -57,7 +57,7 @@ def settle(file: File, uploaded_at: int) -> None:
     if file.environment == "live":
         db.execute(
             "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ?, storage_used_bytes = storage_used_bytes + ?,"
-            " uploads_reserved = uploads_reserved - 1 WHERE id = ?",
+            " uploads_reserved = uploads_reserved - 1, files_stored = files_stored + 1 WHERE id = ?",
             (file.reserved_bytes, file.size_bytes, file.project_id),
         )
     db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(uploaded_at), 1, file.size_bytes, 0))
@@ -81,7 +81,10 @@ def release_bytes(file: File) -> None:
 def forget(file: File, deleted_at: int) -> None:
     """Free the storage of a file that was deleted at `deleted_at` (milliseconds)."""
     if file.environment == "live":
-        db.execute("UPDATE project SET storage_used_bytes = storage_used_bytes - ? WHERE id = ?", (file.size_bytes, file.project_id))
+        db.execute(
+            "UPDATE project SET storage_used_bytes = storage_used_bytes - ?, files_stored = files_stored - 1 WHERE id = ?",
+            (file.size_bytes, file.project_id),
+        )
     db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(deleted_at), 0, 0, file.size_bytes))
 
 

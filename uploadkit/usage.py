@@ -6,7 +6,6 @@ good had counted (the `purged_*` columns of a month, written in the transaction 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -87,12 +86,6 @@ def histories(project_ids: Collection[str], environment: str) -> dict[str, list[
     return {one: [found.get((one, period)) or Month(period, 0, 0, 0) for period in periods] for one in project_ids}
 
 
-def count_files(project_ids: Collection[str]) -> dict[str, int]:
-    """Return how many live files that are uploaded each of these projects has."""
-    rows = execute(_COUNT_FILES, (json.dumps(list(project_ids)),)).fetchall()
-    return dict.fromkeys(project_ids, 0) | dict(rows)
-
-
 def last_periods() -> Iterator[str]:
     """Give the last twelve months, such as 2026-04, this one first."""
     year, month = map(int, clock.month_of(clock.now_ms()).split("-"))
@@ -131,23 +124,19 @@ def _set(wrong: Difference) -> None:
     execute(sql, (wrong.recomputed, *where))
 
 
-# The conditions on status are written so that SQLite finds the index of lists, which holds all that is asked.
-_COUNT_FILES = """
-SELECT project_id, count(*) FROM file
- WHERE project_id IN (SELECT value FROM json_each(?)) AND environment = 'live' AND status <> 'DELETED' AND status = 'UPLOADED'
- GROUP BY project_id
-"""
 _PROJECTS = """
 WITH held AS (
   SELECT project_id, sum(iif(status = 'UPLOADED', size_bytes, 0)) AS used, sum(reserved_bytes) AS reserved,
-         sum(status = 'UPLOADING') AS under_way
+         sum(status = 'UPLOADING') AS under_way, sum(status = 'UPLOADED') AS stored
     FROM file WHERE environment = 'live' GROUP BY project_id),
 figures (project_id, counter, counted, recomputed) AS (
   SELECT p.id, 'storage_used_bytes', p.storage_used_bytes, coalesce(used, 0) FROM project p LEFT JOIN held ON project_id = p.id
   UNION ALL
   SELECT p.id, 'storage_reserved_bytes', p.storage_reserved_bytes, coalesce(reserved, 0) FROM project p LEFT JOIN held ON project_id = p.id
   UNION ALL
-  SELECT p.id, 'uploads_reserved', p.uploads_reserved, coalesce(under_way, 0) FROM project p LEFT JOIN held ON project_id = p.id)
+  SELECT p.id, 'uploads_reserved', p.uploads_reserved, coalesce(under_way, 0) FROM project p LEFT JOIN held ON project_id = p.id
+  UNION ALL
+  SELECT p.id, 'files_stored', p.files_stored, coalesce(stored, 0) FROM project p LEFT JOIN held ON project_id = p.id)
 SELECT project_id, 'live', '', counter, counted, recomputed FROM figures JOIN project ON id = project_id AND deleted_at IS NULL
  WHERE counted <> recomputed ORDER BY project_id, counter
 """

@@ -19,6 +19,7 @@ class Project(Table):
     storage_used_bytes = BigIntegerField(default=0)
     storage_reserved_bytes = BigIntegerField(default=0)
     uploads_reserved = IntegerField(default=0)
+    files_stored = IntegerField(default=0)
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
     deleted_at = BigIntegerField(null=True)

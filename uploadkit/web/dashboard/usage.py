@@ -50,7 +50,6 @@ def list_usage() -> str:
         page=page,
         months=usage.histories(ids, "live"),
         requests=_requests(ids, "live"),
-        files=usage.count_files(ids),
     )
 
 
@@ -59,10 +58,10 @@ def download_all_usage() -> Response:
     """Answer twelve months of all projects (live) as CSV; files and bytes stored are known for now alone, so for this month's line."""
     rows = projects.all_projects()
     ids = [row.id for row in rows]
-    months, requests, files = usage.histories(ids, "live"), _requests(ids, "live"), usage.count_files(ids)
+    months, requests = usage.histories(ids, "live"), _requests(ids, "live")
     lines: list[tuple[object, ...]] = []
     for row in rows:
-        held: tuple[object, ...] = (row.storage_used_bytes, files[row.id])
+        held: tuple[object, ...] = (row.storage_used_bytes, row.files_stored)
         for month in months[row.id]:
             # Without the name: a program for tables might take it for a formula.
             lines.append((row.id, row.slug, *month, requests[row.id].by_month[month.period], *held))
