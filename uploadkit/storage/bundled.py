@@ -55,7 +55,6 @@ class BundledStore:
 
     region = REGION
     bucket = "uploads"
-    addressing = "path"
 
     def __init__(self, settings: BundledConfig, data_dir: Path, *, listen_host: str, public_host: str) -> None:
         self._settings = settings
@@ -106,7 +105,7 @@ class BundledStore:
     def disk(self) -> DiskUse:
         """Return the use of the disk as last measured, a second ago or so. Reads memory only."""
         running = self._running
-        return DiskUse(0, 0, 0) if running is None else running.disk_use
+        return DiskUse(0, 0) if running is None else running.disk_use
 
     def _run(self) -> None:
         try:

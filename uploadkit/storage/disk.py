@@ -20,11 +20,10 @@ SMALLEST_LIMIT_BYTES = 4 * _SMALLEST_VOLUME_MIB * MIB
 
 @dataclass(frozen=True)
 class DiskUse:
-    """Bytes the store takes, bytes at which it takes no more uploads, bytes free on its file system."""
+    """Bytes the store takes, and bytes at which it takes no more uploads."""
 
     used_bytes: int
     limit_bytes: int
-    free_bytes: int
 
 
 @dataclass(frozen=True)

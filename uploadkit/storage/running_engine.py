@@ -61,7 +61,7 @@ class RunningEngine:
         self._next_health = self._next_measure = self._next_reclaim = self._launched_at = self._last_answer = 0.0
         self.trouble: str | None = RESTARTING
         self.disk_trouble: str | None = None
-        self.disk_use = disk.DiskUse(0, 0, 0)
+        self.disk_use = disk.DiskUse(0, 0)
 
     @property
     def endpoint(self) -> str:
@@ -185,7 +185,7 @@ class RunningEngine:
         directory = self.engine.directory
         usage = shutil.disk_usage(directory)
         used, full_at = disk.used_bytes(directory), disk.full_at_bytes(self._limit_bytes, self._plan, directory)
-        self.disk_use = disk.DiskUse(used, full_at, usage.free)
+        self.disk_use = disk.DiskUse(used, full_at)
         if used >= full_at:
             mend = "free some or raise storage.bundled.max_disk_bytes"
             self.disk_trouble = f"the bundled store is full: {_amount(used)} of {_amount(full_at)} used; {mend}"
