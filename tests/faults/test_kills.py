@@ -98,23 +98,19 @@ def test_the_appliance_is_killed_under_load(tmp_path: Path) -> None:
         appliance.upload(JPEG)
 
 
-def test_a_second_appliance_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    with running(tmp_path) as appliance:
+def test_a_second_one_is_refused_on_the_same_data_and_on_the_same_port(tmp_path: Path) -> None:
+    with running(tmp_path / "one") as appliance:
         second = appliance.run("serve", UPLOADKIT_SERVER__PORT=str(free_port()))
         assert second.returncode == 2
         assert "data.dir" in second.stderr
         assert str(appliance.process and appliance.process.pid) in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1
-        assert appliance.call("GET", "/files").status == 200
-
-
-def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
-    with running(tmp_path / "one") as appliance:
-        second = Appliance(tmp_path / "two", SERVER__PORT=str(appliance.port))
-        refused = second.run("serve")
+        elsewhere = Appliance(tmp_path / "two", SERVER__PORT=str(appliance.port))
+        refused = elsewhere.run("serve")
         assert refused.returncode == 2
         assert f"server.port: can't listen on 127.0.0.1 port {appliance.port}" in refused.stderr
-        assert not (second.data_dir / "store").exists(), "nothing is started for nothing"
+        assert not (elsewhere.data_dir / "store").exists(), "nothing is started for nothing"
+        assert appliance.call("GET", "/files").status == 200
 
 
 @pytest.mark.parametrize("moment", ["after the store put the parts together"])
