@@ -86,6 +86,22 @@ def _hung_half_way(calm_again: threading.Event) -> Rule:
     return rule
 
 
+def _trickles(calm_again: threading.Event) -> Rule:
+    """The right answer, and a byte of it now and then: it is never silent for long, and never done."""
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        sent = _as_sent(pass_on(asked))
+
+        def chunks() -> Iterator[bytes]:
+            for byte in sent:
+                yield bytes([byte])
+                calm_again.wait(0.3)
+
+        return Answered(raw=chunks())
+
+    return rule
+
+
 def _cut_short(asked: Asked, pass_on: PassOn) -> Answered:
     return Answered(raw=[_as_sent(pass_on(asked))[:-3]])
 
@@ -120,14 +136,14 @@ def _constant(rule: Rule) -> Callable[[threading.Event], Rule]:
 
 
 slow = _constant(_slow)
-hung = _hung
 access_denied = _constant(_error(403, "AccessDenied"))
 clock_differs = _constant(_error(403, "RequestTimeTooSkewed"))
 xml_cut_short = _constant(_xml_cut_short)
 AWAY: dict[str, Callable[[threading.Event], Rule]] = {
     "hangs up": _constant(lambda asked, pass_on: Answered(raw=[])),
-    "hangs": hung,
+    "hangs": _hung,
     "hangs half-way": _hung_half_way,
+    "trickles": _trickles,
     "is cut short": _constant(_cut_short),
     "loses its answer": _constant(_answer_lost),
     "500": _constant(_error(500, "InternalError")),

@@ -271,10 +271,11 @@ def test_a_store_whose_clock_differs_is_told_as_that(sick: Sick) -> None:
     assert sick.appliance.complete(slot).status == 200
 
 
-def test_a_store_that_hangs_holds_up_nobody_else(sick: Sick) -> None:
+@pytest.mark.parametrize("fault", ["hangs", "trickles"])
+def test_a_store_that_hangs_holds_up_nobody_else(sick: Sick, fault: str) -> None:
     """More clients complete than the server has threads; what needs no store is answered all the while."""
     appliance, slots = sick.appliance, [sick.stored() for _ in range(16)]
-    with sick.weather.of(broken_store.hung, everywhere), ThreadPoolExecutor(24) as pool:
+    with sick.weather.of(AWAY[fault], everywhere), ThreadPoolExecutor(24) as pool:
         # Some of them ask for one and the same upload, and wait for each other.
         completing = [pool.submit(appliance.complete, slots[number % 16]) for number in range(24)]
         waited = []

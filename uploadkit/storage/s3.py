@@ -42,8 +42,8 @@ class ObjectStore:
     """One bucket. `problem` is asked before URLs are signed: it returns why the store can't take uploads now, or None.
     `outage` is asked before every call: why the store can't answer at all, so that nobody waits for a time-out.
 
-    With `may_create_bucket`, a probe that finds the store without the bucket makes it. `timeout_seconds` is how long the store may be
-    silent: a call ends within twice that and a second or two between the two attempts. What takes the store minutes gets 300 s, once.
+    With `may_create_bucket`, a probe that finds the store without the bucket makes it. `timeout_seconds` is how long one answer may keep
+    us waiting: a call ends within twice that and a second or two between the two attempts. What takes the store minutes gets 300 s, once.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""boto3 clients as the appliance needs them, and what they raise in our own words. With s3.py and s3_direct.py, the only user of boto3."""
+"""boto3 clients as the appliance needs them, and what they raise in our own words. With the other s3*.py, the only user of boto3."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from uploadkit.config import is_loopback
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.address import StoreAddress
+from uploadkit.storage.s3_answers import hold_to_time
 
 # A bare 404 is none of them: so answers, too, whoever stands in the store's place while it is away.
 GONE = {"NoSuchKey", "NoSuchUpload"}
@@ -82,7 +83,10 @@ def own_session() -> Any:
 
 
 def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: int, attempts: int) -> Any:
-    """Return a boto3 client for the bucket at `address`, which waits up to 3 s for a connection and then so long for an answer."""
+    """Return a boto3 client for the bucket at `address`.
+
+    It waits up to 3 s for a connection, and then `read_timeout_seconds` for an answer, all pauses in it together.
+    """
     client = session.client(
         "s3",
         endpoint_url=address.endpoint,
@@ -109,6 +113,7 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
     for operation in ("PutBucketCors", "PutBucketLifecycleConfiguration"):
         client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
     client.meta.events.register("before-parse.s3", require_s3)
+    hold_to_time(client)
     return client
 
 

@@ -1,0 +1,74 @@
+"""How long one answer of the store may take: all pauses in it together are held against the connection's time-out, not each by itself.
+
+A time-out alone begins anew with every byte, so that who sends one now and then could keep a thread for ever. What comes earns time for
+what follows, up to the whole time-out again: a long answer may take long, at `LEAST_BYTES_PER_SECOND` or more, and one that drips may not.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+from typing import TYPE_CHECKING, Any
+
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+
+from uploadkit import clock
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+LEAST_BYTES_PER_SECOND = 16 * 1024
+
+
+def hold_to_time(client: Any) -> None:
+    """Have the answers to a boto3 client, which has a time-out, come in time. Its HTTP session is asked as well by s3_direct.py."""
+    client._endpoint.http_session._pool_classes_by_scheme.update(http=_Pool, https=_TlsPool)
+
+
+class _Wire(io.RawIOBase):
+    """What comes in on a connection, and how long it may still be waited for. Raises TimeoutError."""
+
+    def __init__(self, incoming: io.RawIOBase, connection: socket.socket) -> None:
+        self._incoming, self._connection = incoming, connection
+        self._most_ms = self._left_ms = int((connection.gettimeout() or 0) * 1000)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if self._left_ms < self._most_ms:
+            self._connection.settimeout(self._left_ms / 1000)
+        began = clock.monotonic_ms()
+        count = self._incoming.readinto(buffer)
+        waited_ms = clock.monotonic_ms() - began
+        self._left_ms = min(self._most_ms, self._left_ms - waited_ms + count * 1000 // LEAST_BYTES_PER_SECOND)
+        if self._left_ms <= 0:
+            raise TimeoutError("The answer takes too long")
+        return count
+
+    def close(self) -> None:
+        self._incoming.close()
+        super().close()
+
+
+class _TimelyAnswer(http.client.HTTPResponse):
+    def __init__(self, connection: socket.socket, *arguments: Any, **more: Any) -> None:
+        super().__init__(connection, *arguments, **more)
+        self.fp = io.BufferedReader(_Wire(self.fp.detach(), connection))
+
+
+class _Connection(AWSHTTPConnection):  # type: ignore[misc]
+    response_class = _TimelyAnswer
+
+
+class _TlsConnection(AWSHTTPSConnection):  # type: ignore[misc]
+    response_class = _TimelyAnswer
+
+
+class _Pool(AWSHTTPConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _Connection
+
+
+class _TlsPool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _TlsConnection
