@@ -43,12 +43,17 @@ def monotonic_ms() -> int:
     return int(_read_monotonic_seconds() * 1000)
 
 
+def carried_on_ms() -> int:
+    """Return what the clock showed when the process began, carried on by one that nobody sets: for what ends with the process."""
+    return int(_read_carried_on_seconds() * 1000)
+
+
 def cautious_ms() -> int:
     """Return the present time as far as it is certain: when the clock was put forward since the process began, what it would show without.
 
     For what must not happen too early, such as throwing away an upload.
     """
-    return min(now_ms(), int(_read_carried_on_seconds() * 1000))
+    return min(now_ms(), carried_on_ms())
 
 
 def shown_at(at_ms: int) -> int:

@@ -1,7 +1,8 @@
 """Whose turn it is: which deliveries in the outbox are due, which of them there is room for, and the leases on those that are being sent.
 
 A claim is a lease in the row, so that a second worker leaves the delivery alone and a claim whose holder is gone runs out. Who has room is
-read from the rows as well.
+read from the rows as well. Leases run by a clock that nobody sets: by one that is put forward, two workers would send the same. They end
+with the process, too, so the next one may carry on another time.
 
 The rule: two at a time to one server; one to a destination where nothing arrived at the last attempt. Destinations where it failed share
 a quarter of the senders, and a quarter is kept for those where it arrived. Of all that have room, the one called longest ago is next. So
@@ -62,7 +63,7 @@ SELECT min(due) FROM (
 
 @dataclass(frozen=True)
 class Claim:
-    """A delivery that this worker may send until `leased_until` (milliseconds since the epoch)."""
+    """A delivery that this worker may send until `leased_until` (milliseconds, by `clock.carried_on_ms`)."""
 
     delivery_id: str
     leased_until: int
@@ -114,13 +115,13 @@ def release_leases() -> int:
 
 def claim_due(ctx: Context) -> list[Claim]:
     """Lease what is due now, as far as there is room. Leases that ran out are due again."""
-    now = clock.now_ms()
-    if not some_are_due() and execute(_EXPIRED, (now,)).fetchone() is None:
+    now, carried_on = clock.now_ms(), clock.carried_on_ms()
+    if not some_are_due() and execute(_EXPIRED, (carried_on,)).fetchone() is None:
         return []  # nobody should wait for the write lock to learn that there is nothing to write
-    leased_until = now + ctx.config.webhooks.timeout_seconds * 1000 + _LEASE_MARGIN_MS
+    leased_until = carried_on + ctx.config.webhooks.timeout_seconds * 1000 + _LEASE_MARGIN_MS
     claims: list[Claim] = []
     with write():
-        execute(_RELEASE_EXPIRED, (now, now))
+        execute(_RELEASE_EXPIRED, (now, carried_on))
         for delivery_id, destination_id in list(_chosen(now)):
             execute(_LEASE, (leased_until, delivery_id))
             execute(_CALLED, (now, destination_id))

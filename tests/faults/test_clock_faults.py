@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import random
+from contextlib import ExitStack, nullcontext
+from typing import Any
 
 import pytest
 
@@ -10,11 +12,13 @@ from tests.conftest import House
 from tests.faults.test_kill_steps import completed, requested
 from tests.store_proxy import Answered, Asked, PassOn, proxied
 from tests.test_housekeeping import put
-from uploadkit import admin_sessions, clock, diagnosis, events, housekeeping, uploads, usage
+from tests.test_webhook_delivery import completed as completed_in_rows
+from uploadkit import admin_sessions, clock, diagnosis, events, housekeeping, uploads, usage, webhook_claims, webhook_delivery
 from uploadkit.config import RateLimitsConfig
 from uploadkit.context import Context
 from uploadkit.errors import StorageUnavailable
-from uploadkit.models import Admin, File, Project
+from uploadkit.models import Admin, File, FileRoute, Project, WebhookDelivery
+from uploadkit.outgoing import Outcome
 from uploadkit.rate_limits import RateLimits
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.uploads import UploadRequest
@@ -87,6 +91,46 @@ def test_rates_sessions_and_events_stand_it(house: House) -> None:
     made = [file.id for file in File.select().order_by(File.id)]
     told = [event.file_id for event in events.feed(house.caller, 0, 100).items]
     assert sorted(told) == made, "none is left out of the feed, whatever time it was"
+
+
+@pytest.mark.parametrize("jumps", [(20,), (-20,), (20, -20), (-20, 20)], ids=str)
+def test_no_webhook_is_lost_stuck_or_sent_twice_at_once(house: House, jumps: tuple[int, ...]) -> None:
+    """Deliveries that take up to 29 s, fail up to three times, and are cut off now and then, while the clock is put by 20 minutes."""
+    chance, step_seconds, schedule_seconds = random.Random(str(jumps)), 3, sum(house.ctx.config.webhooks.retry_schedule_seconds)
+    lease_seconds = house.ctx.config.webhooks.timeout_seconds + 30
+    jump_at = dict(zip(sorted(chance.sample(range(60, 900), len(jumps))), jumps, strict=True))
+    failures = {}
+    in_flight: dict[webhook_claims.Claim, int] = {}
+    made_at, arrived_after = {}, {}
+
+    def post(url: str, *_: Any, **__: Any) -> Outcome:
+        failures[url] -= 1
+        return Outcome(500 if failures[url] >= 0 else 200, None, None, None, 5)
+
+    with ExitStack() as clocks:
+        advance = clocks.enter_context(clock.travelled_to(clock.now_ms()))
+        for second in range(0, 3 * 3600, step_seconds):
+            for at in [at for at in jump_at if at <= second]:
+                clocks.enter_context(clock.put_by(jump_at.pop(at) * MINUTE_MS))
+            if second % 30 == 0 and second < 900:
+                url = f"https://{second}.example/"
+                FileRoute.update(webhook_url=url).execute()
+                failures[url] = chance.randint(0, 3)
+                made_at[completed_in_rows(house).id] = second
+            for claim in webhook_claims.claim_due(house.ctx):
+                assert claim.delivery_id not in [flying.delivery_id for flying in in_flight], "sent by two at once"
+                is_cut_off = chance.random() < 0.1
+                if not is_cut_off:
+                    in_flight[claim] = second + chance.randint(0, 29)
+            for claim in [claim for claim, until in in_flight.items() if until <= second]:
+                webhook_delivery.deliver(house.ctx, claim, post)
+                del in_flight[claim]
+            for (file_id,) in WebhookDelivery.select(WebhookDelivery.file_id).where(WebhookDelivery.status == "delivered").tuples():
+                arrived_after.setdefault(file_id, second - made_at[file_id])
+            advance(step_seconds * 1000)
+    assert sorted(arrived_after) == sorted(made_at), "all of them"
+    flights = 4 * (30 + lease_seconds + 2 * step_seconds)
+    assert max(arrived_after.values()) <= schedule_seconds + flights + 20 * 60
 
 
 def test_a_store_whose_clock_is_20_minutes_ahead(house: House) -> None:
