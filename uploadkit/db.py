@@ -7,6 +7,7 @@ One connection per thread, kept for good: opening one per request was the larges
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -19,10 +20,12 @@ import uuid_utils
 from peewee import DatabaseError
 from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: ignore[attr-defined]
 
-from uploadkit import group_commit
+from uploadkit import clock, group_commit
 from uploadkit.config import Config
 from uploadkit.errors import ConfigError
 from uploadkit.models import database
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
@@ -37,6 +40,11 @@ _TROUBLES = {
     "readonly database": ("it may not be written", "Give the appliance's user the right to write the file and its folder"),
     "malformed": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
     "not a database": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
+}
+_MENDS_AT_THE_START = {
+    "is full": "free some space on its disk and start again: nothing is lost",
+    "disk I/O error": "its disk is full or fails: free some space on it, or look at the kernel's log, and start again",
+    "is locked": "end the program that holds it, a backup or an sqlite3 shell perhaps, and start again",
 }
 
 
@@ -114,10 +122,12 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             _refuse_other_versions(path)
         _refuse_damaged(path)
     except (sqlite3.Error, OSError) as error:
-        raise ConfigError(
-            f"database.path: {path} can't be used as UploadKit's database: {error}; put a backup in its place (and remove "
-            f"{path.name}-wal and {path.name}-shm, which belong to the damaged one), or name another file"
-        ) from None
+        another = (
+            f"put a backup in its place (and remove {path.name}-wal and {path.name}-shm, "
+            "which belong to the damaged one), or name another file"
+        )
+        mend = next((mend for said, mend in _MENDS_AT_THE_START.items() if said in str(error)), another)
+        raise ConfigError(f"database.path: {path} can't be used as UploadKit's database: {error}; {mend}") from None
     close()
     database.init(
         str(path),
@@ -203,12 +213,18 @@ def migrate(path: Path) -> None:
     _refuse_newer(path)
     present = schema_version(path)
     todo = [(number, file) for number, file in migrations() if number > present]
+    began = clock.monotonic_ms()
     if todo and present:
-        back_up(path, path.with_name(f"{path.name}.before-{todo[-1][0]:04d}"))
+        # By the first of them: where a kill has left only some done, the next start does not write over the copy of before all.
+        backup = path.with_name(f"{path.name}.before-{todo[0][0]:04d}")
+        log.info("the database is brought up to date, after a copy of it as %s: with a million files minutes. A stop loses nothing", backup)
+        back_up(path, backup)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = wal")
         for number, file in todo:
             _run_migration(connection, number, file.read_text(encoding="utf-8"))
+            if present:
+                log.info("the database has schema %d now, %.1f s after the start", number, (clock.monotonic_ms() - began) / 1000)
 
 
 def _run_migration(connection: sqlite3.Connection, number: int, script: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.appliance import JPEG, Appliance, running, wait_until
 from tests.conftest import House, new_house
+from tests.faults.test_migration_kills import OLD, old_database, version_and_rows
 from tests.receivers import Handler, Received, receiving
 from tests.stores import OtherStore, byos_settings
 from uploadkit import config, db, diagnosis, uploads
@@ -96,6 +97,22 @@ def test_a_full_disk_under_the_database(tmp_path: Path, small_disk: Path, other_
         assert appliance.run("reconcile").returncode == 0
     assert "Traceback" not in appliance.log()
     assert "Free some space" in appliance.log()
+
+
+def test_a_disk_that_fills_up_during_an_upgrade(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small_disk / "uploadkit.db"
+    old_database(path, 3000, monkeypatch)
+    settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(small_disk)})
+    ballast = fill(small_disk)
+    for room in (0, 4 * MIB):  # for nothing; for the copy
+        os.truncate(ballast, ballast.stat().st_size - room)
+        with pytest.raises(ConfigError, match=r"free some space on .* start again"):
+            db.open_database(settings, upgrade=True)
+    assert version_and_rows(path) == (OLD, 3000, 3000)
+    ballast.unlink()
+    db.open_database(settings, upgrade=True)
+    db.close()
+    assert version_and_rows(path) == (len(db.migrations()), 3000, 3000)
 
 
 def tell(appliance: Appliance, url: str) -> None:

@@ -1,0 +1,113 @@
+"""A large database that is brought up to date, killed at any moment of it, and started again.
+
+The suite takes a database that migrates in a second or two; MIGRATION_ROWS=200000 (or a million) and MIGRATION_KILLS take more.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import ROOT, Appliance, running, wait_until
+from uploadkit import clock, db
+
+ROWS = int(os.environ.get("MIGRATION_ROWS", "8000"))
+KILLS = int(os.environ.get("MIGRATION_KILLS", "4"))
+# The schema of before the last one that works through all rows.
+OLD = 4
+_FILES = """
+WITH RECURSIVE n (i, at) AS (SELECT 1, :began UNION ALL SELECT i + 1, at + 1 FROM n WHERE i < :rows)
+INSERT INTO file (number, id, project_id, environment, route_slug, key, file_name, size_bytes, content_type, visibility, status, expires_at,
+                  deadline_at, created_at, updated_at, uploaded_at)
+SELECT at << 20, printf('%032d', i), 'one', 'live', 'default', printf('p/%032d', i), printf('Photo %x of %d.jpg', i * 7919, i),
+       1000, 'image/jpeg', 'public', 'UPLOADED', 1, 1, at, at, at FROM n
+"""
+_EVENTS = """
+INSERT INTO event (id, at, event, project_id, environment, file_id, key, file_name, route_slug, status, size_bytes, content_type,
+                   visibility, file_created_at)
+SELECT id, created_at, 'upload.completed', project_id, environment, id, key, file_name, route_slug, status, size_bytes, content_type,
+       visibility, created_at FROM file
+"""
+
+
+def old_database(path: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a database of an older program, with so many files and as many events."""
+    older = [migration for migration in db.migrations() if migration[0] <= OLD]
+    with monkeypatch.context() as patched:
+        patched.setattr(db, "migrations", lambda: older)
+        db.migrate(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO project (id, name, slug, tier, created_at, updated_at) VALUES ('one', 'P', 'p', 'pro', 1, 1)")
+        connection.execute(_FILES, {"rows": rows, "began": clock.now_ms() - rows})
+        connection.execute(_EVENTS)
+
+
+def version_and_rows(path: Path) -> tuple[int, int, int]:
+    """Schema, files and events of a database that is whole."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+        counts = connection.execute("SELECT (SELECT count(*) FROM file), (SELECT count(*) FROM event)").fetchone()
+        return (connection.execute("PRAGMA user_version").fetchone()[0], *counts)
+
+
+def begin_upgrade(home: Path, data_dir: Path) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"UPLOADKIT_DATA__DIR": str(data_dir)}
+    return subprocess.Popen([sys.executable, str(ROOT / "app.py"), "init"], env=environment, cwd=home, stdout=subprocess.DEVNULL)
+
+
+def test_an_upgrade_that_is_killed_loses_nothing_and_the_next_start_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    appliance = Appliance(tmp_path / "home")
+    appliance.data_dir.mkdir(mode=0o700)
+    path = appliance.data_dir / "uploadkit.db"
+    old_database(path, ROWS, monkeypatch)
+    backup, partial = path.with_name(f"{path.name}.before-{OLD + 1:04d}"), path.with_name(f"{path.name}.before-{OLD + 1:04d}.partial")
+    log = path.with_name(f"{path.name}-wal")
+    whole = tmp_path / "whole"
+    shutil.copytree(appliance.data_dir, whole)
+    began = time.monotonic()
+    assert begin_upgrade(tmp_path, whole).wait(600) == 0
+    took_seconds = time.monotonic() - began
+
+    def any_moment() -> bool:
+        return time.monotonic() > until
+
+    def in_the_midst() -> bool:
+        return log.exists() and log.stat().st_size > ROWS * 20
+
+    moments: list[Callable[[], bool]] = [partial.exists, backup.exists, in_the_midst]
+    moments += [any_moment] * (KILLS - len(moments))
+    for moment in moments:
+        upgrade = begin_upgrade(tmp_path, appliance.data_dir)
+        until = time.monotonic() + random.uniform(0.2, 0.9) * took_seconds
+        wait_until(lambda moment=moment, upgrade=upgrade: moment() or upgrade.poll() is not None, 600, "the moment to kill it")
+        upgrade.send_signal(signal.SIGKILL)
+        if upgrade.wait(60) == 0:
+            assert moment is any_moment
+            break  # it was quicker this time
+        copy = tmp_path / "looked-at"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(appliance.data_dir, copy)  # looking at it would mend it
+        assert version_and_rows(copy / path.name) == (OLD, ROWS, ROWS)
+        if backup.exists():
+            assert version_and_rows(copy / backup.name) == (OLD, ROWS, ROWS)
+    with running(tmp_path / "home") as started:
+        assert version_and_rows(path) == (len(db.migrations()), ROWS, ROWS)
+        assert version_and_rows(backup) == (OLD, ROWS, ROWS)
+        assert not partial.exists()
+        key = started.new_key("--project", "p")
+        found = started.call("GET", f"/files?search=of%20{ROWS}.", key=key)
+        assert [item["fileName"].endswith(f" of {ROWS}.jpg") for item in found.json["items"]] == [True], found.body
+        assert started.call("GET", "/files?search=x&limit=1", key=key).status == 200
+        assert f"after a copy of it as {backup}" in started.log()
+        assert f"the database has schema {len(db.migrations())} now" in started.log()
