@@ -9,6 +9,7 @@ panel.className = "side";
 document.body.append(panel);
 let opener = null;
 let turn = 0;
+let isDeleted = false; // the file that the panel shows
 
 function show(text, address) {
   const page = new DOMParser().parseFromString(text, "text/html");
@@ -33,7 +34,7 @@ async function openPanel(address, isNew) {
     const answer = await fetch(address);
     const text = await answer.text();
     if (mine !== turn) return;
-    if (!answer.ok) throw new Error(`answered ${answer.status}`);
+    if (!answer.ok || answer.redirected) throw new Error(`answered ${answer.status}`);
     show(text, address);
   } catch {
     if (mine === turn) location.assign(address); // the page itself says what is wrong
@@ -65,6 +66,7 @@ panel.addEventListener("close", () => {
 addEventListener("popstate", (event) => {
   if (location.pathname === listPath) {
     turn++;
+    if (isDeleted) return location.reload();
     if (panel.open) panel.close();
   } else if (event.state?.panel) {
     openPanel(location.href, false);
@@ -73,15 +75,21 @@ addEventListener("popstate", (event) => {
   }
 });
 
-// What changes the file leaves the panel open.
+// What changes the file leaves the panel open; what deletes it leads back to the list as it was, with the file's address behind it.
 panel.addEventListener("submit", async (event) => {
   const form = event.target;
-  if (!form.matches("[data-stays]")) return;
+  const deletes = form.matches("[action$='/delete']");
+  if (!deletes && !form.matches("[data-stays]")) return;
   event.preventDefault();
   const button = event.submitter;
   if (button) button.disabled = true;
   try {
-    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    const redirect = deletes ? "manual" : "follow"; // the list is to tell of it, not this answer
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect });
+    if (answer.type === "opaqueredirect") {
+      isDeleted = true;
+      return history.state?.panel ? history.back() : location.assign(listPath);
+    }
     show(await answer.text(), location.href);
     const told = panel.querySelector("[role=alert], [role=status], .border-success") ?? panel.querySelector("button");
     if (told) {

@@ -38,6 +38,24 @@ function takeSetupToken(field) {
 }
 
 showLocalTimes(document);
+
+// Of several wrong fields a browser would tell of the first alone: here each has its words beside it, and nothing is sent.
+document.addEventListener("invalid", (event) => {
+  const field = event.target;
+  event.preventDefault();
+  if (field.form.querySelector(":invalid:not(fieldset)") === field) field.focus();
+  const id = `${field.id}-wrong`;
+  const told = document.getElementById(id) ?? Object.assign(document.createElement("div"), { id, className: "wrong" });
+  told.textContent = field.validationMessage;
+  if (!told.isConnected) field.after(told);
+  field.setAttribute("aria-invalid", "true");
+  if (!field.getAttribute("aria-describedby")?.split(" ").includes(id)) field.setAttribute("aria-describedby", [id, field.getAttribute("aria-describedby")].filter(Boolean).join(" "));
+}, true);
+document.addEventListener("input", ({ target }) => {
+  if (target.getAttribute("aria-invalid") !== "true" || target.form.matches("[data-search]")) return;
+  target.removeAttribute("aria-invalid");
+  document.getElementById(`${target.id}-wrong`)?.remove();
+});
 // What was refused is asked again, with what was typed.
 const refused = document.querySelector("[popover][data-open]");
 if (refused) {
@@ -103,21 +121,30 @@ function kept(list) {
   };
 }
 
-function refuse(list, message) {
-  const told = Object.assign(document.createElement("div"), { className: "alert alert-danger", textContent: message ?? "That can't be searched for" });
-  list.replaceChildren(told);
+// What is wrong with fields stands at them as on the page that the server made.
+function markFields(form, page) {
+  for (const field of form.querySelectorAll("input[id], select[id]")) {
+    const same = page.getElementById(field.id);
+    document.getElementById(`${field.id}-wrong`)?.remove();
+    for (const name of ["aria-invalid", "aria-describedby"]) {
+      if (same?.hasAttribute(name)) field.setAttribute(name, same.getAttribute(name));
+      else field.removeAttribute(name);
+    }
+    const told = page.getElementById(`${field.id}-wrong`);
+    if (told) field.after(told);
+  }
 }
 
-async function replace(id, address) {
+async function replace(id, address, form) {
   asked?.abort();
   asked = new AbortController();
   try {
     const answer = await fetch(address, { signal: asked.signal, redirect: "error" });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const present = document.getElementById(id);
-    if (answer.status === 400) return refuse(present, page.querySelector("h1")?.textContent);
-    const fresh = answer.ok ? page.getElementById(id) : null;
+    const fresh = answer.ok || answer.status === 400 ? page.getElementById(id) : null;
     if (!fresh) return;
+    if (form) markFields(form, page);
     showLocalTimes(fresh);
     const stays = kept(present);
     present.replaceWith(fresh);
@@ -135,7 +162,7 @@ for (const form of document.querySelectorAll("[data-search]")) {
     const wanted = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
     const address = `${ownPath}?${wanted}`;
     if (location.pathname === ownPath) history.replaceState(null, "", address); // else a panel is open
-    replace("results", address);
+    replace("results", address, form);
   };
   form.addEventListener("input", () => {
     clearTimeout(timer);

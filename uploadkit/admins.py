@@ -71,25 +71,29 @@ def set_up(token: str, email: str, password: str) -> Admin:
 
     Raises Unauthorized (link unknown, used or expired), ValidationFailed (email, password), Conflict (address taken).
     """
-    link = SetupLink.token_hash == admin_sessions.hash_token(token)
+    link, email = SetupLink.token_hash == admin_sessions.hash_token(token), email.strip().lower()
+    wrong = _wrong_email(email) | _wrong_password(password)
     if not SetupLink.select().where(link, SetupLink.expires_at > clock.now_ms()).exists():
-        raise _no_link()
-    email, password_hash = _checked_email(email), _hash(password)
+        raise _no_link(wrong)
+    _refuse(wrong)
+    password_hash = _hash(password)
     now = clock.now_ms()
     with write():
         if Admin.select().where(Admin.email == email).exists():
-            raise Conflict("There is an admin with this address already", "Sign in, or give another address")
+            words = {"email": ["is that of an admin already: sign in, or give another one"]}
+            raise Conflict("There is an admin with this address already", details=words)
         if not SetupLink.delete().where(link, SetupLink.expires_at > now).execute():
-            raise _no_link()
+            raise _no_link({})
         admin: Admin = Admin.create(id=new_id(), email=email, password_hash=password_hash, created_at=now, password_changed_at=now)
         audit.record(actor(admin), "created", "admin", admin.id, "", {"email": email})
     return admin
 
 
-def _no_link() -> Unauthorized:
+def _no_link(also: dict[str, list[str]]) -> Unauthorized:
     return Unauthorized(
         "This set-up link is not valid any more, or never was",
         "'python app.py admin setup-link' on its machine makes a new one",
+        details={"token": ["is not valid any more, or never was"]} | also,
     )
 
 
@@ -108,14 +112,15 @@ def sign_in(config: Config, email: str, password: str, client: str, user_agent: 
 
 def change_password(admin: Admin, present: str, wanted: str, session_hash: str) -> None:
     """Change an admin's own password; all their other sessions end. Raises ValidationFailed."""
-    if not _matches(admin.password_hash, present):
-        raise ValidationFailed("The present password is another one", details={"present": ["is another one"]})
+    wrong = {} if _matches(admin.password_hash, present) else {"present": ["is another one"]}
+    _refuse(wrong | _wrong_password(wanted))
     _set_password(admin, wanted, actor(admin), session_hash)
 
 
 def reset_password(email: str, wanted: str) -> Admin:
     """Set an admin's password from the command line; all their sessions end. Raises NotFound, ValidationFailed."""
     admin = find_by_email(email)
+    _refuse(_wrong_password(wanted))
     _set_password(admin, wanted, audit.CLI, None)
     return admin
 
@@ -157,17 +162,22 @@ def remove(removed_by: Admin, admin_id: str) -> None:
         Admin.delete().where(Admin.id == admin.id).execute()
 
 
-def _checked_email(email: str) -> str:
-    email = email.strip().lower()
-    if not _EMAIL.fullmatch(email):
-        raise ValidationFailed("Give an e-mail address", details={"email": ['must be an address such as "anna@example.com"']})
-    return email
+def _wrong_email(email: str) -> dict[str, list[str]]:
+    return {} if _EMAIL.fullmatch(email) else {"email": ['must be an address such as "anna@example.com"']}
+
+
+def _wrong_password(password: str) -> dict[str, list[str]]:
+    fits = SHORTEST_PASSWORD <= len(password) <= _LONGEST_PASSWORD
+    return {} if fits else {"password": [f"must have {SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters; a few words in a row are good"]}
+
+
+def _refuse(wrong: dict[str, list[str]]) -> None:
+    """Raise ValidationFailed with all that is wrong at once."""
+    if wrong:
+        raise ValidationFailed(". ".join(f"The {name} {words[0]}" for name, words in wrong.items()), details=wrong)
 
 
 def _hash(password: str) -> str:
-    if not SHORTEST_PASSWORD <= len(password) <= _LONGEST_PASSWORD:
-        words = f"must have {SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters"
-        raise ValidationFailed(f"The password {words}", "A few words in a row are good and easy to keep", details={"password": [words]})
     with _hashing:
         return _hasher.hash(password)
 

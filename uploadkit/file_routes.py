@@ -112,7 +112,8 @@ def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:
     try:
         targets.require_allowed(targets.parse(rules["webhook_url"]), config.webhooks.allowed_private_cidrs)
     except targets.Refused as refusal:
-        raise ValidationFailed(f"webhookUrl can't be called: {refusal}", refusal.mend, details={"webhookUrl": [str(refusal)]}) from None
+        words = f"can't be called: {refusal}"
+        raise ValidationFailed(f"webhookUrl {words}", refusal.mend, details={"webhookUrl": [words]}) from None
 
 
 def _require_free(project_id: str, slug: str) -> None:
@@ -138,7 +139,7 @@ def _keep_default(route: FileRoute) -> None:
     if route.slug == DEFAULT_SLUG:
         raise Conflict(
             "The file route 'default' stays: every project has one",
-            "Change its rules instead; allowedTypes or maxFileSize can make it as narrow as you like",
+            "Change its rules instead: by types and sizes it can be as narrow as you like",
         )
 
 

@@ -58,6 +58,13 @@ def find_file_by_id(caller: Caller, file_id: str) -> File:
     return _found(caller, File.id == file_id, f"There is no file with the id {file_id!r}")
 
 
+def deleted_name(caller: Caller, file_id: str) -> str | None:
+    """Return the name of a file that was deleted, as long as its row is kept; None where there was none for the caller."""
+    known = (File.id == file_id, File.project == caller.project_id, File.environment == caller.environment)
+    name: str | None = File.select(File.file_name).where(*known, File.status == "DELETED").scalar()
+    return name
+
+
 def _found(caller: Caller, condition: Any, message: str) -> File:
     file: File | None = File.get_or_none(
         condition, File.project == caller.project_id, File.environment == caller.environment, File.status != "DELETED"

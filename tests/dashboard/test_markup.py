@@ -114,7 +114,7 @@ def test_forms_that_are_refused_show_what_was_typed_harmlessly(infested: Applian
     for path, fields in {
         f"{here}/keys": {"name": bad * 9, "environment": bad, "access": bad},
         "/dashboard/projects": {"name": bad, "tier": bad},
-        f"{here}/settings": {"name": bad, "tier": bad, "retention_days": bad, "limit_max_storage": bad},
+        f"{here}/settings": {"name": bad, "tier": bad, "retention_days": bad, "limits.max_storage": bad},
         f"{here}/file-routes/new": {"slug": bad, "max_file_size": bad, "allowed_types": bad, "webhook_url": bad, "allowed_origins": bad},
         f"{here}/files/{file_id}/metadata": {"metadata": bad},
         f"{here}/delete": {"typed": bad},

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.appliance import JPEG, Appliance, running, wait_until
-from tests.dashboard.visitors import EMAIL, Visitor, new_admin, read
+from tests.dashboard.visitors import EMAIL, Visitor, new_admin, read, wrong
 from tests.receivers import answering, ok, receiving
 
 MIB = 1024**2
@@ -75,9 +75,9 @@ def test_project_settings(house_of_admins: Appliance, photos: Project) -> None:
     form = {
         "name": "Renamed & more",
         "retention_days": "30",
-        "limit_max_storage": "1TB",
-        "limit_max_keys": "unlimited",
-        "limit_max_file_size": "5MB",
+        "limits.max_storage": "1TB",
+        "limits.max_keys": "unlimited",
+        "limits.max_file_size": "5MB",
     }
     page = admin.submit(admin.get(path), "/settings", **form)
     assert page.status == 200
@@ -88,18 +88,25 @@ def test_project_settings(house_of_admins: Appliance, photos: Project) -> None:
     unchanged = admin.submit(page, "/settings")
     assert unchanged.status == 200
     assert house_of_admins.call("GET", f"/projects/{photos.row['id']}").json["limits"] == changed["limits"]
-    admin.submit(page, "/settings", limit_max_storage="", retention_days="")
+    admin.submit(page, "/settings", **{"limits.max_storage": "", "retention_days": ""})
     changed = house_of_admins.call("GET", f"/projects/{photos.row['id']}").json
     assert (changed["limits"]["maxStorage"], changed["retentionDays"]) == (100 * 1024**3, None)
     for field, value in (
         ("name", ""),
         ("retention_days", "soon"),
-        ("limit_max_keys", "-1"),
-        ("limit_max_storage", "much"),
+        ("limits.max_keys", "-1"),
+        ("limits.max_storage", "much"),
         ("tier", "gold"),
     ):
         refused = admin.submit(page, "/settings", **{field: value})
-        assert (refused.status, b'role="alert"' in refused.body) == (400, True), field
+        assert (refused.status, list(wrong(refused))) == (400, [field])
+    refused = admin.submit(page, "/settings", **{"limits.max_keys": "-1", "limits.max_storage": "much", "retention_days": "soon"})
+    assert wrong(refused) == {
+        "retention_days": "Must be a whole number from 1 to 36500; empty for never",
+        "limits.max_keys": "Must be a whole number from 1 on, or “unlimited”",
+        "limits.max_storage": "Must be a size such as 4MB or 1TB, or “unlimited”",
+    }
+    assert b'<a href="#limits.max_keys">Active API keys</a> must be a whole number' in refused.body
 
 
 def test_a_project_goes_when_its_name_was_typed(house_of_admins: Appliance, photos: Project) -> None:
@@ -136,14 +143,32 @@ def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
     assert admin.fetch("POST", path, [*kept, ("max_file_size", "")]).status == 302
     changed = house_of_admins.call("GET", f"/file-routes/{made['id']}").json
     assert changed | {"updatedAt": 0} == made | {"maxFileSize": None, "updatedAt": 0}
-    for field, value, words in (
-        ("slug", "no good!", b"begin with a letter"),
-        ("max_file_size", "4 apples", b"4MB"),
-        ("webhook_url", "http://10.0.0.1/", b"webhookUrl"),
-    ):
-        refused = admin.post(f"{photos.here}/file-routes/new", **(given | {"slug": "other", field: value}))
-        assert (refused.status, words in refused.body) == (400, True), refused.body
-        assert b'value="3"' in refused.body
+    typed = {
+        "slug": "no good!",
+        "max_file_size": "4 apples",
+        "max_file_count": "many",
+        "allowed_types": "image/* png",
+        "webhook_url": "nowhere",
+    }
+    typed |= {"allowed_origins": "https://a.example https://b.example/"}
+    refused = admin.post(f"{photos.here}/file-routes/new", **(given | typed))
+    assert refused.status == 400
+    assert wrong(refused) == {
+        "slug": "Must begin with a letter and have up to 100 letters, digits, _ and -",
+        "max_file_size": "Must be a size such as 4MB; empty for the tier's",
+        "max_file_count": "Must be a whole number from 1 to 1000",
+        "allowed_types": '“png” must be a type such as "image/png", "image/*" or "*/*", without parameters',
+        "webhook_url": 'Must be a URL such as "https://example.com/hooks/upload"',
+        "allowed_origins": '“https://b.example/” must be an origin such as "https://app.example.com", without a path or a slash at the end',
+    }
+    assert b'<a href="#allowed_origins">Origins of those pages</a> \xe2\x80\x9chttps://b.example/' in refused.body
+    kept_fields = dict(next(f for f in read(refused).forms if not f.action).fields)
+    assert {name: kept_fields[name] for name in typed} == typed
+    refused = admin.post(f"{photos.here}/file-routes/new", **(given | {"slug": "other", "webhook_url": "http://10.0.0.1/"}))
+    assert wrong(refused) == {"webhook_url": "Can't be called: 10.0.0.1 is not a public address"}
+    assert b"allowed_private_cidrs" in refused.body
+    refused = admin.post(f"{photos.here}/file-routes/new", **given)
+    assert (refused.status, list(wrong(refused))) == (409, ["slug"])
     assert b"stays" in admin.post(f"{photos.here}/file-routes/{routes[-1]['id']}/delete").body
     assert admin.post(f"{path}/delete").status == 200
     assert house_of_admins.call("GET", f"/file-routes/{made['id']}").status == 404
@@ -168,8 +193,9 @@ def test_files_are_found_changed_shared_and_deleted(house_of_admins: Appliance, 
     assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
     admin.submit(admin.get(path), "/metadata")
     assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
-    for wrong in ("{", "[]", "1", '{"a":' * 2000):
-        assert admin.submit(page_of_one, "/metadata", metadata=wrong).status == 400
+    for bad in ("{", "[]", "1", '{"a":' * 2000, '{"a": {"b": {"c": {"d": {"e": {}}}}}}'):
+        refused = admin.submit(page_of_one, "/metadata", metadata=bad)
+        assert (refused.status, list(wrong(refused))) == (400, ["metadata"])
     linked = admin.submit(page_of_one, "/link", lifetime="1 day", download="on")
     url = re.search(rb'value="(http[^"]+signature=[^"]+)"', linked.body)
     assert url
@@ -177,6 +203,9 @@ def test_files_are_found_changed_shared_and_deleted(house_of_admins: Appliance, 
     assert b"signature=" not in admin.get(path).body.replace(b"/f/", b"")
     assert admin.submit(page_of_one, "/delete").status == 200
     assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).status == 404
+    for gone in (admin.get(path), admin.submit(page_of_one, "/delete"), admin.submit(page_of_one, "/metadata")):
+        assert (gone.status, b"beach 0.jpg has been deleted." in gone.body, b"notes.txt" in gone.body) == (200, True, True)
+    assert admin.get(path.replace("/live/", "/test/")).status == 404, "nothing is told of another environment"
     told = admin.post(f"{photos.here}/files/delete", key=[made[1]["key"], made[2]["key"], "nothing"])
     assert b"Deleted 2 of 3 files" in told.body
     assert b"none was deleted" in admin.post(f"{photos.here}/files/delete").body
@@ -194,6 +223,31 @@ def test_pages_of_files(house_of_admins: Appliance, photos: Project) -> None:
     second = photos.admin.get(older)
     assert second.body.count(b'name="key"') == 3
     assert b"file 00.jpg" in second.body
+
+
+def test_a_list_that_is_asked_for_what_cant_be(photos: Project) -> None:
+    """The list's own page tells it, beside the fields, which show what was given."""
+    days = {"since": "Must be a day such as 2026-04-08", "until": "Must be a day such as 2026-04-08"}
+    status = "Must be 'UPLOADING', 'UPLOADED', 'FAILED' or 'DELETED'"
+    typed = {"status": "gone", "since": "yesterday", "until": "2026-02-30", "search": "beach", "type": "nonsense", "route": "r" * 101}
+    query = "&".join(f"{name}={value}" for name, value in typed.items())
+    page = photos.admin.get(f"{photos.here}/files?{query}")
+    words = {"content_type": "Must be a media type such as image/* or application/pdf", "route_slug": "Must have at most 100 characters"}
+    assert (page.status, wrong(page)) == (400, days | words | {"status": status})
+    assert dict(next(form for form in read(page).forms if form.method == "get").fields) == typed
+    typed = {"status": "gone", "event": "nonsense", "route": "r", "key": "k", "since": "yesterday", "until": "2026-02-30"}
+    page = photos.admin.get(f"{photos.here}/logs?{'&'.join(f'{name}={value}' for name, value in typed.items())}")
+    told = wrong(page)
+    assert told.pop("event").startswith("Must be one of upload.requested, ")
+    assert (page.status, told) == (400, days | {"status": status})
+    assert dict(next(form for form in read(page).forms if form.method == "get").fields) == typed
+    page = photos.admin.get(f"{photos.here}/webhooks?status=nonsense")
+    assert (page.status, b">Status</a> must be &#39;pending&#39;" in page.body, b"<h1>Webhooks</h1>" in page.body) == (400, True, True)
+    for room in ("files", "keys", "file-routes", "webhooks", "logs", "/dashboard/projects", "/dashboard/usage", "/dashboard/audit"):
+        path = room if room.startswith("/") else f"{photos.here}/{room}"
+        page = photos.admin.get(f"{path}?cursor=broken")
+        assert (page.status, b"This list has no such page" in page.body) == (400, True), room
+        assert path in read(page).links[-3:], "the newest are one step away"
 
 
 def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) -> None:
@@ -222,7 +276,6 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
         page = photos.admin.get(f"{photos.here}/logs?{filters}").body
         assert (page.count(b"beach.jpg"), b"Nothing matches" in page) == (found, not found), filters
     assert b"sandbox.jpg" in photos.admin.get(f"{photos.test}/logs?key={key_id}&status=UPLOADED").body
-    assert photos.admin.get(f"{photos.here}/logs?event=nonsense").status == 400
     table = photos.admin.get(f"{photos.here}/usage.csv")
     lines = table.body.decode().splitlines()
     assert lines[0] == "period,uploads,bytes_uploaded,bytes_deleted,requests"

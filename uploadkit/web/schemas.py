@@ -259,13 +259,14 @@ def to_validation_failed(error: ValidationError) -> ValidationFailed:
     details: dict[str, list[str]] = {}
     for finding in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in finding["loc"]) or "body"
-        details.setdefault(name, []).append(_message(finding))
+        details.setdefault(name, []).append(message_of(finding))
     first = next(iter(details))
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return ValidationFailed(f"{first} {details[first][0]}{more}", details=details)
 
 
-def _message(finding: Mapping[str, Any]) -> str:
+def message_of(finding: Mapping[str, Any]) -> str:
+    """Return what pydantic found wrong with a field, as what the field must be."""
     context = finding.get("ctx", {})
     match finding["type"]:
         case "string_too_short" | "string_too_long" as kind:

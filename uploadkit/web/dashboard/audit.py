@@ -10,13 +10,15 @@ from uploadkit.web.dashboard.gate import dashboard
 
 
 @dashboard.get("/audit")
-def list_audit() -> str:
+def list_audit() -> tuple[str, int]:
     """List what was done, newest first, with the names of keys and projects that are still there."""
-    page = audit.list_entries(forms.MOST_ON_A_PAGE, forms.cursor())
-    return render_template(
+    found = forms.listed(lambda cursor: audit.list_entries(forms.MOST_ON_A_PAGE, cursor))
+    page = render_template(
         "dashboard/audit.html",
-        page=page,
-        key_names=keys.names({entry.actor for entry in page.items}),
+        page=found.page,
+        refused=found.refused,
+        key_names=keys.names({entry.actor for entry in found.page.items}),
         project_names={row.id: row.name for row in projects.all_projects()},
         admin_prefix=audit.ADMIN,
     )
+    return page, found.status

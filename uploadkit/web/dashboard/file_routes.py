@@ -8,7 +8,7 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit import file_routes
-from uploadkit.errors import UploadKitError
+from uploadkit.errors import DuplicateSlug, UploadKitError
 from uploadkit.models import FileRoute
 from uploadkit.web import context
 from uploadkit.web.dashboard import forms, shown
@@ -18,13 +18,17 @@ from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
 
 _EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
 _YES_OR_NO = ("verify_content", "anonymous_uploads")
+_WORDS = {
+    "max_file_size": "must be a size such as 4MB; empty for the tier's",
+    "max_file_count": "must be a whole number from 1 to 1000",
+}
 
 
 @project.get("/file-routes")
-def list_file_routes() -> str:
+def list_file_routes() -> tuple[str, int]:
     """List the project's file routes."""
-    page = file_routes.list_file_routes(administrator(), g.project.id, forms.MOST_ON_A_PAGE, forms.cursor())
-    return render_template("dashboard/file_routes.html", page=page)
+    found = forms.listed(lambda cursor: file_routes.list_file_routes(administrator(), g.project.id, forms.MOST_ON_A_PAGE, cursor))
+    return render_template("dashboard/file_routes.html", page=found.page, refused=found.refused), found.status
 
 
 @project.get("/file-routes/new")
@@ -37,7 +41,7 @@ def new_file_route() -> str:
 def create_file_route() -> Response | tuple[str, int]:
     """Make a file route."""
     try:
-        body = forms.validated(FileRouteBody, _given())
+        body = forms.validated(FileRouteBody, _given(), _WORDS)
         made = file_routes.create_file_route(context().config, administrator(), g.project.id, body.to_columns())
     except UploadKitError as failure:
         return _form(None, FileRoute(slug=""), failure), failure.status
@@ -56,7 +60,7 @@ def show_file_route(route_id: str) -> str:
 def change_file_route(route_id: str) -> Response | tuple[str, int]:
     """Change a file route."""
     try:
-        body = forms.validated(FileRouteChangesBody, _given())
+        body = forms.validated(FileRouteChangesBody, _given(), _WORDS)
         changed = file_routes.update_file_route(context().config, administrator(), route_id, body.to_columns())
     except UploadKitError as failure:
         route = file_routes.find_by_id(administrator(), route_id)
@@ -75,6 +79,8 @@ def delete_file_route(route_id: str) -> Response:
 
 
 def _form(route: FileRoute | None, values: FileRoute, failure: UploadKitError | None) -> str:
+    if isinstance(failure, DuplicateSlug):
+        failure = DuplicateSlug(failure.message, details={"slug": ["is that of another file route of this project: choose another one"]})
     return render_template(
         "dashboard/file_route.html",
         route=route,
@@ -110,11 +116,10 @@ def _sent() -> dict[str, Any]:
 
 
 def _given() -> dict[str, Any]:
-    """What was typed, as the schema takes it. Raises ValidationFailed."""
-    size = forms.text("max_file_size")
+    """What was typed, as the schema takes it."""
     return {
         "slug": forms.text("slug"),
-        "max_file_size": int(size) if size.isascii() and size.isdigit() and len(size) < 17 else size or None,
+        "max_file_size": forms.number("max_file_size"),
         "max_file_count": forms.number("max_file_count") or 1,
         "allowed_types": forms.lines("allowed_types") or ["*/*"],
         "visibility": forms.text("visibility"),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from flask import g, redirect, render_template, request, url_for
+from flask import abort, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit import events, file_routes, file_urls, files, links, webhooks
-from uploadkit.errors import UploadKitError, ValidationFailed
+from uploadkit.errors import NotFound, UploadKitError
 from uploadkit.models import Event, File, WebhookDelivery
 from uploadkit.web import context, schemas
 from uploadkit.web.dashboard import forms, shown
@@ -21,6 +20,9 @@ from uploadkit.web.dashboard.gate import caller, project, say, show_once, take_s
 STATUSES = ("UPLOADED", "UPLOADING", "FAILED", "DELETED")
 KNOWN_TYPES = ("image/*", "video/*", "audio/*", "text/*", "application/pdf", "application/zip")
 TYPE_PATTERN = r"\*/\*|[\w.+!#$&^-]+/(?:\*|[\w.+!#$&^-]+)"
+_AN_OBJECT = 'must be a JSON object such as {"album": "Summer"}'
+_A_DAY = "must be a day such as 2026-04-08"
+WORDS = {"content_type": "must be a media type such as image/* or application/pdf", "since": _A_DAY, "until": _A_DAY}
 _LARGEST_THUMBNAIL_BYTES = 2 * 1024**2
 _PREVIEW_SECONDS = 3600
 _LINK_SECONDS = {"1 hour": 3600, "1 day": 86_400, "7 days": links.LONGEST_LINK_SECONDS}
@@ -37,13 +39,13 @@ class Moment(NamedTuple):
 
 
 @project.get("/files")
-def list_files() -> str:
+def list_files() -> tuple[str, int]:
     """List the files that match what is asked for, newest first."""
-    wanted = _filter()
-    page = files.list_files(caller(), wanted, forms.MOST_ON_A_PAGE, forms.cursor())
-    return render_template(
+    found = forms.listed(lambda cursor: files.list_files(caller(), _filter(), forms.MOST_ON_A_PAGE, cursor))
+    page = render_template(
         "dashboard/files.html",
-        page=page,
+        page=found.page,
+        refused=found.refused,
         statuses=STATUSES,
         types=KNOWN_TYPES,
         routes=file_routes.all_file_routes(g.project.id),
@@ -51,29 +53,24 @@ def list_files() -> str:
         url_of=url_of,
         thumbnail=thumbnail,
     )
+    return page, found.status
 
 
 def _filter() -> files.FileFilter:
     """What is asked for in the address. Raises ValidationFailed."""
     given = request.args
-    query: dict[str, Any] = {"status": given.get("status") or None, "route_slug": given.get("route") or None}
-    kind = given.get("type", "").strip()
-    if kind and not re.fullmatch(TYPE_PATTERN, kind):
-        raise ValidationFailed("type: write one such as image/* or application/pdf", details={"type": ["must be a media type"]})
-    query |= {"content_type": kind or None, "search": given.get("search", "").strip() or None}
-    query["since"] = given.get("since") or None
+    query: dict[str, Any] = {"status": given.get("status"), "route_slug": given.get("route"), "since": given.get("since")}
+    query |= {"content_type": given.get("type", "").strip(), "search": given.get("search", "").strip()}
     query["until"] = day_after(given.get("until", ""))
-    return forms.validated(schemas.FileListQuery, {name: value for name, value in query.items() if value}).to_filter()
+    return forms.validated(schemas.FileListQuery, {name: value for name, value in query.items() if value}, WORDS).to_filter()
 
 
-def day_after(day: str) -> str | None:
-    """The end of a day, which people mean when they say until."""
-    if not day:
-        return None
+def day_after(day: str) -> str:
+    """The end of a day, which people mean when they say until; what is no day, as it is."""
     try:
         return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
     except (ValueError, OverflowError):
-        raise ValidationFailed("until: write a day such as 2026-04-08", details={"until": ["must be a day"]}) from None
+        return day
 
 
 def url_of(file: File) -> str:
@@ -100,8 +97,19 @@ def show_file(file_id: str) -> str:
     return _file_page(file_id, None)
 
 
+def _find(file_id: str) -> File:
+    """Return the file with this id; of one that is deleted, lead to the list, which says so. Raises NotFound."""
+    try:
+        return files.find_file_by_id(caller(), file_id)
+    except NotFound:
+        if (name := files.deleted_name(caller(), file_id)) is None:
+            raise
+        say(f"{name} has been deleted.")
+        abort(redirect(url_for(".list_files")))
+
+
 def _file_page(file_id: str, failure: UploadKitError | None) -> str:
-    file = files.find_file_by_id(caller(), file_id)
+    file = _find(file_id)
     shown_as = next((kind for start, kind in _SHOWN.items() if file.content_type.lower().startswith(start)), None)
     uploaded = file.status == "UPLOADED"
     return render_template(
@@ -142,15 +150,15 @@ def _waiting(delivery: WebhookDelivery) -> str:
 @project.post("/files/<file_id>/metadata")
 def change_metadata(file_id: str) -> Response | tuple[str, int]:
     """Put what was written in the place of a file's metadata."""
+    file = _find(file_id)
     try:
         try:
             written = json.loads(request.form.get("metadata", "") or "{}")
         except (ValueError, RecursionError):
-            raise ValidationFailed("The metadata is not valid JSON", 'Write an object such as {"album": "Summer"}') from None
-        if not isinstance(written, dict):
-            raise ValidationFailed("The metadata must be a JSON object", 'Such as {"album": "Summer"}')
-        body = forms.validated(schemas.MetadataBody, {"metadata": written})
-        files.replace_metadata(caller(), files.find_file_by_id(caller(), file_id).key, body.metadata)
+            written = None
+        words = {} if isinstance(written, dict) else {"metadata": _AN_OBJECT}
+        body = forms.validated(schemas.MetadataBody, {"metadata": written}, words)
+        files.replace_metadata(caller(), file.key, body.metadata)
     except UploadKitError as failure:
         return _file_page(file_id, failure), failure.status
     say("Saved the metadata.")
@@ -160,7 +168,7 @@ def change_metadata(file_id: str) -> Response | tuple[str, int]:
 @project.post("/files/<file_id>/link")
 def make_link(file_id: str) -> Response:
     """Make a signed link, and show it."""
-    file = files.find_file_by_id(caller(), file_id)
+    file = _find(file_id)
     seconds = _LINK_SECONDS.get(forms.text("lifetime"), _PREVIEW_SECONDS)
     show_once("link", links.make_link(context(), caller(), file.key, seconds, download="download" in request.form))
     return redirect(url_for(".show_file", file_id=file_id))
@@ -169,7 +177,7 @@ def make_link(file_id: str) -> Response:
 @project.post("/files/<file_id>/delete")
 def delete_file(file_id: str) -> Response:
     """Delete a file."""
-    file = files.find_file_by_id(caller(), file_id)
+    file = _find(file_id)
     files.delete_file(context(), caller(), file.key)
     say(f"Deleted {file.file_name}.")
     return redirect(url_for(".list_files"))

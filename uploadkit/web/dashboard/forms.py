@@ -1,18 +1,39 @@
-"""Forms → the same request objects as JSON makes (`web/schemas*.py`), so that a page refuses what the API refuses."""
+"""Forms → the same request objects as JSON makes (`web/schemas*.py`), so that a page refuses what the API refuses.
+
+What is refused is told by the names that the fields have in the page: the templates know their labels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from uploadkit.errors import ValidationFailed
+from uploadkit.errors import UploadKitError, ValidationFailed
+from uploadkit.paging import Page
 from uploadkit.web import schemas
 
 Body = TypeVar("Body", bound=BaseModel)
+Item = TypeVar("Item")
 MOST_ON_A_PAGE = 20
+_NO_WORDS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Listing(Generic[Item]):
+    """A page of a list; an empty one with what was refused, where the address asks for what can't be."""
+
+    page: Page[Item]
+    refused: UploadKitError | None = None
+
+    @property
+    def status(self) -> int:
+        """Return the HTTP status of a page that shows this."""
+        return self.refused.status if self.refused else 200
 
 
 def text(name: str) -> str:
@@ -25,24 +46,36 @@ def lines(name: str) -> list[str]:
     return request.form.get(name, "").replace(",", " ").split()
 
 
-def number(name: str) -> int | None:
-    """Return a whole number, or None for an empty field. Raises ValidationFailed."""
+def number(name: str) -> int | str | None:
+    """Return a whole number, None for an empty field, and anything else as it was typed: the schema refuses it."""
     written = text(name)
-    if not written:
-        return None
-    if not (written.isascii() and written.isdigit() and len(written) < 17):
-        raise ValidationFailed(f"{name.replace('_', ' ')}: write a whole number", details={name: ["must be a whole number"]})
-    return int(written)
+    is_number = written.isascii() and written.removeprefix("-").isdigit() and len(written) < 17
+    return int(written) if is_number else written or None
 
 
-def validated(schema: type[Body], values: Mapping[str, Any]) -> Body:
-    """Return `values`, by the names that Python has for the fields, as `schema`. Raises ValidationFailed."""
+def validated(schema: type[Body], values: Mapping[str, Any], words: Mapping[str, str] = _NO_WORDS) -> Body:
+    """Return `values`, by the names that Python has for the fields, as `schema`.
+
+    `words` says by field what it takes, where the schema would speak of JSON. Raises ValidationFailed: details by field.
+    """
     try:
         return schema.model_validate(values, by_name=True)
     except ValidationError as error:
-        raise schemas.to_validation_failed(error) from None
+        details: dict[str, list[str]] = {}
+        for finding in error.errors(include_url=False):
+            steps = finding["loc"]
+            name = ".".join(step for step in steps if isinstance(step, str))
+            # Of several entries in one field, the one that is meant.
+            entry = f"“{finding['input']}” " if isinstance(steps[-1], int) else ""
+            details.setdefault(name, []).append(entry + words.get(name, schemas.message_of(finding)))
+        raise ValidationFailed("What was given can't be taken as it is", details=details) from None
 
 
-def cursor() -> str | None:
-    """Return where the asked page of a list begins."""
-    return request.args.get("cursor") or None
+def listed(find: Callable[[str | None], Page[Item]]) -> Listing[Item]:
+    """Return the page of a list that the address asks for; `find` is called with where it begins."""
+    try:
+        return Listing(find(request.args.get("cursor") or None))
+    except ValidationFailed as failure:
+        if "cursor" in (failure.details or {}):
+            failure = ValidationFailed("This list has no such page", "Its address was changed or cut off. Begin with the newest")
+        return Listing(Page([], None), failure)

@@ -6,7 +6,7 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit import keys, tiers
-from uploadkit.errors import UploadKitError
+from uploadkit.errors import Forbidden, UploadKitError
 from uploadkit.web import context
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.gate import administrator, project, say, show_once, take_shown_once
@@ -14,17 +14,19 @@ from uploadkit.web.schemas_admin import KeyBody
 
 
 @project.get("/keys")
-def list_keys() -> str:
+def list_keys() -> tuple[str, int]:
     """List the project's active keys, or its revoked ones; a key made just now is shown in full."""
     return _page(None)
 
 
-def _page(failure: UploadKitError | None) -> str:
+def _page(failure: UploadKitError | None) -> tuple[str, int]:
     revoked = "revoked" in request.args
     limits = tiers.limits_of(context().config, g.project.tier, g.project.limit_overrides)
-    return render_template(
+    found = forms.listed(lambda cursor: keys.list_keys(administrator(), g.project.id, forms.MOST_ON_A_PAGE, cursor, revoked=revoked))
+    page = render_template(
         "dashboard/keys.html",
-        page=keys.list_keys(administrator(), g.project.id, forms.MOST_ON_A_PAGE, forms.cursor(), revoked=revoked),
+        page=found.page,
+        refused=found.refused,
         revoked=revoked,
         active=keys.count_active(g.project.id),
         max_keys=limits.max_keys,
@@ -32,6 +34,7 @@ def _page(failure: UploadKitError | None) -> str:
         failure=failure,
         form=request.form,
     )
+    return page, failure.status if failure else found.status
 
 
 @project.post("/keys")
@@ -42,8 +45,10 @@ def create_key() -> Response | tuple[str, int]:
         issued = keys.issue_key(
             context().config, administrator(), g.project.id, body.name, environment=body.environment, access=body.access
         )
+    except Forbidden as failure:
+        return _page(Forbidden(failure.message, details={"access": ["can't be all projects (account access) with a test key"]}))
     except UploadKitError as failure:
-        return _page(failure), failure.status
+        return _page(failure)
     show_once("key", issued)
     return redirect(url_for(".list_keys"))
 

@@ -16,19 +16,31 @@ from uploadkit.web.dashboard.gate import administrator, dashboard, project, say
 from uploadkit.web.schemas_admin import ProjectBody, ProjectChangesBody
 
 _SIZES = ("max_file_size", "max_storage")
+_WORDS = {"retention_days": "must be a whole number from 1 to 36500; empty for never"} | {
+    f"limits.{name}": f"must be {'a size such as 4MB or 1TB' if name in _SIZES else 'a whole number from 1 on'}, or “unlimited”"
+    for name in TierConfig.model_fields
+}
 
 
 @dashboard.get("/projects")
-def list_projects() -> str:
+def list_projects() -> tuple[str, int]:
     """List all projects."""
     return _list(None)
 
 
-def _list(failure: UploadKitError | None) -> str:
+def _list(failure: UploadKitError | None) -> tuple[str, int]:
     config = context().config
-    page = projects.list_projects(admins.everywhere(g.admin), forms.MOST_ON_A_PAGE, forms.cursor())
-    limits = {row.id: tiers.limits_of(config, row.tier, row.limit_overrides) for row in page.items}
-    return render_template("dashboard/projects.html", page=page, limits=limits, config=config, failure=failure, form=request.form)
+    found = forms.listed(lambda cursor: projects.list_projects(admins.everywhere(g.admin), forms.MOST_ON_A_PAGE, cursor))
+    page = render_template(
+        "dashboard/projects.html",
+        page=found.page,
+        refused=found.refused,
+        limits={row.id: tiers.limits_of(config, row.tier, row.limit_overrides) for row in found.page.items},
+        config=config,
+        failure=failure,
+        form=request.form,
+    )
+    return page, failure.status if failure else found.status
 
 
 @dashboard.post("/projects")
@@ -38,7 +50,7 @@ def create_project() -> Response | tuple[str, int]:
         body = forms.validated(ProjectBody, {"name": forms.text("name"), "tier": forms.text("tier") or None})
         made = projects.create_project(context().config, admins.everywhere(g.admin), body.name, body.tier)
     except UploadKitError as failure:
-        return _list(failure), failure.status
+        return _list(failure)
     say(f"Made the project {made.name}. Next it needs an API key.")
     return redirect(url_for("dashboard.project.list_keys", slug=made.slug, environment="live"))
 
@@ -66,10 +78,10 @@ def _settings(failure: UploadKitError | None) -> str:
 def change_project() -> Response | tuple[str, int]:
     """Change name, tier, limits and retention."""
     try:
-        limits = {name: _limit(name) for name in TierConfig.model_fields}
         given: dict[str, Any] = {"name": forms.text("name"), "tier": forms.text("tier")}
-        given |= {"retention_days": forms.number("retention_days"), "limits": limits}
-        body = forms.validated(ProjectChangesBody, given)
+        given |= {"retention_days": forms.number("retention_days")}
+        given |= {"limits": {name: forms.number(f"limits.{name}") for name in TierConfig.model_fields}}
+        body = forms.validated(ProjectChangesBody, given, _WORDS)
         projects.update_project(context().config, administrator(), g.project.id, body.to_columns())
     except UploadKitError as failure:
         return _settings(failure), failure.status
@@ -77,20 +89,13 @@ def change_project() -> Response | tuple[str, int]:
     return redirect(url_for(".show_project"))
 
 
-def _limit(name: str) -> int | str | None:
-    """Return a limit as the schema takes it; an empty field is the tier's own."""
-    written = forms.text(f"limit_{name}")
-    if written == projects.UNLIMITED or name in _SIZES:
-        return int(written) if written.isascii() and written.isdigit() and len(written) < 17 else written or None
-    return forms.number(f"limit_{name}")
-
-
 @project.post("/delete")
 def delete_project() -> Response | tuple[str, int]:
     """Delete the project, if its name was typed."""
     try:
         if forms.text("typed") != g.project.name.strip():
-            raise ValidationFailed("The name that was typed is not this project's", "Type it exactly as it stands above the field")
+            words = {"typed": ["is another one than this project's: type it exactly as it stands above the field"]}
+            raise ValidationFailed("The name that was typed is another one", details=words)
         projects.delete_project(administrator(), g.project.id)
     except UploadKitError as failure:
         return _settings(failure), failure.status

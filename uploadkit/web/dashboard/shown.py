@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uploadkit import clock
@@ -82,6 +83,16 @@ def pretty(value: Any) -> str:
     return "\n".join(visible(line) for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n"))
 
 
+def by_field(details: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
+    """Return what is wrong by the name of the form's field that it is about, where the details of a failure may have the API's name."""
+    return {re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name): "; ".join(words) for name, words in (details or {}).items()}
+
+
+def sentence(text: str) -> str:
+    """Return text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def limit(value: int | None) -> str:
     """Return a limit in numbers; None is unlimited."""
     return "unlimited" if value is None else f"{value:,}"
@@ -111,6 +122,8 @@ FILTERS = {
     "browser": browser,
     "visible": visible,
     "pretty": pretty,
+    "by_field": by_field,
+    "sentence": sentence,
     "limit": limit,
     "percent_of": percent,
     "limits_line": limits_line,

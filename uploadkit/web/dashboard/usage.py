@@ -41,16 +41,18 @@ def download_usage() -> Response:
 
 
 @dashboard.get("/usage")
-def list_usage() -> str:
+def list_usage() -> tuple[str, int]:
     """List projects, newest first, with what each one's live environment uses now and did this month."""
-    page = projects.list_projects(admins.everywhere(g.admin), forms.MOST_ON_A_PAGE, forms.cursor())
-    ids = [row.id for row in page.items]
-    return render_template(
+    found = forms.listed(lambda cursor: projects.list_projects(admins.everywhere(g.admin), forms.MOST_ON_A_PAGE, cursor))
+    ids = [row.id for row in found.page.items]
+    page = render_template(
         "dashboard/all_usage.html",
-        page=page,
+        page=found.page,
+        refused=found.refused,
         months=usage.histories(ids, "live"),
         requests=_requests(ids, "live"),
     )
+    return page, found.status
 
 
 @dashboard.get("/usage.csv")

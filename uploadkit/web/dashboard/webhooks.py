@@ -17,16 +17,23 @@ _MOST_DESTINATIONS = 100
 
 
 @project.get("/webhooks")
-def list_deliveries() -> str:
+def list_deliveries() -> tuple[str, int]:
     """List deliveries, newest first, and the destinations that they go to."""
-    query = forms.validated(schemas.DeliveryListQuery, {"status": request.args["status"]} if request.args.get("status") else {})
-    return render_template(
+    found = forms.listed(lambda cursor: webhooks.list_deliveries(caller(), _status(), forms.MOST_ON_A_PAGE, cursor))
+    page = render_template(
         "dashboard/webhooks.html",
-        page=webhooks.list_deliveries(caller(), query.status, forms.MOST_ON_A_PAGE, forms.cursor()),
+        page=found.page,
+        refused=found.refused,
         statuses=STATUSES,
         destinations=webhooks.list_destinations(caller(), _MOST_DESTINATIONS, None).items,
         routes=[route for route in file_routes.all_file_routes(g.project.id) if route.webhook_url],
     )
+    return page, found.status
+
+
+def _status() -> str | None:
+    """The status that is asked for in the address. Raises ValidationFailed."""
+    return forms.validated(schemas.DeliveryListQuery, {"status": request.args.get("status") or None}).status
 
 
 @project.get("/webhooks/deliveries/<delivery_id>")
