@@ -46,7 +46,7 @@ document.addEventListener("invalid", (event) => {
   if (field.form.querySelector(":invalid:not(fieldset)") === field) field.focus();
   const id = `${field.id}-wrong`;
   const told = document.getElementById(id) ?? Object.assign(document.createElement("div"), { id, className: "wrong" });
-  told.textContent = field.validationMessage;
+  told.textContent = (field.validity.patternMismatch && field.title) || field.validationMessage;
   if (!told.isConnected) field.after(told);
   field.setAttribute("aria-invalid", "true");
   if (!field.getAttribute("aria-describedby")?.split(" ").includes(id)) field.setAttribute("aria-describedby", [id, field.getAttribute("aria-describedby")].filter(Boolean).join(" "));

@@ -25,7 +25,7 @@ SETTINGS = {
     "DASHBOARD__SIGN_INS_PER_MINUTE": "",
 }
 PHOTOS = ("Morning in the hills.png", "Lake.png", "Grüße aus Köln.png", "scan-0001.png", "écran.png", "IMG_20260412_183015.png")
-LONG_NAME = f"The minutes of the annual general meeting, with all annexes, as corrected after the {'second ' * 20}reading (v7).pdf"
+LONG_NAME = f"The minutes of the annual general meeting, with all annexes, as corrected after the {'very ' * 31}reading (v7).pdf"
 HOSTILE_NAME = "<img src=x onerror=alert(1)>.txt"
 SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 # What opens on a page: by the name of the page, the button that opens it.

@@ -38,6 +38,22 @@ def set_up(page: Page, appliance: Appliance) -> None:
     expect(page.get_by_role("heading", name="Default")).to_be_visible()
 
 
+def be_told_of_all_fields_at_once(page: Page, appliance: Appliance) -> None:
+    """Before anything is sent: each wrong field says what is wrong until it is changed, and what was typed stays."""
+    page.goto(f"{appliance.base}/dashboard/setup#token")
+    email, password = page.get_by_label("E-mail address"), page.get_by_label("Password")
+    email.fill("anna")
+    password.press_sequentially("short")
+    page.keyboard.press("Enter")
+    expect(page.locator(".wrong")).to_have_count(2)
+    expect(email).to_be_focused()
+    expect(password).to_have_value("short")
+    expect(password).to_have_accessible_description(re.compile("10 characters or more.*At least 10 characters"))
+    email.fill(EMAIL)
+    expect(page.locator(".wrong")).to_have_count(1)
+    expect(email).not_to_have_attribute("aria-invalid", "true")
+
+
 def enter(page: Page, room: str) -> None:
     page.get_by_role("navigation", name="Rooms").get_by_role("link", name=room, exact=True).click()
 
@@ -149,6 +165,10 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
     page.get_by_role("button", name="Delete", exact=True).click()
     page.locator("#delete").get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Deleted beach 2.jpg")
+    expect(page).to_have_url(re.compile("search=beach"))
+    expect(page.locator("#results")).to_contain_text("No file matches")
+    page.go_forward()  # to where the panel was
+    expect(page.get_by_role("status")).to_contain_text("beach 2.jpg has been deleted")
     expect(rows).to_have_count(2)
 
     choose_types(page)
@@ -164,6 +184,7 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
 
 
 def test_a_session_by_keyboard_alone(page: Page, fresh: Appliance) -> None:
+    be_told_of_all_fields_at_once(page, fresh)
     set_up(page, fresh)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="To the content")).to_be_focused()
@@ -183,6 +204,8 @@ def test_a_session_by_keyboard_alone(page: Page, fresh: Appliance) -> None:
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("account access")
     expect(page.get_by_label("Name")).to_have_value("CI")
     expect(page.get_by_label("Access")).to_have_value("account")
+    expect(page.get_by_label("Access")).to_be_focused()
+    expect(page.get_by_label("Access")).to_have_accessible_description(re.compile("test key"))
 
 
 def test_a_list_made_anew_keeps_ticks_and_keyboard(page: Page, fresh: Appliance) -> None:
@@ -201,8 +224,13 @@ def test_a_list_made_anew_keeps_ticks_and_keyboard(page: Page, fresh: Appliance)
     page.get_by_role("region", name="Upload").dispatch_event("drop", {"dataTransfer": dropped})
     expect(page.locator(".uploads li")).to_contain_text("\\u202eaaa")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a long name is cut, not the page made wide"
-    page.get_by_label("Type", exact=True).fill("nonsense")
+    kind = page.get_by_label("Type", exact=True)
+    kind.fill("nonsense")
     expect(page.locator("#results")).to_contain_text("image/*")
+    expect(kind).to_have_accessible_description(re.compile("Must be a media type"))
+    kind.fill("image/*")
+    expect(page.locator("#results tbody tr")).to_have_count(1)
+    expect(page.locator(".wrong")).to_have_count(0)
 
 
 def test_pages_work_without_scripts(browser: Browser, fresh: Appliance) -> None:

@@ -94,7 +94,7 @@ def delete_project() -> Response | tuple[str, int]:
     """Delete the project, if its name was typed."""
     try:
         if forms.text("typed") != g.project.name.strip():
-            words = {"typed": ["is another one than this project's: type it exactly as it stands above the field"]}
+            words = {"typed": ["is not this project's: type it exactly as it stands above the field"]}
             raise ValidationFailed("The name that was typed is another one", details=words)
         projects.delete_project(administrator(), g.project.id)
     except UploadKitError as failure:
