@@ -53,7 +53,7 @@ def _disk(ctx: Context) -> Check:
         (psutil.disk_usage(str(directory)).free, name)
         for directory, name in ((ctx.config.data_dir, "the data directory"), (ctx.config.database_path.parent, "the database"))
     )
-    return Check("disk", free >= _LEAST_FREE_BYTES, f"{free // 1024**2} MiB free at {place}")
+    return Check("disk", free >= _LEAST_FREE_BYTES, f"{free / 1024**3:.1f} GB free at {place}")
 
 
 @dataclass(frozen=True)

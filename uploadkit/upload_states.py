@@ -218,7 +218,7 @@ def _difference(file: File, stored: StoredObject | None) -> str | None:
     if found is not None and file_routes.verifies_content(file):
         return (
             f"The file begins like {found}, {file.content_type!r} was declared; where that is meant, "
-            f"set verifyContent to false on file route '{file.route_slug}'"
+            f"switch the check of first bytes (verifyContent) off on file route '{file.route_slug}'"
         )
     return None
 

@@ -71,7 +71,11 @@ def test_what_is_not_there(admin: Visitor) -> None:
         assert page.status == 404
         assert b"<html" in page.body
     assert admin.get("/dashboard/p/default/other/files").status == 404
-    assert admin.get("/dashboard/p/default/live/files?cursor=nonsense").status == 400
+    for path in ("/dashboard/nothing", "/dashboard/p/default/live/nothing", "/dashboard/p/default/live/keys/x"):
+        page = admin.get(path)
+        assert (page.status, b"Sign out" in page.body, b"API" in page.body.partition(b"<main")[2]) == (404, True, False)
+    for path, above in {"settings/password": "settings", "p/default/live/keys/x/revoke": "p/default/live/keys", "sign-out": ""}.items():
+        assert admin.get(f"/dashboard/{path}", follow=False).headers["Location"] == f"/dashboard/{above}"
 
 
 ELSEWHERE = [

@@ -10,6 +10,7 @@ from uploadkit.diagnosis import Examiner
 from uploadkit.web.dashboard import (
     accounts,
     audit,
+    elsewhere,
     file_routes,
     files,
     gate,
@@ -28,7 +29,7 @@ from uploadkit.web.dashboard import (
 __all__ = ["install"]
 
 # Each has put its pages on the two blueprints.
-_ROOMS = (accounts, overview, files, upload_door, keys, file_routes, webhooks, logs, usage, projects, audit, storage, settings)
+_ROOMS = (accounts, overview, files, upload_door, keys, file_routes, webhooks, logs, usage, projects, audit, storage, settings, elsewhere)
 gate.dashboard.register_blueprint(gate.project)
 
 

@@ -88,6 +88,11 @@ def by_field(details: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
     return {re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name): "; ".join(words) for name, words in (details or {}).items()}
 
 
+def words(name: str) -> str:
+    """Return the name of a field as words: `maskedKey` and `masked_key` as `masked key`."""
+    return re.sub("[A-Z]", lambda found: f" {found[0].lower()}", name).replace("_", " ")
+
+
 def sentence(text: str) -> str:
     """Return text with a capital letter at its beginning."""
     return text[:1].upper() + text[1:]
@@ -123,6 +128,7 @@ FILTERS = {
     "visible": visible,
     "pretty": pretty,
     "by_field": by_field,
+    "words": words,
     "sentence": sentence,
     "limit": limit,
     "percent_of": percent,
