@@ -251,4 +251,14 @@ def test_pages_work_without_scripts(browser: Browser, fresh: Appliance) -> None:
     page.get_by_role("button", name="Revoke CI").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Revoked")
+    name = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 251 + ".jpg"
+    fresh.upload(JPEG, name=name)
+    enter(page, "Files")
+    expect(page.get_by_text("Choose files")).to_be_hidden()
+    expect(page.get_by_text("needs JavaScript")).to_be_visible()
+    link = page.get_by_role("link", name=name)
+    expect(link.get_by_title(name)).to_be_visible()
+    assert link.evaluate("link => link.getBoundingClientRect().height") < 60, "two lines, whatever the name"
+    page.goto(page.url + "?since=yesterday&status=gone")
+    expect(page.get_by_label("From")).to_have_value("yesterday")
     context.close()
