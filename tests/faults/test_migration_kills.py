@@ -1,6 +1,6 @@
 """A large database that is brought up to date, killed at any moment of it, and started again.
 
-The suite takes a database that migrates in a second or two; MIGRATION_ROWS=200000 (or a million) and MIGRATION_KILLS take more.
+The suite takes a database that migrates in a second or two; MIGRATION_ROWS=200000 and MIGRATION_KILLS=10 take more, and --timeout 900.
 """
 
 from __future__ import annotations
