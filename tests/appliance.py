@@ -75,6 +75,8 @@ class Appliance:
             # Tests call faster than people; those of the rate limits set them.
             "UPLOADKIT_TIERS__PRO__REQUESTS_PER_MINUTE": "",
             "UPLOADKIT_RATE_LIMITS__AUTH_FAILURES_PER_MINUTE": "",
+            # Several at once on few cores: two that stay on the same one would slow each other down while another idles.
+            "UPLOADKIT_SERVER__ONE_CORE": "false",
             "XDG_STATE_HOME": str(home / "state"),
             **{f"UPLOADKIT_{name}": value for name, value in settings.items()},
         }
