@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from uploadkit import diagnosis, first_run, one_core, storage_copy
 from uploadkit.application import create_app
@@ -27,10 +27,8 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
     os.umask(0o077)
     if config.server.one_core:
         one_core.stay()
-    asked_to_stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked_to_stop.set())
     with ExitStack() as stack:
+        wait_for_stop = stack.enter_context(_stop_signals())
         stack.enter_context(lock_data_dir(config.data_dir))
         rate_limits = RateLimits(config.rate_limits)
         listener = stack.enter_context(bound_socket(config.server))
@@ -45,6 +43,36 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
             jobs.start()
             announce(ctx, start)
             diagnosis.warn_of_open_bucket(ctx)
-            asked_to_stop.wait()
+            wait_for_stop()
             log.info("stopping: requests in flight are finished first")
     log.info("stopped")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], None]]:
+    """Have SIGTERM and SIGINT end nothing by themselves; yield what returns once one of them has come.
+
+    It waits for a byte that the signal itself writes. Python runs handlers in the main thread only, and one that waits for a lock is not
+    woken by a signal that came a moment before, or that another thread took. The flag is no Event: a second signal would find it locked.
+    """
+    asked_to_stop = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+
+    told, tell = socket.socketpair()
+    with told, tell:
+        tell.setblocking(False)
+        signal.set_wakeup_fd(tell.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, ask)
+
+        def wait() -> None:
+            while not asked_to_stop:
+                told.recv(1)
+
+        try:
+            yield wait
+        finally:
+            signal.set_wakeup_fd(-1)

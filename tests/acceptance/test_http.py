@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
 import os
 import re
+import signal
 import socket
+import sys
 from pathlib import Path
 
 import psutil
@@ -132,6 +135,16 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
         connection.settimeout(5)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert "Traceback" not in appliance.log()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can send a signal to one thread of another process")
+def test_a_sigterm_that_another_thread_takes_stops_it_too(tmp_path: Path) -> None:
+    with running(tmp_path) as appliance:
+        assert appliance.process is not None
+        pid = appliance.process.pid
+        other = sorted(int(thread) for thread in os.listdir(f"/proc/{pid}/task"))[1]
+        assert ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0
+        assert appliance.process.wait(timeout=60) == 0
 
 
 RAW = {
