@@ -9,6 +9,7 @@ panel.className = "side";
 document.body.append(panel);
 let opener = null;
 let turn = 0;
+let isWanted = false; // by the address: the panel's own close events come late, when Back and Forward may be over
 let isDeleted = false; // the file that the panel shows
 
 function show(text, address) {
@@ -41,6 +42,7 @@ async function openPanel(address, isNew) {
     return;
   }
   if (isNew) history.pushState({ panel: true }, "", address);
+  isWanted = true;
   if (!panel.open) panel.showModal();
 }
 
@@ -54,20 +56,27 @@ document.addEventListener("click", (event) => {
 
 panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); }); // beside it
 panel.addEventListener("close", () => {
+  if (panel.open || !isWanted) return;
+  leave();
+  if (history.state?.panel) history.back();
+});
+
+function leave() {
   turn++;
+  if (!isWanted) return;
+  isWanted = false;
   panel.replaceChildren(); // and films end
   document.title = listTitle;
-  if (history.state?.panel) history.back();
   // A list that keeps itself up to date may have another link in the place of the one that was used.
   const address = opener?.getAttribute("href");
   if (opener && !opener.isConnected) [...document.querySelectorAll("a[data-panel]")].find((link) => link.getAttribute("href") === address)?.focus();
-});
+}
 
 addEventListener("popstate", (event) => {
   if (location.pathname === listPath) {
-    turn++;
     if (isDeleted) return location.reload();
     if (panel.open) panel.close();
+    leave();
   } else if (event.state?.panel) {
     openPanel(location.href, false);
   } else {
