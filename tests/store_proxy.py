@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from botocore.auth import S3SigV4Auth
@@ -75,8 +77,11 @@ Rule = Callable[[Asked, PassOn], Answered]
 
 
 @contextmanager
-def proxied(address: StoreAddress, rule: Rule) -> Iterator[StoreAddress]:
-    """Answer at another address as `rule(asked, pass_on)` says, where `pass_on` asks the store at `address`; yield that address."""
+def proxied(address: StoreAddress, rule: Rule, certificate: Path | None = None) -> Iterator[StoreAddress]:
+    """Answer at another address as `rule(asked, pass_on)` says, where `pass_on` asks the store at `address`; yield that address.
+
+    With a `certificate` (and its key, in one file) that is an https:// one.
+    """
 
     def pass_on(asked: Asked) -> Answered:
         connection = http.client.HTTPConnection(urlsplit(address.endpoint).netloc, timeout=60)
@@ -126,9 +131,14 @@ def proxied(address: StoreAddress, rule: Rule) -> Iterator[StoreAddress]:
         request_queue_size = 128
 
     server = Server(("127.0.0.1", 0), Handler)
+    if certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+        # The handshake is the handler's, or one client that says nothing would keep all others waiting.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    here = f"http://127.0.0.1:{server.server_port}"
+    here = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield replace(address, endpoint=here, public_endpoint=here)
     finally:

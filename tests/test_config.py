@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificate
 from uploadkit import config
 from uploadkit.errors import ConfigError
 
@@ -16,6 +17,7 @@ BYOS = {
     "UPLOADKIT_STORAGE__BYOS__ACCESS_KEY_ID": "AKID",
     "UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": "hush-hush",
 }
+CA_BUNDLE = "UPLOADKIT_STORAGE__BYOS__CA_BUNDLE"
 
 
 def at(endpoint: str, region: str = "auto") -> dict[str, str]:
@@ -43,6 +45,12 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_p
 def test_a_relative_data_dir_lies_beside_the_file(tmp_path: Path) -> None:
     assert load(tmp_path).data_dir == tmp_path / "data"
     assert load(tmp_path).database_path == tmp_path / "data" / "uploadkit.db"
+
+
+def test_a_relative_ca_bundle_lies_beside_the_file_too(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "store.pem", "store.example")
+    assert load(tmp_path, **BYOS, **{CA_BUNDLE: "store.pem"}).storage.byos.ca_bundle == certificate
+    assert load(tmp_path, **BYOS, **{CA_BUNDLE: ""}).storage.byos.ca_bundle is None
 
 
 def test_a_tier_keeps_what_is_not_given(tmp_path: Path) -> None:
@@ -96,6 +104,9 @@ def test_values_may_name_environment_variables(tmp_path: Path) -> None:
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__ACCESS_KEY_ID": "AKID "}, ["storage.byos.access_key_id", "space"]),
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": "hush-hush\n"}, ["storage.byos.secret_access_key", "unprintable"]),
         ("", BYOS | at("http://my_minio:9000"), ["STORAGE__BYOS__ENDPOINT", "underscore"]),
+        ("", BYOS | {CA_BUNDLE: "/nowhere.pem"}, ["storage.byos.ca_bundle", "/nowhere.pem", "No such file"]),
+        ("", BYOS | {CA_BUNDLE: "config.toml"}, ["storage.byos.ca_bundle", "config.toml", "PEM"]),
+        ("", BYOS | {CA_BUNDLE: "."}, ["storage.byos.ca_bundle"]),
         ("", BYOS | at("http://a..b:9000"), ["STORAGE__BYOS__ENDPOINT", "host name"]),
         ("", BYOS | at("https://.r2.cloudflarestorage.com"), ["STORAGE__BYOS__ENDPOINT", "host name"]),
         ("", BYOS | at("http://m:9000", "us-east-1 "), ["STORAGE__BYOS__REGION", "letters"]),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
@@ -14,11 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import make_certificate
 from tests.receivers import Handler, Received, Receiver, answering, receiving
 from uploadkit import outgoing, targets
 from uploadkit.outgoing import Outcome
@@ -515,7 +510,7 @@ def raw_server(behaviour: object) -> Iterator[int]:
 @pytest.fixture
 def tls_receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     """A receiver with a certificate for secure.example, which this process trusts."""
-    certificate = _make_certificate(tmp_path)
+    certificate = make_certificate(tmp_path / "certificate.pem", "secure.example", "127.0.0.9")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     outgoing._tls.cache_clear()
     with receiving() as receiver:
@@ -553,26 +548,3 @@ def test_a_certificate_that_nobody_knows_is_refused(tls_receiver: Receiver, monk
     outcome = post(tls_receiver.url.replace("http://", "https://"))
     assert "certificate" in (outcome.error or "")
     assert tls_receiver.received == []
-
-
-def _make_certificate(folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "secure.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("secure.example"), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path

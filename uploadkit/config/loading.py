@@ -37,8 +37,8 @@ def find_config_file(named: Path | None, environment: Mapping[str, str]) -> Path
 def load(named: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
     """Read, merge and check the configuration.
 
-    `named` is the file given by `--config`; `environment` defaults to the process's. A relative `data.dir` is taken from the
-    folder of the configuration file, a relative `database.path` from the data directory.
+    `named` is the file given by `--config`; `environment` defaults to the process's. A relative `data.dir` or
+    `storage.byos.ca_bundle` is taken from the folder of the configuration file, a relative `database.path` from the data directory.
     Raises ConfigError, one line that names the key and the mend.
     """
     environment = os.environ if environment is None else environment
@@ -51,8 +51,15 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
         config = Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_one_line(error, path, sources)) from None
-    base = path.parent if path else Path.cwd()
-    return checked(config.model_copy(update={"data": DataConfig(dir=(base / config.data.dir.expanduser()).resolve())}))
+    return checked(_with_whole_paths(config, path.parent if path else Path.cwd()))
+
+
+def _with_whole_paths(config: Config, base: Path) -> Config:
+    storage = config.storage
+    if storage.byos.ca_bundle:
+        byos = storage.byos.model_copy(update={"ca_bundle": (base / storage.byos.ca_bundle.expanduser()).resolve()})
+        storage = storage.model_copy(update={"byos": byos})
+    return config.model_copy(update={"data": DataConfig(dir=(base / config.data.dir.expanduser()).resolve()), "storage": storage})
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

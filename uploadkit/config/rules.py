@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import ssl
+from pathlib import Path
 from typing import Literal
 
 from uploadkit.config import providers
@@ -70,3 +72,14 @@ def _check_byos(byos: ByosConfig) -> None:
             raise ConfigError(f"storage.byos.{key}: has a space at an end or an unprintable character in it; copy it once more")
     if found := providers.mistake(byos.endpoint, byos.region, byos.bucket):
         raise ConfigError(f"storage.byos.{found[0]}: {found[1]}")
+    if byos.ca_bundle:
+        _check_ca_bundle(byos.ca_bundle)
+
+
+def _check_ca_bundle(path: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise ConfigError(f"storage.byos.ca_bundle: {path} holds no certificate in PEM format (-----BEGIN CERTIFICATE-----)") from None
+    except OSError as error:
+        raise ConfigError(f"storage.byos.ca_bundle: {path} can't be read: {error.strerror}") from None

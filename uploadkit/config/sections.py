@@ -15,6 +15,7 @@ from uploadkit.config.types import (
     FilePath,
     Limit,
     OptionalOrigin,
+    OptionalPath,
     OptionalSecret,
     OptionalText,
     OptionalUrl,
@@ -99,6 +100,7 @@ class ByosConfig(Section):
     public_endpoint: Endpoint = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     create_bucket: bool = False
+    ca_bundle: OptionalPath = None
     cors_origins: CorsOrigins = ("*",)
 
 

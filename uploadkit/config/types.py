@@ -108,6 +108,7 @@ Region = Annotated[Annotated[str, AfterValidator(_region)] | None, BeforeValidat
 CorsOrigins = Annotated[tuple[Annotated[str, AfterValidator(_cors_origin)], ...], Field(min_length=1)]
 Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
 FilePath = Annotated[Path, BeforeValidator(_not_empty)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_unset)]
 
 
 @lru_cache(maxsize=256)

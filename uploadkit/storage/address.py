@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -11,7 +12,10 @@ from uploadkit.config import ByosConfig
 
 @dataclass(frozen=True)
 class StoreAddress:
-    """Where a bucket is and who may use it. `endpoint` is the appliance's way there, `public_endpoint` the clients'."""
+    """Where a bucket is and who may use it. `endpoint` is the appliance's way there, `public_endpoint` the clients'.
+
+    `ca_bundle` is the file of the authorities that vouch for the endpoint's certificate, None for the public ones.
+    """
 
     endpoint: str
     public_endpoint: str
@@ -20,6 +24,7 @@ class StoreAddress:
     addressing_style: Literal["path", "virtual"]
     access_key_id: str
     secret_access_key: str
+    ca_bundle: Path | None = None
 
     def __repr__(self) -> str:
         return f"StoreAddress({self.bucket!r} at {self.endpoint})"
@@ -55,6 +60,7 @@ def byos_address(byos: ByosConfig) -> StoreAddress:
         addressing_style=style,
         access_key_id=byos.access_key_id,
         secret_access_key=byos.secret_access_key.get_secret_value(),
+        ca_bundle=byos.ca_bundle,
     )
 
 

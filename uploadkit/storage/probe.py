@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -16,6 +16,8 @@ import urllib3
 
 _NO_SIGNATURE = hashlib.sha256(b"not a signature").hexdigest()
 _TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+# PUTs a body with headers to a URL and returns the HTTP status.
+Put = Callable[[str, bytes, Mapping[str, str]], int]
 _CHUNKED_BODY = b"6\r\nforged\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
 
 
@@ -61,23 +63,23 @@ def forgeries(access_key_id: str, region: str) -> Iterator[Forgery]:
     yield Forgery("an unsigned-trailer archive with a wrong signature", {}, header | trailer | snowball, _CHUNKED_BODY)
 
 
-def forgery_answers(url: str, access_key_id: str, region: str, *, timeout_seconds: float = 10) -> Iterator[tuple[str, int]]:
-    """Send every forged write to the object at `url`; yield each one's name and the HTTP status that it got.
-
-    Raises urllib3.exceptions.HTTPError when the store can't be reached.
-    """
-    with urllib3.PoolManager(retries=False, timeout=timeout_seconds) as pool:
-        for forgery in forgeries(access_key_id, region):
-            asked = url + (f"?{urlencode(forgery.query)}" if forgery.query else "")
-            answer = pool.request("PUT", asked, body=forgery.body, headers=forgery.headers, redirect=False)
-            yield forgery.name, answer.status
+def forgery_answers(url: str, access_key_id: str, region: str, put: Put) -> Iterator[tuple[str, int]]:
+    """Send every forged write to the object at `url`; yield each one's name and the HTTP status that it got. Raises what `put` raises."""
+    for forgery in forgeries(access_key_id, region):
+        asked = url + (f"?{urlencode(forgery.query)}" if forgery.query else "")
+        yield forgery.name, put(asked, forgery.body, forgery.headers)
 
 
 def accepted_forgery(endpoint: str, bucket: str, access_key_id: str, region: str) -> str | None:
-    """Send every forgery to `endpoint`; return the name of the first that was not refused, else None.
+    """Send every forgery to the store at `endpoint`, on this machine; return the name of the first that was not refused, else None.
 
     Only 401 and 403 count as a refusal: 404 for a missing bucket already means that the caller was believed.
     The bucket need not exist. Raises urllib3.exceptions.HTTPError when the store can't be reached.
     """
-    answers = forgery_answers(f"{endpoint}/{bucket}/pending/forged-{uuid.uuid4().hex}", access_key_id, region)
-    return next((name for name, status in answers if status not in (401, 403)), None)
+    with urllib3.PoolManager(retries=False, timeout=10) as pool:
+
+        def put(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+            return pool.request("PUT", url, body=body, headers=dict(headers), redirect=False).status
+
+        answers = forgery_answers(f"{endpoint}/{bucket}/pending/forged-{uuid.uuid4().hex}", access_key_id, region, put)
+        return next((name for name, status in answers if status not in (401, 403)), None)

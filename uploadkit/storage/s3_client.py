@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -17,10 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from uploadkit.config import is_loopback
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.s3_answers import hold_to_time
+from uploadkit.storage.s3_plain import proxies_of
 
 # A bare 404 is none of them: so answers, too, whoever stands in the store's place while it is away.
 GONE = {"NoSuchKey", "NoSuchUpload"}
@@ -52,6 +51,10 @@ _MARKS = {
 _WITHOUT_BODY = {"DeleteObject", "AbortMultipartUpload"}
 STRANGER_MEND = (
     "Look who answers at the store's endpoint: a proxy or another program may stand in its place. 'python app.py doctor' tells more"
+)
+TRUST_MEND = (
+    "Have storage.byos.endpoint name the host that the certificate is for, and storage.byos.ca_bundle the file of the authority "
+    "that signed it, if that is none of the public ones"
 )
 _CLOCK_MEND = (
     "Set this machine's clock (NTP), or the store's: they are over 15 minutes apart. Nothing is lost; uploads go on once they agree"
@@ -93,6 +96,7 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
         region_name=address.region,
         aws_access_key_id=address.access_key_id,
         aws_secret_access_key=address.secret_access_key,
+        verify=str(address.ca_bundle) if address.ca_bundle else None,
         config=BotoConfig(
             signature_version="s3v4",
             s3={"addressing_style": address.addressing_style},
@@ -101,7 +105,7 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,
             ignore_configured_endpoint_urls=True,
-            proxies={} if is_loopback(urlsplit(address.endpoint).hostname or "") else None,
+            proxies=proxies_of(address.endpoint),
             connect_timeout=min(3, read_timeout_seconds),
             read_timeout=read_timeout_seconds,
             retries={"total_max_attempts": attempts, "mode": "standard"},
@@ -131,6 +135,11 @@ def require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any)
 def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+
+
+def is_distrust(error: Exception) -> bool:
+    """Say whether it is a certificate that broke a connection: of an authority that is not trusted, for another host, or too old."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def code_of(error: ClientError) -> str:
@@ -169,4 +178,6 @@ def translated() -> Iterator[None]:
     except ResponseParserError:
         raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
     except (BotoCoreError, HTTPError, OSError) as error:
+        if is_distrust(error):
+            raise StorageUnavailable("The object store's TLS certificate is not trusted", TRUST_MEND) from None
         raise StorageUnavailable(f"The object store did not answer ({type(error).__name__})") from None

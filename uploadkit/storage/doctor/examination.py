@@ -20,6 +20,7 @@ from uploadkit.storage.bucket_rules import LifecycleDays
 from uploadkit.storage.presign import Signer
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import AccessDenied
+from uploadkit.storage.s3_plain import PlainRequests
 
 Outcome = Literal["ok", "warning", "failed", "skipped"]
 BODY = b"UploadKit doctor"
@@ -114,7 +115,7 @@ class Examination:
         self._prefix = f"pending/doctor-{uuid.uuid4().hex}"
         self._keys: dict[str, None] = {}
         self._multiparts: dict[tuple[str, str], None] = {}
-        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=3 * store.timeout_seconds))
+        self._http = PlainRequests(self.address.ca_bundle, urllib3.Timeout(connect=5, read=3 * store.timeout_seconds))
 
     # What checks work with.
 
@@ -136,7 +137,7 @@ class Examination:
 
     def send(self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Send a client's request; redirects are not followed, as a signature holds for one host."""
-        answer = self._http.request(method, url, body=body, headers=dict(headers or {}), redirect=False)
+        answer = self._http.send(method, url, body, headers or {})
         return Answer(answer.status, answer.headers, answer.data)
 
     def must(self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -198,7 +199,7 @@ class Examination:
     def close(self) -> None:
         """Clear away what is left, whatever happened, and close all connections."""
         self.clear()
-        self._http.clear()
+        self._http.close()
 
     def _is_there(self, key: str) -> bool:
         try:

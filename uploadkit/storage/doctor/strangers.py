@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import urllib3
 
@@ -60,7 +60,11 @@ def _all_refused(name: str, what: str, answers: Iterator[Answer] | list[Answer])
 def forged(ex: Examination) -> Finding:
     """Are writes refused that nobody signed? Source: storage.md section 1, CVE-2026-41145."""
     url = object_url(ex.address.base_url(ex.client_endpoint), ex.key("forged"))
-    for name, status in probe.forgery_answers(url, ex.address.access_key_id, ex.address.region):
+
+    def put(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        return ex.send("PUT", url, body, headers).status
+
+    for name, status in probe.forgery_answers(url, ex.address.access_key_id, ex.address.region, put):
         if 200 <= status < 300:
             mend = (
                 "Stop using this store now and install a build that refuses it: anybody who has seen one upload URL can write to the bucket"
