@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uploadkit import clock, upload_states
+from uploadkit import clock, upload_states, verification
 from uploadkit.access import Caller
 from uploadkit.claims import claimed
 from uploadkit.content import disposition, merged_metadata
@@ -153,7 +153,7 @@ def complete_multipart(
         if listed is not None:
             ctx.store.complete_multipart(file.key, upload_id, file.size_bytes, listed)
         # When the store knows no such upload, it may have put the parts together before a crash took the answer.
-        stored = upload_states.look_at(ctx, file.key)
+        stored = verification.look_at(ctx, file.key)
         upload_states.require_as_declared(ctx, file, stored)
         assert stored is not None
         return upload_states.finish(ctx, file, stored.etag, metadata, sweep_at=None)

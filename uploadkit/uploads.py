@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uploadkit import clock, upload_states
+from uploadkit import clock, upload_states, verification
 from uploadkit.access import Caller
 from uploadkit.claims import claimed
 from uploadkit.content import disposition, merged_metadata
@@ -95,7 +95,7 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
 def _copy_verified(ctx: Context, file: File) -> str:
     """Look at what was uploaded and have the store copy exactly that to the final key. Returns the copy's ETag."""
     for _ in range(3):
-        stored = upload_states.look_at(ctx, file.pending_key)
+        stored = verification.look_at(ctx, file.pending_key)
         upload_states.require_as_declared(ctx, file, stored)
         assert stored is not None
         try:
