@@ -10,7 +10,7 @@ document.body.append(panel);
 let opener = null;
 let turn = 0;
 let isWanted = false; // by the address: the panel's own close events come late, when Back and Forward may be over
-let isDeleted = false; // the file that the panel shows
+let isStale = false; // the list: a file of it is deleted
 
 function show(text, address) {
   const page = new DOMParser().parseFromString(text, "text/html");
@@ -31,14 +31,15 @@ function show(text, address) {
 
 async function openPanel(address, isNew) {
   const mine = ++turn;
+  const isAskedFor = () => mine === turn && (isNew || location.href === address);
   try {
     const answer = await fetch(address);
     const text = await answer.text();
-    if (mine !== turn) return;
+    if (!isAskedFor()) return;
     if (!answer.ok || answer.redirected) throw new Error(`answered ${answer.status}`);
     show(text, address);
   } catch {
-    if (mine === turn) location.assign(address); // the page itself says what is wrong
+    if (isAskedFor()) location.assign(address); // the page itself says what is wrong
     return;
   }
   if (isNew) history.pushState({ panel: true }, "", address);
@@ -54,7 +55,13 @@ document.addEventListener("click", (event) => {
   openPanel(link.href, true);
 });
 
-panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); }); // beside it
+panel.addEventListener("click", (event) => {
+  if (event.target === panel) panel.close(); // beside it
+  const link = event.target.closest("a[href^='#']"); // to a field: followed, it would be another step of the history
+  if (!link) return;
+  event.preventDefault();
+  panel.querySelector(`#${CSS.escape(link.hash.slice(1))}`)?.focus();
+});
 panel.addEventListener("close", () => {
   if (panel.open || !isWanted) return;
   leave();
@@ -62,8 +69,8 @@ panel.addEventListener("close", () => {
 });
 
 function leave() {
-  turn++;
   if (!isWanted) return;
+  turn++;
   isWanted = false;
   panel.replaceChildren(); // and films end
   document.title = listTitle;
@@ -74,7 +81,7 @@ function leave() {
 
 addEventListener("popstate", (event) => {
   if (location.pathname === listPath) {
-    if (isDeleted) return location.reload();
+    if (isStale) return location.reload();
     if (panel.open) panel.close();
     leave();
   } else if (event.state?.panel) {
@@ -90,16 +97,21 @@ panel.addEventListener("submit", async (event) => {
   const deletes = form.matches("[action$='/delete']");
   if (!deletes && !form.matches("[data-stays]")) return;
   event.preventDefault();
+  const mine = turn;
   const button = event.submitter;
   if (button) button.disabled = true;
   try {
     const redirect = deletes ? "manual" : "follow"; // the list is to tell of it, not this answer
     const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect });
     if (answer.type === "opaqueredirect") {
-      isDeleted = true;
+      isStale = true;
+      if (location.pathname === listPath) return location.reload(); // closed meanwhile
+      if (mine !== turn) return; // another file's: the list is made anew when it is seen
       return history.state?.panel ? history.back() : location.assign(listPath);
     }
-    show(await answer.text(), location.href);
+    const text = await answer.text();
+    if (mine !== turn) return;
+    show(text, location.href);
     const told = panel.querySelector("[role=alert], [role=status], .border-success") ?? panel.querySelector("button");
     if (told) {
       if (!told.matches("button")) told.tabIndex = -1;

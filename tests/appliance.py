@@ -66,7 +66,11 @@ class Appliance:
         self.log_path = home / "serve.log"
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("UPLOADKIT_", "AWS_", "PYTEST_"))} | {
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("UPLOADKIT_", "AWS_", "PYTEST_")) and not name.lower().endswith("_proxy")
+        } | {
             "UPLOADKIT_DATA__DIR": str(self.data_dir),
             "UPLOADKIT_SERVER__PORT": str(self.port),
             "UPLOADKIT_STORAGE__BUNDLED__PORT": "0",

@@ -63,16 +63,16 @@ def _stop_signals() -> Iterator[Callable[[], None]]:
 
     told, tell = socket.socketpair()
     with told, tell:
-        tell.setblocking(False)
-        signal.set_wakeup_fd(tell.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, ask)
 
         def wait() -> None:
             while not asked_to_stop:
                 told.recv(1)
 
+        tell.setblocking(False)
+        signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
         try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, ask)
             yield wait
         finally:
             signal.set_wakeup_fd(-1)

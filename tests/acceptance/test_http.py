@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from pathlib import Path
 
 import psutil
@@ -137,13 +136,13 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
     assert "Traceback" not in appliance.log()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can send a signal to one thread of another process")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "tgkill"), reason="only newer Linux can send a signal to one thread of another process")
 def test_a_sigterm_that_another_thread_takes_stops_it_too(tmp_path: Path) -> None:
     with running(tmp_path) as appliance:
         assert appliance.process is not None
         pid = appliance.process.pid
-        other = sorted(int(thread) for thread in os.listdir(f"/proc/{pid}/task"))[1]
-        assert ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0
+        others = [int(thread) for thread in os.listdir(f"/proc/{pid}/task") if int(thread) != pid]
+        assert any(ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0 for other in others), "any that is still there"
         assert appliance.process.wait(timeout=60) == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import select
 import socket
 import threading
@@ -28,6 +29,7 @@ from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.bucket_rules import set_cors
 from uploadkit.storage.doctor import Expectations, Finding
 from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.s3_plain import proxies_of
 
 EXPECTED = replace(Expectations.of(Config()), section="storage.byos")
 
@@ -39,6 +41,14 @@ def bucket(other_store: OtherStore) -> Iterator[ObjectStore]:
     set_cors(store, ["*"])
     yield store
     store.ask("delete_bucket")
+
+
+@pytest.fixture(autouse=True)
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine has that these tests run on."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 def as_it_is(asked: Asked, pass_on: PassOn) -> Answered:
@@ -126,7 +136,7 @@ def forwarding(target: str) -> Iterator[ForwardProxy]:
 def carry(one: socket.socket, other: socket.socket) -> None:
     """Carry bytes both ways until one side ends."""
     while True:
-        for ready in select.select([one, other], [], [])[0]:
+        for ready in select.select([one, other], [], [], 60)[0]:
             data = ready.recv(65536)
             if not data:
                 return
@@ -137,6 +147,10 @@ def at(address: StoreAddress, endpoint: str) -> StoreAddress:
     return replace(address, endpoint=endpoint, public_endpoint=endpoint)
 
 
+def proxied_as(address: StoreAddress, name: str) -> StoreAddress:
+    return at(address, address.endpoint.replace("127.0.0.1", name))
+
+
 def test_through_a_proxy(bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with forwarding(urlsplit(bucket.address.endpoint).netloc) as proxy:
         monkeypatch.setenv("http_proxy", f"http://anna:p%40ss@127.0.0.1:{proxy.port}")
@@ -145,7 +159,11 @@ def test_through_a_proxy(bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -
         assert faults(bucket.address) == [], "nobody asks a proxy for what is on this very machine"
         assert proxy.asked_for == {"http://store.example:8080"}
         monkeypatch.setenv("no_proxy", ".example")
-        assert [found.name for found in faults(at(bucket.address, "http://store.example:8080"))] == ["reach"]
+        assert proxies_of("http://store.example:8080") == {}
+        monkeypatch.setenv("http_proxy", f"http://anna:pä@127.0.0.1:{proxy.port}")
+        assert [found.name for found in faults(at(bucket.address, "http://other.test:8080"))] == ["reach"], (
+            "nobody could say so in a header"
+        )
 
 
 def test_through_a_proxy_to_a_certificate_of_ones_own_authority(
@@ -164,7 +182,8 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_mend(bucket: ObjectS
     other = make_certificate(tmp_path / "other.pem", "store.example", "127.0.0.1")
     with proxied(bucket.address, as_it_is, certificate) as address:
         assert faults(replace(address, ca_bundle=certificate)) == []
-        for stranger in (address, replace(address, ca_bundle=other)):
+        mistaken = proxied_as(address, "localhost")  # which the certificate is not for
+        for stranger in (address, replace(address, ca_bundle=other), replace(mistaken, ca_bundle=certificate)):
             found = faults(stranger)
             assert [finding.name for finding in found] == ["reach"]
             assert "certificate" in found[0].detail
@@ -174,6 +193,29 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_mend(bucket: ObjectS
             assert "storage.byos.ca_bundle" in str(caught.value.suggestion)
             with pytest.raises(StorageUnavailable, match="certificate is not trusted"):
                 ObjectStore(stranger).list_parts("a", "none")
+
+
+def test_a_file_of_authorities_that_vanishes_is_told(bucket: ObjectStore, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "store.pem", "store.example", "127.0.0.1")
+    with proxied(bucket.address, as_it_is, certificate) as address:
+        gone = replace(address, ca_bundle=tmp_path / "gone.pem")
+        with pytest.raises(StorageUnavailable, match=r"ca_bundle names can't be read"):
+            ObjectStore(gone).look_at("a")
+        assert [(found.name, found.detail) for found in faults(gone)] == [
+            ("reach", "The file that storage.byos.ca_bundle names can't be read")
+        ]
+
+
+def test_what_only_the_system_trusts_is_for_clients_and_not_for_the_appliance(
+    bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = make_certificate(tmp_path / "store.pem", "store.example", "127.0.0.1")
+    with proxied(bucket.address, as_it_is, certificate) as address:
+        clients = replace(bucket.address, public_endpoint=address.endpoint)
+        assert [(found.name, "Renew" in found.mend) for found in faults(clients)] == [("public-endpoint", True)]
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert faults(clients) == []
+        assert "storage.byos.ca_bundle" in faults(address)[0].mend
 
 
 def test_an_appliance_with_a_certificate_of_ones_own_authority(bucket: ObjectStore, tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
 def _with_whole_paths(config: Config, base: Path) -> Config:
     storage = config.storage
     if storage.byos.ca_bundle:
-        byos = storage.byos.model_copy(update={"ca_bundle": (base / storage.byos.ca_bundle.expanduser()).resolve()})
+        # Not resolved: a link may lead to another file tomorrow, and the one of today may be gone.
+        ca_bundle = Path(os.path.abspath(base / storage.byos.ca_bundle.expanduser()))
+        byos = storage.byos.model_copy(update={"ca_bundle": ca_bundle})
         storage = storage.model_copy(update={"byos": byos})
     return config.model_copy(update={"data": DataConfig(dir=(base / config.data.dir.expanduser()).resolve()), "storage": storage})
 

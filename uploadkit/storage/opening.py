@@ -81,7 +81,7 @@ def _byos_store(config: Config) -> ObjectStore:
     try:
         store.probe()
     except StorageUnavailable as error:
-        log.warning("the object store can't be used yet: %s; /readyz says when it can", error.message)
+        log.warning("the object store can't be used yet: %s. %s", error.message, error.suggestion)
     return store
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import boto3
 import botocore.session
 from botocore.config import Config as BotoConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ProxyConnectionError
 from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProxyError, SSLError
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.address import StoreAddress
@@ -52,9 +54,9 @@ _WITHOUT_BODY = {"DeleteObject", "AbortMultipartUpload"}
 STRANGER_MEND = (
     "Look who answers at the store's endpoint: a proxy or another program may stand in its place. 'python app.py doctor' tells more"
 )
-TRUST_MEND = (
+_TRUST_MEND = (
     "Have storage.byos.endpoint name the host that the certificate is for, and storage.byos.ca_bundle the file of the authority "
-    "that signed it, if that is none of the public ones"
+    "that signed it, if that is none of the public ones; renew a certificate that is too old"
 )
 _CLOCK_MEND = (
     "Set this machine's clock (NTP), or the store's: they are over 15 minutes apart. Nothing is lost; uploads go on once they agree"
@@ -96,7 +98,7 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
         region_name=address.region,
         aws_access_key_id=address.access_key_id,
         aws_secret_access_key=address.secret_access_key,
-        verify=str(address.ca_bundle) if address.ca_bundle else None,
+        verify=str(address.ca_bundle) if address.ca_bundle else True,
         config=BotoConfig(
             signature_version="s3v4",
             s3={"addressing_style": address.addressing_style},
@@ -137,9 +139,23 @@ def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
-def is_distrust(error: Exception) -> bool:
-    """Say whether it is a certificate that broke a connection: of an authority that is not trusted, for another host, or too old."""
-    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+def tls_trouble(error: BaseException) -> tuple[str, str] | None:
+    """Return why the host that was asked is not trusted, and the mend; None when something else broke the connection."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, ProxyError | ProxyConnectionError) for cause in causes):
+        return None
+    if any(isinstance(cause, ssl.SSLCertVerificationError | CertificateError) for cause in causes):
+        return "The object store's TLS certificate is not trusted (storage.byos.ca_bundle)", _TRUST_MEND
+    about_tls = any(isinstance(cause, SSLError) for cause in causes)
+    if about_tls and any(isinstance(cause, FileNotFoundError | IsADirectoryError | PermissionError) for cause in causes):
+        return "The file that storage.byos.ca_bundle names can't be read", "Put it back, or correct the setting"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def code_of(error: ClientError) -> str:
@@ -178,6 +194,6 @@ def translated() -> Iterator[None]:
     except ResponseParserError:
         raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
     except (BotoCoreError, HTTPError, OSError) as error:
-        if is_distrust(error):
-            raise StorageUnavailable("The object store's TLS certificate is not trusted", TRUST_MEND) from None
+        if (untrusted := tls_trouble(error)) is not None:
+            raise StorageUnavailable(*untrusted) from None
         raise StorageUnavailable(f"The object store did not answer ({type(error).__name__})") from None

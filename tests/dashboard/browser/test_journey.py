@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.appliance import JPEG, Appliance, running
 from tests.browsers import Watched
@@ -69,6 +69,11 @@ def look_at_a_file_in_the_panel(page: Page) -> None:
     panel.get_by_label("Metadata, a JSON object").fill('{"album": "Summer"}')
     panel.get_by_role("button", name="Save").click()
     expect(panel.get_by_role("status")).to_be_focused()
+    panel.get_by_label("Metadata, a JSON object").fill("[1]")
+    panel.get_by_role("button", name="Save").click()
+    panel.get_by_role("alert").get_by_role("link").first.click()
+    expect(panel.get_by_label("Metadata, a JSON object")).to_be_focused()
+    expect(panel.get_by_label("Metadata, a JSON object")).to_have_value("[1]")
     panel.get_by_role("button", name="Make link").click()
     expect(panel.get_by_role("textbox", name="Signed link")).to_have_value(re.compile("^http"))
     page.keyboard.press("Escape")
@@ -77,6 +82,7 @@ def look_at_a_file_in_the_panel(page: Page) -> None:
     expect(page).to_have_url(listed)
     page.go_forward()
     expect(panel.get_by_label("Metadata, a JSON object")).to_have_value(re.compile("Summer"))
+    answer_too_late(page, panel)
     page.go_back()
     expect(panel).to_be_hidden()
     page.go_forward()
@@ -93,6 +99,23 @@ def look_at_a_file_in_the_panel(page: Page) -> None:
     panel.get_by_role("button", name="Close").click()
     expect(panel).to_be_hidden()
     expect(page).to_have_url(listed)
+
+
+def answer_too_late(page: Page, panel: Locator) -> None:
+    """The answer to what was sent from a panel that has been closed since is not shown in the one that is open now."""
+    held: list[Route] = []
+    page.route("**/metadata", lambda route: held.append(route))
+    panel.get_by_role("button", name="Save").click()
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    page.go_forward()
+    field = panel.get_by_label("Metadata, a JSON object")
+    field.fill("{}")
+    with page.expect_event("requestfinished", lambda request: request.redirected_from is not None):
+        held[0].continue_()
+    page.evaluate("() => new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(resume)))")
+    expect(field).to_have_value("{}")
+    page.unroute_all()
 
 
 def choose_types(page: Page) -> None:
@@ -161,6 +184,8 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
     page.get_by_label("File name").press_sequentially("beach 2")
     expect(rows).to_have_count(1)
     look_at_a_file_in_the_panel(page)
+    assert ["status of 400" in error for error in watched.errors] == [True], "of the metadata that was refused"
+    watched.errors.clear()
     page.get_by_role("link", name="beach 2.jpg").click()
     expect(page.get_by_text("upload.completed")).to_be_visible()
     assert page.locator("dialog time").first.get_attribute("title", timeout=1000), "UTC is at hand"

@@ -14,7 +14,7 @@ from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.doctor import objects, rules, strangers
 from uploadkit.storage.doctor.examination import Examination, Expectations, Finding, Refused
 from uploadkit.storage.s3 import ObjectStore
-from uploadkit.storage.s3_client import TRUST_MEND, AccessDenied, StorageRefused, is_distrust
+from uploadkit.storage.s3_client import AccessDenied, StorageRefused, tls_trouble
 
 __all__ = ["Expectations", "Finding", "Refused", "examine", "is_open_to_anybody"]
 
@@ -113,15 +113,16 @@ def _run(check: _Check, examination: Examination, works: set[str]) -> Finding:
         mend = _MENDS.get(error.store_code, _UNKNOWN_CODE)
         return Finding(check.name, "failed", error.message, mend.format(section=section))
     except StorageUnavailable as error:
-        return Finding(check.name, "failed", error.message, f"Check {section} and the network, then run doctor again")
+        own = error.suggestion if error.suggestion != error.default_suggestion else None
+        return Finding(check.name, "failed", error.message, own or f"Check {section} and the network, then run doctor again")
     except Refused as error:
         mend = _MENDS.get(error.answer.code, _UNKNOWN_CODE)
         if error.answer.code == "AccessDenied" and check.permission:
             mend = f"Give the appliance's credentials {check.permission} on the bucket"
         return Finding(check.name, "failed", f"a client's request was answered {error}", mend.format(section=section))
     except urllib3.exceptions.HTTPError as error:
-        if is_distrust(error):
-            return Finding(check.name, "failed", f"the TLS certificate of {examination.client_endpoint} is not trusted", TRUST_MEND)
+        if (untrusted := tls_trouble(error)) is not None:
+            return Finding(check.name, "failed", *untrusted)
         mend = f"Check {section}.endpoint, DNS, firewall and TLS, then run doctor again"
         return Finding(check.name, "failed", f"{examination.client_endpoint} does not answer ({type(error).__name__})", mend)
 

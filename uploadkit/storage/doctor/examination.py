@@ -115,7 +115,7 @@ class Examination:
         self._prefix = f"pending/doctor-{uuid.uuid4().hex}"
         self._keys: dict[str, None] = {}
         self._multiparts: dict[tuple[str, str], None] = {}
-        self._http = PlainRequests(self.address.ca_bundle, urllib3.Timeout(connect=5, read=3 * store.timeout_seconds))
+        self._http = PlainRequests(self.address, urllib3.Timeout(connect=5, read=3 * store.timeout_seconds))
 
     # What checks work with.
 

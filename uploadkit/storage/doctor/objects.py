@@ -15,7 +15,7 @@ from uploadkit import clock
 from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import BODY, DISPOSITION, TYPE, Examination, Finding, Refused
 from uploadkit.storage.s3 import CopyRefused
-from uploadkit.storage.s3_client import AccessDenied
+from uploadkit.storage.s3_client import AccessDenied, tls_trouble
 
 _NO_S3 = "Ask the provider: this is not how S3 works"
 _MOST_SKEW_SECONDS = 60
@@ -68,13 +68,15 @@ def public_endpoint(ex: Examination) -> Finding:
     except Refused as error:
         said, problem = str(error), error.answer.code
     except urllib3.exceptions.HTTPError as error:
-        said, problem = type(error).__name__, "unreachable"
+        said, problem = ("untrusted certificate", "untrusted") if tls_trouble(error) else (type(error).__name__, "unreachable")
     else:
         return Finding("public-endpoint", "ok", f"a presigned PUT to {public} is taken")
     ex.client_endpoint = direct
     ex.put(ex.key("object"))
     mend = {
         "unreachable": f"Correct {setting}, or start the proxy there; if clients reach it and only this machine does not, all is well",
+        "untrusted": f"Renew the certificate there, or have {setting} name the host that it is for; where clients know its authority and "
+        "only this machine does not, all is well",
         "SignatureDoesNotMatch": "The proxy there changes the Host header or the path, which the signature covers: have it pass on "
         "both as they came (nginx: proxy_set_header Host $http_host; see docs/deploy.md)",
     }.get(problem, f"Look at the proxy there, or correct {setting}")

@@ -10,6 +10,7 @@ from uploadkit import clock
 from uploadkit.storage import probe
 from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import BODY, TYPE, Answer, Examination, Finding
+from uploadkit.storage.s3_client import tls_trouble
 
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
 _TYPED = {"Content-Type": TYPE}
@@ -117,7 +118,10 @@ def public_url(ex: Examination) -> Finding:
                 "Have the CDN serve the keys of public file routes only (PROJECT/FILE-ROUTE/…), or leave storage.public_url empty",
             )
     except urllib3.exceptions.HTTPError as error:
-        return Finding("public-url", "warning", f"{base} can't be reached from here ({type(error).__name__})", "Correct storage.public_url")
+        said = "TLS certificate not trusted here" if tls_trouble(error) else type(error).__name__
+        return Finding(
+            "public-url", "warning", f"{base} can't be reached from here ({said})", "Correct storage.public_url or what is there"
+        )
     return Finding("public-url", "ok", f"{base} does not serve pending/")
 
 
