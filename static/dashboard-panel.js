@@ -91,13 +91,21 @@ addEventListener("popstate", (event) => {
   }
 });
 
+function tellOnTheList(name, text) {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  const said = (page.querySelector("[role=alert]") ?? page.querySelector("h1"))?.textContent.trim().replace(/\s+/g, " ");
+  const box = Object.assign(document.createElement("div"), { className: "alert alert-danger", textContent: `${name}: ${said ?? "refused"}` });
+  box.setAttribute("role", "alert");
+  document.getElementById("content").prepend(box);
+}
+
 // What changes the file leaves the panel open; what deletes it leads back to the list as it was, with the file's address behind it.
 panel.addEventListener("submit", async (event) => {
   const form = event.target;
   const deletes = form.matches("[action$='/delete']");
   if (!deletes && !form.matches("[data-stays]")) return;
   event.preventDefault();
-  const mine = turn;
+  const mine = turn, name = panel.getAttribute("aria-label");
   const button = event.submitter;
   if (button) button.disabled = true;
   try {
@@ -110,7 +118,7 @@ panel.addEventListener("submit", async (event) => {
       return history.state?.panel ? history.back() : location.assign(listPath);
     }
     const text = await answer.text();
-    if (mine !== turn) return;
+    if (mine !== turn) return answer.ok ? undefined : tellOnTheList(name, text); // closed since; what was refused must not pass for done
     show(text, location.href);
     const told = panel.querySelector("[role=alert], [role=status], .border-success") ?? panel.querySelector("button");
     if (told) {

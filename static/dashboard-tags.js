@@ -4,6 +4,7 @@
 for (const field of document.querySelectorAll("[data-tags]")) {
   const list = Object.assign(document.createElement("ul"), { className: "tags" });
   const entry = field.cloneNode();
+  const hadFocus = field === document.activeElement; // somebody was quicker than this script
   const allowed = new RegExp(`^(?:${field.dataset.tags})$`);
   list.setAttribute("aria-live", "polite");
   for (const name of ["name", "value", "data-tags"]) entry.removeAttribute(name);
@@ -14,6 +15,7 @@ for (const field of document.querySelectorAll("[data-tags]")) {
   field.removeAttribute("id"); // the label is the entry's now
   field.type = "hidden";
   field.before(list, entry);
+  if (hadFocus) entry.focus();
 
   const words = (text) => text.split(/[\s,]+/).filter(Boolean);
   const chosen = () => words(field.value);

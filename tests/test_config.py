@@ -48,8 +48,9 @@ def test_a_relative_data_dir_lies_beside_the_file(tmp_path: Path) -> None:
 
 
 def test_a_relative_ca_bundle_lies_beside_the_file_too(tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path / "store.pem", "store.example")
-    assert load(tmp_path, **BYOS, **{CA_BUNDLE: "store.pem"}).storage.byos.ca_bundle == certificate
+    certificate = tmp_path / "store.pem"
+    certificate.symlink_to(make_certificate(tmp_path / "store-1.pem", "store.example"))
+    assert load(tmp_path, **BYOS, **{CA_BUNDLE: "store.pem"}).storage.byos.ca_bundle == certificate, "and may lead to another one tomorrow"
     assert load(tmp_path, **BYOS, **{CA_BUNDLE: ""}).storage.byos.ca_bundle is None
 
 

@@ -55,8 +55,8 @@ def as_it_is(asked: Asked, pass_on: PassOn) -> Answered:
     return pass_on(asked)
 
 
-def faults(address: StoreAddress) -> list[Finding]:
-    return [found for found in doctor.examine(ObjectStore(address), EXPECTED) if found.outcome not in ("ok", "skipped")]
+def faults(address: StoreAddress, expected: Expectations = EXPECTED) -> list[Finding]:
+    return [found for found in doctor.examine(ObjectStore(address), expected) if found.outcome not in ("ok", "skipped")]
 
 
 @dataclass
@@ -136,7 +136,10 @@ def forwarding(target: str) -> Iterator[ForwardProxy]:
 def carry(one: socket.socket, other: socket.socket) -> None:
     """Carry bytes both ways until one side ends."""
     while True:
-        for ready in select.select([one, other], [], [], 60)[0]:
+        waited_for = select.select([one, other], [], [], 60)[0]
+        if not waited_for:
+            return
+        for ready in waited_for:
             data = ready.recv(65536)
             if not data:
                 return
@@ -160,6 +163,9 @@ def test_through_a_proxy(bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -
         assert proxy.asked_for == {"http://store.example:8080"}
         monkeypatch.setenv("no_proxy", ".example")
         assert proxies_of("http://store.example:8080") == {}
+        monkeypatch.delenv("no_proxy")
+        assert faults(bucket.address, replace(EXPECTED, public_url="http://cdn.example")) == []
+        assert "http://cdn.example" in proxy.asked_for, "this machine may be the store's and not the CDN's"
         monkeypatch.setenv("http_proxy", f"http://anna:pä@127.0.0.1:{proxy.port}")
         assert [found.name for found in faults(at(bucket.address, "http://other.test:8080"))] == ["reach"], (
             "nobody could say so in a header"
@@ -198,12 +204,16 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_mend(bucket: ObjectS
 def test_a_file_of_authorities_that_vanishes_is_told(bucket: ObjectStore, tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path / "store.pem", "store.example", "127.0.0.1")
     with proxied(bucket.address, as_it_is, certificate) as address:
-        gone = replace(address, ca_bundle=tmp_path / "gone.pem")
-        with pytest.raises(StorageUnavailable, match=r"ca_bundle names can't be read"):
-            ObjectStore(gone).look_at("a")
-        assert [(found.name, found.detail) for found in faults(gone)] == [
-            ("reach", "The file that storage.byos.ca_bundle names can't be read")
-        ]
+        bundle = tmp_path / "bundle.pem"
+        for content in (None, b"", certificate.read_bytes()[-100:]):  # gone, or in the midst of being written
+            if content is not None:
+                bundle.write_bytes(content)
+            blind = replace(address, ca_bundle=bundle)
+            with pytest.raises(StorageUnavailable, match=r"storage.byos.ca_bundle\) can't be read"):
+                ObjectStore(blind).look_at("a")
+            found = faults(blind)
+            assert [finding.name for finding in found] == ["reach"]
+            assert "(storage.byos.ca_bundle) can't be read" in found[0].detail
 
 
 def test_what_only_the_system_trusts_is_for_clients_and_not_for_the_appliance(

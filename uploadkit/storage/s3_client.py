@@ -51,9 +51,7 @@ _MARKS = {
     "ListMultipartUploads": b"<ListMultipartUploadsResult",
 }
 _WITHOUT_BODY = {"DeleteObject", "AbortMultipartUpload"}
-STRANGER_MEND = (
-    "Look who answers at the store's endpoint: a proxy or another program may stand in its place. 'python app.py doctor' tells more"
-)
+STRANGER_MEND = "Look who answers at the store's endpoint: a proxy or another program may stand in its place"
 _TRUST_MEND = (
     "Have storage.byos.endpoint name the host that the certificate is for, and storage.byos.ca_bundle the file of the authority "
     "that signed it, if that is none of the public ones; renew a certificate that is too old"
@@ -146,16 +144,21 @@ def tls_trouble(error: BaseException) -> tuple[str, str] | None:
         return None
     if any(isinstance(cause, ssl.SSLCertVerificationError | CertificateError) for cause in causes):
         return "The object store's TLS certificate is not trusted (storage.byos.ca_bundle)", _TRUST_MEND
-    about_tls = any(isinstance(cause, SSLError) for cause in causes)
-    if about_tls and any(isinstance(cause, FileNotFoundError | IsADirectoryError | PermissionError) for cause in causes):
-        return "The file that storage.byos.ca_bundle names can't be read", "Put it back, or correct the setting"
+    if any(isinstance(cause, SSLError) for cause in causes) and any(_is_unreadable(cause) for cause in causes):
+        return "The file of the authorities to trust (storage.byos.ca_bundle) can't be read as one", "Put it back, or correct the setting"
     return None
+
+
+def _is_unreadable(error: BaseException) -> bool:
+    if isinstance(error, ssl.SSLError):
+        return error.reason == "NO_CERTIFICATE_OR_CRL_FOUND" or "PEM lib" in str(error)
+    return isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def code_of(error: ClientError) -> str:

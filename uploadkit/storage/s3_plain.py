@@ -44,8 +44,7 @@ class PlainRequests:
     def _pool_for(self, url: str) -> urllib3.PoolManager:
         is_elsewhere = not url.startswith(self._address.base_url(self._address.endpoint) + "/")
         try:
-            # What serves on this machine alone has clients nearby.
-            ways = ProxyConfiguration({} if is_loopback(urlsplit(self._address.endpoint).hostname or "") else proxies_of(url))
+            ways = ProxyConfiguration({} if self._is_nearby(url) else proxies_of(url))
             proxy = ways.proxy_url_for(url)
             if (proxy, is_elsewhere) not in self._pools:
                 tls = self._trust(self._address.ca_bundle, is_elsewhere)
@@ -59,6 +58,11 @@ class PlainRequests:
         except ValueError:  # a password in it that is not ASCII, say
             raise urllib3.exceptions.LocationValueError("the proxy's address") from None
         return self._pools[proxy, is_elsewhere]
+
+    def _is_nearby(self, url: str) -> bool:
+        """Say whether this is a store on this machine, by whatever name: its clients are not behind the proxy."""
+        is_store = url.startswith(self._address.base_url(self._address.public_endpoint) + "/")
+        return is_store and is_loopback(urlsplit(self._address.endpoint).hostname or "")
 
 
 def proxies_of(url: str) -> dict[str, str]:
