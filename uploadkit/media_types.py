@@ -9,6 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+_WORD = r"[A-Za-z0-9!#$%&'+.^_`|~-]+"
+# What a client may declare: type and subtype, then whatever parameters browsers write, in printable ASCII. Their grammar (RFC 9110
+# section 8.3.1) is no business of ours, since only what `recorded` knows of them is kept; but a comma makes a list of it for whoever
+# reads the header, so no second type may follow one. Every character has one place in these patterns: they take linear time.
+DECLARED = re.compile(rf" *{_WORD}/{_WORD} *(;[ -+\--~]*(,[ -.0-~]*)?)?")
+# What a file route may allow, and what a list may be asked for.
+RANGE = re.compile(rf"\*/\*|{_WORD}/(\*|{_WORD})")
+
 # (offset, first bytes there, what it is). The more specific ones come first.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar", "application/x-tar"),  # before it stands the name of the first file, which may look like anything

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from uploadkit import media_types
 from uploadkit.content import nested_at_most
 from uploadkit.errors import ValidationFailed
 from uploadkit.files import FileFilter
@@ -18,8 +18,6 @@ from uploadkit.links import LONGEST_LINK_SECONDS
 from uploadkit.uploads import UploadRequest
 
 MAX_METADATA_DEPTH = 5
-_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}([ \t]*;[ \t]*{_WORD}=({_WORD}|\"[\x20-\x7e]*\"))*[ \t]*")
 
 
 def _file_name(value: str) -> str:
@@ -29,9 +27,9 @@ def _file_name(value: str) -> str:
 
 
 def _media_type(value: str) -> str:
-    if not _MEDIA_TYPE.fullmatch(value):
-        raise ValueError('must be a media type such as "image/jpeg"; "application/octet-stream" where you do not know it')
-    return value.strip(" \t")
+    if not media_types.DECLARED.fullmatch(value):
+        raise ValueError('must be one media type such as "image/jpeg"; "application/octet-stream" where you do not know it')
+    return value.strip(" ")
 
 
 def _any_media_type(value: str) -> str:
@@ -72,12 +70,12 @@ FileName = Annotated[
 ]
 MediaType = Annotated[
     str,
-    Field(min_length=1, max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^{_MEDIA_TYPE.pattern}$"}),
+    Field(min_length=1, max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^{media_types.DECLARED.pattern}$"}),
     AfterValidator(_media_type),
 ]
 AnyMediaType = Annotated[
     str,
-    Field(max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^({_MEDIA_TYPE.pattern})?$"}),
+    Field(max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^({media_types.DECLARED.pattern})?$"}),
     Field(description='"" where the browser does not know'),
     AfterValidator(_any_media_type),
 ]
@@ -179,7 +177,7 @@ class FileListQuery(PageQuery):
 
     status: Annotated[FileStatus | None, Field(description="without it: all but DELETED")] = None
     route_slug: Annotated[str, Field(max_length=100)] | None = None
-    content_type: Annotated[str, Field(max_length=255, pattern=rf"^{_WORD}/{_WORD}$", examples=["image/*"])] | None = None
+    content_type: Annotated[str, Field(max_length=255, pattern=f"^({media_types.RANGE.pattern})$", examples=["image/*"])] | None = None
     search: Annotated[str, Field(max_length=255, description="a part of the file name, in any case of letters")] | None = None
     since: Annotated[Moment | None, Field(description="created then or later")] = None
     until: Annotated[Moment | None, Field(description="created before then")] = None

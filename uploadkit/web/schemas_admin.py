@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from uploadkit import targets
+from uploadkit import media_types, targets
 from uploadkit.access import Access, Environment
 from uploadkit.config import parse_size
 from uploadkit.projects import UNLIMITED
@@ -20,8 +20,6 @@ MOST = 2**53 - 1  # what every JSON reader can hold exactly
 _SIZE_TEXT = re.compile(r"[1-9][0-9]{0,5} ?[KMGkmg]?[Bb]|[1-9][0-9]{0,3} ?[Tt][Bb]")
 _NAME = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
 _SLUG = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,99}")
-_TYPE_WORD = r"[A-Za-z0-9!#$%&'+.^_`|~-]+"
-_ALLOWED_TYPE = re.compile(rf"\*/\*|{_TYPE_WORD}/(\*|{_TYPE_WORD})")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = rf"{_LABEL}(\.{_LABEL}){{0,9}}"
 _PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
@@ -77,7 +75,7 @@ def _override(parse: Callable[[Any], int]) -> Callable[[Any], int | str | None]:
 
 
 def _allowed_type(value: str) -> str:
-    if not _ALLOWED_TYPE.fullmatch(value):
+    if not media_types.RANGE.fullmatch(value):
         raise ValueError('must be a type such as "image/png", "image/*" or "*/*", without parameters')
     return value.lower()
 
@@ -133,7 +131,7 @@ SizeOverride = Annotated[
 ]
 AllowedType = Annotated[
     str,
-    Field(max_length=255, json_schema_extra={"pattern": f"^({_ALLOWED_TYPE.pattern})$"}, examples=["image/*"]),
+    Field(max_length=255, json_schema_extra={"pattern": f"^({media_types.RANGE.pattern})$"}, examples=["image/*"]),
     AfterValidator(_allowed_type),
 ]
 WebhookUrl = Annotated[
