@@ -97,6 +97,8 @@ def test_values_may_name_environment_variables(tmp_path: Path) -> None:
         ("", {"UPLOADKIT_DATA__DIR": ""}, ["UPLOADKIT_DATA__DIR", "empty"]),
         ("", {"UPLOADKIT_SERVER__TRUSTED_PROXIES": "10.0.0.0/8"}, ["UPLOADKIT_SERVER__TRUSTED_PROXIES", "JSON"]),
         ("[storage.bundled]\nport = 56000", {}, ["storage.bundled.port", "55000"]),
+        ("[server]\npublic_url = 'http://127.0.0.1:8080/up'", {}, ["server.public_url", "host name or port of its own"]),
+        ("", {"UPLOADKIT_SERVER__PUBLIC_URL": "https://example.com/a/b/"}, ["UPLOADKIT_SERVER__PUBLIC_URL", "path"]),
         ("", {"UPLOADKIT_STORAGE__MODE": "byos"}, ["storage.byos.bucket"]),
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": ""}, ["storage.byos.secret_access_key"]),
         ("", BYOS | {"UPLOADKIT_STORAGE__BYOS__BUCKET": "Not A Bucket"}, ["storage.byos.bucket"]),

@@ -45,6 +45,11 @@ class IssuedKey:
     plaintext: str = field(repr=False)
 
 
+def looks_like_one(credential: str) -> bool:
+    """Say whether a credential begins as our keys do: it is meant as one, right or wrong."""
+    return credential.startswith("uk_")
+
+
 def hash_key(plaintext: str) -> str:
     """Return what the database keeps of a key. SHA-256 is enough: the key is 192 random bits, not a password."""
     return hashlib.sha256(plaintext.encode()).hexdigest()

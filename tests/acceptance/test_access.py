@@ -153,6 +153,38 @@ def test_bearer_works_too_and_two_different_keys_do_not(appliance: Appliance, te
     assert appliance.call("GET", "/files", key="", headers=bearer).status == 200
     assert appliance.call("GET", "/files", headers=bearer).status == 200
     assert appliance.call("GET", "/files", key=test_key, headers=bearer).status == 401
+
+
+FOREIGN = ["gateway-key", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "ukt_abc", "é", "UK_LIVE_x", ""]
+DOORS = ["/api/v1/files", "/sdk/api/v1/files", "/api/v1/nowhere"]
+
+
+@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_what_is_no_key_of_ours_is_no_attempt_beside_one(appliance: Appliance, path: str, foreign: str) -> None:
+    """A gateway in between sends credentials of its own in the same two headers."""
+    expected = 404 if path.endswith("nowhere") else 200
+    for headers in (
+        {"x-api-key": appliance.key, "Authorization": f"Bearer {foreign}".encode()},
+        {"x-api-key": appliance.key, "Authorization": f"bearer {foreign}".encode()},
+        {"x-api-key": appliance.key, "Authorization": f"Basic {foreign}".encode()},
+        {"x-api-key": foreign.encode(), "Authorization": f"Bearer {appliance.key}"},
+        {"x-api-key": foreign.encode(), "Authorization": f"Basic {foreign}".encode()},
+        {"Authorization": f"Bearer {foreign or '-'}".encode()},
+    ):
+        answer = appliance.fetch("GET", f"{appliance.base}{path}", headers=headers)
+        nothing_sent = not foreign and "x-api-key" in headers
+        wanted = expected if appliance.key in str(headers) or (nothing_sent and expected == 404) else 401
+        assert answer.status == wanted, (headers, answer.body)
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_two_keys_of_ours_are_one_too_many_whether_they_are_right_or_not(appliance: Appliance, test_key: str, path: str) -> None:
+    for one, other in ((appliance.key, test_key), (appliance.key, "uk_live_wrong"), ("uk_", appliance.key)):
+        headers = {"x-api-key": one, "Authorization": f"Bearer {other}"}
+        answer = appliance.fetch("GET", f"{appliance.base}{path}", headers=headers)
+        assert answer.status == 401
+        assert b"different keys" in answer.body
     assert appliance.call("GET", f"/files?x-api-key={appliance.key}", key="").status == 401
 
 

@@ -131,6 +131,20 @@ def test_what_needs_no_key_is_not_counted(house: House) -> None:
     assert door.get("/api/v1/files").headers["X-RateLimit-Remaining"] == "299"
 
 
+def test_a_foreign_credential_counts_as_a_wrong_key_only_where_it_is_the_only_one(house: House) -> None:
+    for path in ("/api/v1/files", "/sdk/api/v1/files"):
+        door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=2)))
+        with clock.travelled_to(NOW):
+            for _ in range(5):
+                assert door.get(path, headers={"Authorization": "Bearer a.b.c"}).status_code == 200
+                both = {"x-api-key": "of-a-gateway", "Authorization": f"Bearer {house.api_key}"}
+                assert door.get(path, headers=both).status_code == 200
+            alone = [door.get(path, headers={"x-api-key": "of-a-gateway", "Authorization": "Bearer a.b.c"}).status_code for _ in range(3)]
+            assert alone == [401, 401, 429], "one request is one attempt, in however many headers"
+            basic = [door.get(path, headers={"x-api-key": "", "Authorization": "Basic YTpi"}).status_code for _ in range(3)]
+            assert basic == [401, 401, 401], "nobody tried a key"
+
+
 def test_wrong_keys_are_limited_by_address_and_valid_ones_never_refused(house: House) -> None:
     door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=5)))
     wrong = {"x-api-key": "uk_live_" + "x" * 32}

@@ -17,6 +17,7 @@ from uploadkit.config.types import (
     OptionalOrigin,
     OptionalPath,
     OptionalSecret,
+    OptionalSite,
     OptionalText,
     OptionalUrl,
     Port,
@@ -39,7 +40,7 @@ class ServerConfig(Section):
 
     host: Text = "127.0.0.1"
     port: Annotated[Port, Field(ge=1)] = 8080
-    public_url: OptionalUrl = None
+    public_url: OptionalSite = None
     threads: Annotated[int, Field(ge=1, le=256)] = 16
     require_https: Literal["auto", "on", "off"] = "auto"
     trusted_proxies: tuple[Cidr, ...] = ()

@@ -47,6 +47,15 @@ def _http_url(value: str) -> str:
     return value.rstrip("/").replace(value[: len(parts.scheme)], parts.scheme, 1)
 
 
+def _site(value: str) -> str:
+    if urlsplit(value).path:
+        raise ValueError(
+            "must have no path: UploadKit needs a host name or port of its own, "
+            'such as "https://uploads.example.com" or "https://example.com:8443"'
+        )
+    return value
+
+
 def _http_origin(value: str) -> str:
     if urlsplit(value).path.strip("/"):
         raise ValueError('write scheme, host and port only, such as "https://s3.example.com": a path breaks the signatures')
@@ -95,6 +104,7 @@ Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(parse_size), BeforeValidator(_empty_is_unset)]
 Limit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_unset)]
 OptionalUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, BeforeValidator(_empty_is_unset)]
+OptionalSite = Annotated[Annotated[str, AfterValidator(_http_url), AfterValidator(_site)] | None, BeforeValidator(_empty_is_unset)]
 OptionalOrigin = Annotated[Annotated[str, AfterValidator(_http_url), AfterValidator(_http_origin)] | None, BeforeValidator(_empty_is_unset)]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]

@@ -21,7 +21,8 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> None:
     """Find the caller behind a request to the API, count the request, and leave both in `g.caller` and `g.standing`.
 
-    A wrong key counts against the client's address, a missing one does not: nobody tried to guess.
+    A wrong key counts against the client's address, a missing one does not: nobody tried to guess. Nor did anybody by what a gateway
+    wrote into one of the two headers, while the other one holds a key of ours.
     Raises HttpsRequired, Unauthorized, RateLimited.
     """
     refuse_plain_http(request, config.server)
@@ -42,7 +43,7 @@ def authenticate_lost(request: Request, config: Config, rate_limits: RateLimits,
     refuse_plain_http(request, config.server)
     if not takes_keys:
         return
-    if request.headers.get("x-api-key") or request.headers.get("Authorization"):
+    if any(_presented(request)):
         authenticate(request, config, rate_limits)
 
 
@@ -63,14 +64,20 @@ def _refuse_too_many(standing: Standing | None) -> None:
 
 
 def _presented_key(request: Request) -> str:
-    header = request.headers.get("x-api-key", "").strip()
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    if header and bearer and not hmac.compare_digest(header.encode(), bearer.encode()):
-        raise Unauthorized("x-api-key and Authorization carry different keys", "Send one of the two headers")
+    header, bearer = _presented(request)
     if not header and not bearer:
         raise Unauthorized("This call needs an API key")
-    return header or bearer
+    if not (keys.looks_like_one(header) and keys.looks_like_one(bearer)):
+        return bearer if keys.looks_like_one(bearer) else header or bearer
+    if not hmac.compare_digest(header.encode(), bearer.encode()):
+        raise Unauthorized("x-api-key and Authorization carry different keys", "Send one of the two headers")
+    return header
+
+
+def _presented(request: Request) -> tuple[str, str]:
+    """What stands in the two headers that may hold a key: `x-api-key`, and `Authorization` by the scheme Bearer."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return request.headers.get("x-api-key", "").strip(), token.strip() if scheme.lower() == "bearer" else ""
 
 
 def arrived_by_https(request: Request, server: ServerConfig) -> bool:
