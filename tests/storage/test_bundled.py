@@ -25,7 +25,7 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
 from uploadkit.config import BundledConfig
-from uploadkit.storage import child_processes, disk, running_engine
+from uploadkit.storage import child_processes, disk, reclaiming, running_engine
 from uploadkit.storage.bundled import BundledStore, StoreStartError, load_or_make_credentials
 from uploadkit.storage.engines import SeaweedFS, find_weed
 from uploadkit.storage.probe import accepted_forgery, forgeries
@@ -297,8 +297,8 @@ def test_other_interface_sees_the_s3_port_only(make_store: MakeStore, tmp_path: 
 def test_full_store_says_so_before_it_refuses_and_deletions_free_it(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running_engine, "FIRST_RECLAIM_SECONDS", 0.5)
-    monkeypatch.setattr(running_engine, "LONGEST_RECLAIM_SECONDS", 0.5)
+    monkeypatch.setattr(reclaiming, "FIRST_SECONDS", 0.5)
+    monkeypatch.setattr(reclaiming, "LONGEST_SECONDS", 0.5)
     monkeypatch.setattr(running_engine, "MEASURE_SECONDS", 0.0)
     store = make_store(max_disk_bytes=300 * MIB)
     store.start()
@@ -322,6 +322,31 @@ def test_full_store_says_so_before_it_refuses_and_deletions_free_it(
     for number in range(1, stored, 2):
         assert client.get_object(Bucket="uploads", Key=f"f{number}")["Body"].read() == body
     client.put_object(Bucket="uploads", Key="again", Body=body)
+
+
+def test_one_key_written_again_and_again_does_not_fill_the_store(make_store: MakeStore) -> None:
+    """SeaweedFS keeps what was overwritten until a vacuum: whoever has one upload URL must not keep others out with it for long."""
+    store = make_store(max_disk_bytes=256 * MIB)
+    store.start()
+    client = s3(store)
+    client.create_bucket(Bucket="uploads")
+    client.put_object(Bucket="uploads", Key="kept", Body=b"of somebody else")
+    refused_since = None
+    for _ in range(45):
+        body, written = os.urandom(8 * MIB), False
+        while not written:
+            try:
+                client.put_object(Bucket="uploads", Key="pending/one", Body=body)
+                written = True
+            except ClientError:
+                refused_since = refused_since or time.monotonic()
+                time.sleep(0.1)
+            stalled = 0 if refused_since is None else time.monotonic() - refused_since
+            assert stalled < 25, "nobody can upload any more"
+        refused_since = None
+    assert client.get_object(Bucket="uploads", Key="pending/one")["Body"].read() == body
+    assert client.get_object(Bucket="uploads", Key="kept")["Body"].read() == b"of somebody else"
+    wait_until(lambda: store.problem() is None and store.disk().used_bytes < 64 * MIB, 30)
 
 
 def test_full_disk_is_a_problem(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:

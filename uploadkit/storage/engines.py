@@ -80,8 +80,19 @@ class Engine:
         """Return a page, and what it shows once files can be read and written; None where the health check says as much."""
         return None
 
-    def reclaim(self, base: int) -> tuple[Command, bytes] | None:
-        """Return the command (and its standard input) that gives deleted files' space back; None where none is needed."""
+    def reclaim(self, base: int, least_garbage: float) -> tuple[Command, bytes] | None:
+        """Return the command (and its standard input) that gives deleted files' space back; None where none is needed.
+
+        `least_garbage` is the share (0 to 1) of a volume that must be garbage for it to be worth the copying.
+        """
+        return None
+
+    def volumes_page(self, base: int) -> str | None:
+        """Return a page that tells, as JSON in `Volumes`, what is in each; None where there are none and deleted files are gone at once."""
+        return None
+
+    def reopen(self, base: int, volumes: Sequence[int]) -> tuple[Command, bytes] | None:
+        """Return the command (and its standard input) that has the engine write to these volumes again; None where none is needed."""
         return None
 
     def leftovers(self, base: int) -> list[Path]:
@@ -140,12 +151,25 @@ class SeaweedFS(Engine):
         """Return the master's page, which lists the volume server. That may join up to 5 s late; until then S3 answers 500."""
         return f"http://{LOOPBACK}:{base + 4}/", f"{LOOPBACK}:{base + 6}".encode()
 
-    def reclaim(self, base: int) -> tuple[Command, bytes] | None:
+    def volumes_page(self, base: int) -> str | None:
+        """Return the volume server's page; it has one row for each volume, about a hundred."""
+        return f"http://{LOOPBACK}:{base + 6}/status"
+
+    def reclaim(self, base: int, least_garbage: float) -> tuple[Command, bytes] | None:
         """Return a vacuum of all volumes; by itself weed vacuums after many minutes, and only where much is gone."""
+        return self._shell(base, f"volume.vacuum -garbageThreshold={least_garbage}")
+
+    def reopen(self, base: int, volumes: Sequence[int]) -> tuple[Command, bytes] | None:
+        """Return a mark for each: the master, which learns of a vacuum seconds later, takes a volume for full in between, and for good."""
+        return self._shell(
+            base, *(f"volume.mark -node {LOOPBACK}:{base + 6}.{base + 7} -volumeId {number} -writable" for number in volumes)
+        )
+
+    def _shell(self, base: int, *lines: str) -> tuple[Command, bytes]:
         argv = [
             self.binary, "shell", f"-master={LOOPBACK}:{base + 4}.{base + 5}", f"-filer={LOOPBACK}:{base + 2}.{base + 3}"
         ]  # fmt: skip
-        return Command(argv, self._environment(), self.directory), b"lock\nvolume.vacuum -garbageThreshold=0.01\nunlock\n"
+        return Command(argv, self._environment(), self.directory), "\n".join(["lock", *lines, "unlock", ""]).encode()
 
     def leftovers(self, base: int) -> list[Path]:
         """Return the gRPC sockets. weed leaves no choice about where they lie; the umask keeps them to us."""

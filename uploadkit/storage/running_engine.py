@@ -19,6 +19,7 @@ import urllib3
 
 from uploadkit.storage import child_processes, disk
 from uploadkit.storage.engines import LOOPBACK, Command, Credentials, Engine, StoreStartError
+from uploadkit.storage.reclaiming import Reclaiming
 
 logger = logging.getLogger("uploadkit.storage")
 
@@ -28,9 +29,6 @@ HEALTH_SECONDS, HEALTH_TIMEOUT_SECONDS = 2.0, 5.0
 SILENT_SECONDS, HUNG_SECONDS = 15.0, 60.0
 MEASURE_SECONDS = 1.0
 FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS, HEALTHY_SECONDS = 0.2, 30.0, 60.0
-# SeaweedFS frees deleted files' space by itself only after many minutes; near the limit we ask for it.
-RECLAIM_FROM = 0.6
-FIRST_RECLAIM_SECONDS, LONGEST_RECLAIM_SECONDS, RECLAIM_TIMEOUT_SECONDS = 30.0, 300.0, 600.0
 LOG_BYTES = 8 * disk.MIB
 
 
@@ -55,10 +53,9 @@ class RunningEngine:
         self._stopping = stopping
         self._http = urllib3.PoolManager(retries=False, timeout=HEALTH_TIMEOUT_SECONDS)
         self._children: list[tuple[subprocess.Popen[bytes], Command]] = []
-        self._reclaimer: subprocess.Popen[bytes] | None = None
-        self._reclaimer_until, self._used_before_reclaim = 0.0, 0
-        self._restart_seconds, self._reclaim_seconds = FIRST_RESTART_SECONDS, FIRST_RECLAIM_SECONDS
-        self._next_health = self._next_measure = self._next_reclaim = self._launched_at = self._last_answer = 0.0
+        self._reclaiming = Reclaiming(engine, base, self._log, self._http)
+        self._restart_seconds = FIRST_RESTART_SECONDS
+        self._next_health = self._next_measure = self._launched_at = self._last_answer = 0.0
         self.trouble: str | None = RESTARTING
         self.disk_trouble: str | None = None
         self.disk_use = disk.DiskUse(0, 0)
@@ -108,17 +105,18 @@ class RunningEngine:
         if now >= self._next_measure:
             began = time.monotonic()
             self._measure()
+            self._reclaiming.look()
             self._bound_log()
             # A directory of millions of files takes its time: never more than a twentieth of ours.
             self._next_measure = time.monotonic() + max(MEASURE_SECONDS, 20 * (time.monotonic() - began))
-        self._reclaim(now)
+        if self._reclaiming.go_on(now, self.disk_use):
+            self._measure()
+            self._reclaiming.ended(self.disk_use)
 
     def end(self, seconds: float = child_processes.STOP_SECONDS) -> None:
         """End all children (SIGTERM, `seconds`, SIGKILL) and remove what they leave about."""
         self.trouble = RESTARTING
-        if self._reclaimer is not None:
-            child_processes.stop(self._reclaimer, 0.1)
-            self._reclaimer = None
+        self._reclaiming.stop(0.1)
         # The relay first: nothing new comes in while the engine finishes.
         for child, _ in reversed(self._children):
             child_processes.stop(child, seconds)
@@ -193,25 +191,6 @@ class RunningEngine:
             self.disk_trouble = f"the disk under the bundled store is nearly full: {_amount(usage.free)} free; free some"
         else:
             self.disk_trouble = None
-
-    def _reclaim(self, now: float) -> None:
-        """Near the limit, have deleted files' space given back; more and more rarely while there is nothing to gain."""
-        if self._reclaimer is not None:
-            if self._reclaimer.poll() is None and now < self._reclaimer_until:
-                return
-            child_processes.stop(self._reclaimer, 1)
-            self._reclaimer = None
-            self._measure()
-            freed = self._used_before_reclaim - self.disk_use.used_bytes
-            gained = freed > self.disk_use.limit_bytes // 100
-            self._reclaim_seconds = FIRST_RECLAIM_SECONDS if gained else min(2 * self._reclaim_seconds, LONGEST_RECLAIM_SECONDS)
-            self._next_reclaim = time.monotonic() + self._reclaim_seconds
-        wanted = self.disk_use.used_bytes >= RECLAIM_FROM * self.disk_use.limit_bytes
-        command = self.engine.reclaim(self.base) if wanted and now >= self._next_reclaim else None
-        if command is not None:
-            self._used_before_reclaim = self.disk_use.used_bytes
-            self._reclaimer = child_processes.spawn(command[0], self._log, stdin=command[1])
-            self._reclaimer_until = now + RECLAIM_TIMEOUT_SECONDS
 
     def _bound_log(self) -> None:
         # The children keep the file open, so it is copied and cut, not renamed; they append, so a cut file has no hole.
