@@ -31,5 +31,15 @@ def test_the_original_name_survives_in_a_header_of_printable_ascii(name: str, co
 
 
 def test_disguises_do_not_become_inline() -> None:
-    for disguise in ("image/svg+xml; charset=x", "IMAGE/SVG+XML", "text/html", "image/svg", "text/plain2", "application/pdf+xml"):
+    for disguise in (
+        "image/svg+xml; charset=x",
+        "IMAGE/SVG+XML",
+        "text/html",
+        "image/svg",
+        "text/plain2",
+        "application/pdf+xml",
+        "image/x+xml",
+        "video/x+xml",
+        "image/png, text/html",
+    ):
         assert disposition("x", disguise).startswith("attachment"), disguise

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploadkit.media_types import contradiction, is_allowed, recognised, same_type
+from uploadkit.client import media_types as table
+from uploadkit.media_types import as_it_is, contradiction, is_allowed, is_unknown, recognised, recorded, strict, with_charset
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
@@ -162,13 +165,112 @@ def test_text_that_is_cut_within_a_character_is_still_text(text: str, cut: int) 
     assert (recognised(encoded[: len(encoded) - cut]) or "").startswith("text/")
 
 
-def test_types_are_compared_without_white_space_and_case() -> None:
-    assert same_type("Text/Plain;  charset=utf-8", "text/plain; charset=UTF-8")
-    assert not same_type("text/plain", "text/html")
-
-
 def test_allowed_types_match_the_essence() -> None:
     assert is_allowed("Image/PNG; x=1", ["image/*"])
     assert is_allowed("application/pdf", ["image/*", "Application/PDF"])
     assert is_allowed("anything/else", ["*/*"])
     assert not is_allowed("image/png", ["image/jpeg", "video/*"])
+    assert is_allowed("image/jpeg", ["image/jpg"])
+    assert is_allowed("image/jpg", ["image/jpeg"])
+    assert is_allowed("text/xml", ["text/*"])
+    assert is_allowed("text/xml", ["application/*"])
+    assert not is_allowed("application/pdf", ["text/*"]), "that it is called text/pdf, too, makes no text of it"
+
+
+def test_the_table_has_each_name_and_each_ending_once() -> None:
+    words = [word for line in table._TABLE.strip().split("\n") for word in line.split(" ")]
+    assert len(words) == len(set(words))
+    assert all(word == word.lower() for word in words)
+    assert all(strict(name) == name for name in table._ALIASES), "every first name is one that can be kept"
+
+
+@pytest.mark.parametrize(
+    ("declared", "kept"),
+    [
+        ("IMAGE/JPG; q=1", "image/jpeg"),
+        ("video/webm;codecs=vp9,opus", 'video/webm;codecs="vp9,opus"'),
+        ('video/mp4; codecs="avc1.42E01E, mp4a.40.2"', 'video/mp4;codecs="avc1.42E01E, mp4a.40.2"'),
+        ("audio/webm; Codecs = opus ;", "audio/webm;codecs=opus"),
+        ("text/plain; charset = UTF-8;", "text/plain;charset=utf-8"),
+        ('text/html;charset="utf-8";charset=utf-16', "text/html;charset=utf-8"),
+        ('text/plain;a=";charset=x";charset=y', "text/plain;charset=y"),
+        ("image/png;charset=utf-8", "image/png"),
+        ("text/plain;codecs=x", "text/plain"),
+        ('text/plain;charset="a b"', "text/plain"),
+        ('video/mp4;codecs="a\\";text/html"', "video/mp4"),
+        ("text/plain;charset", "text/plain"),
+        ('text/plain;=;;==;"', "text/plain"),
+        ('image/png;x="a", text/html;y="b"', "image/png"),
+        ("image/png, text/html", "application/octet-stream"),
+        ("image/*", "application/octet-stream"),
+        ("image/png\r\nx: y", "application/octet-stream"),
+        ("", "application/octet-stream"),
+        ("application/x-unheard-of;v=1", "application/x-unheard-of"),
+    ],
+)
+def test_what_is_kept_and_served_of_a_type(declared: str, kept: str) -> None:
+    assert strict(declared) == kept
+    assert strict(kept) == kept
+
+
+@given(st.text(max_size=255))
+def test_nothing_else_is_ever_kept(declared: str) -> None:
+    safe = r'[^\s;,"()*/]+/[^\s;,"()*/]+(;charset=[A-Za-z0-9._:+-]+|;codecs=([A-Za-z0-9._+-]+|"[A-Za-z0-9., _+-]+"))?'
+    assert re.fullmatch(safe, strict(declared), re.ASCII)
+
+
+def test_who_does_not_know_is_told_by_the_name() -> None:
+    assert all(map(is_unknown, ("", "application/octet-stream", "APPLICATION/Octet-Stream; x=1", "binary/octet-stream")))
+    assert recorded("", "IMG_0042.HEIC") == "image/heic"
+    assert recorded("application/octet-stream", "film.mkv") == "video/x-matroska"
+    assert recorded("", "nothing") == recorded("", ".gitignore") == recorded("", "a.nosuchending") == "application/octet-stream"
+    assert recorded("application/vnd.ms-excel", "numbers.CSV") == "text/csv"
+    assert recorded("application/vnd.ms-excel", "numbers.xls") == "application/vnd.ms-excel"
+    assert recorded("image/png", "x.html") == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("named", "first_bytes", "rather"),
+    [
+        ("image/png", JPEG, "image/jpeg"),
+        ("image/jpeg", WEBP, "image/webp"),
+        ("image/heic", JPEG, "image/jpeg"),
+        ("image/heif", HEIC, "image/heic"),
+        ("image/jpeg", AVIF, "image/avif"),
+        ("image/heic", b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic", None),
+        ("image/svg+xml", PNG, "image/png"),
+        ("image/x-icon", PNG, "image/png"),
+        ("image/apng", PNG, None),
+        ("audio/mpeg", b"\x00\x00\x00\x20ftypM4A \x00\x00\x00\x00", "audio/mp4"),
+        ("audio/mpeg", MP4, "audio/mp4"),
+        ("audio/mpeg", OGG, "audio/ogg"),
+        ("audio/aac", MP4, "audio/mp4"),
+        ("audio/mp4", MP3, "audio/mpeg"),
+        ("video/mp4", WEBM, "video/webm"),
+        ("video/webm", WEBM + b"\x42\x82\x88matroska", "video/x-matroska"),
+        ("video/mp4", MOV, None),
+        ("audio/webm", WEBM, None),
+        ("application/zip", b"Rar!\x1a\x07\x01\x00", "application/vnd.rar"),
+        ("application/zip", b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
+        ("video/mp2t", TEXT, "text/plain"),
+        ("image/png", SVG, None),
+        ("image/png", HTML, None),
+        ("image/png", PDF, None),
+        ("application/pdf", ZIP, None),
+        ("image/png", UNKNOWN, None),
+    ],
+)
+def test_within_a_family_it_is_what_it_is(named: str, first_bytes: bytes, rather: str | None) -> None:
+    assert as_it_is(named, first_bytes) == rather
+
+
+def test_text_in_utf8_is_said_to_be() -> None:
+    german = "Prüfbericht “Größe”".encode()
+    assert with_charset("text/plain", german, whole=True) == "text/plain;charset=utf-8"
+    assert with_charset("text/plain", german[:3], whole=False) == "text/plain;charset=utf-8", "cut within a character"
+    assert with_charset("text/plain", german[:3], whole=True) == "text/plain", "there is no rest"
+    assert with_charset("text/plain", "Größe".encode("latin-1"), whole=True) == "text/plain"
+    assert with_charset("text/plain", "Größe".encode("utf-16"), whole=True) == "text/plain"
+    assert with_charset("text/plain", "文字".encode("iso-2022-jp"), whole=True) == "text/plain"
+    assert with_charset("text/plain;charset=iso-8859-1", german, whole=True) == "text/plain;charset=iso-8859-1"
+    assert with_charset("application/json", german, whole=True) == "application/json"

@@ -11,12 +11,11 @@ from urllib.parse import quote
 import orjson
 
 from uploadkit.errors import ValidationFailed
-from uploadkit.media_types import essence
+from uploadkit.media_types import SHOWN_INLINE, essence, strict
 
 MAX_METADATA_BYTES = 8 * 1024
 MAX_SAFE_NAME_BYTES = 200
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,20}")
-_SHOWN_INLINE = re.compile(r"(image/(?!svg\b)[\w.+-]+|video/[\w.+-]+|audio/[\w.+-]+|application/pdf|text/plain)")
 
 
 def safe_name(file_name: str) -> str:
@@ -35,9 +34,10 @@ def safe_name(file_name: str) -> str:
 def disposition(file_name: str, content_type: str, *, download: bool = False) -> str:
     """Return a Content-Disposition that carries the original name (RFC 6266, RFC 8187).
 
-    Only what a browser shows without executing it is `inline`: HTML, SVG, XML, JavaScript and anything unknown is an `attachment`.
+    Only what a browser shows without executing it is `inline` (media_types.SHOWN_INLINE): HTML, SVG, XML, JavaScript and anything that is
+    not on that list is an `attachment`. `content_type` is the one that is served.
     """
-    kind = "inline" if not download and _SHOWN_INLINE.fullmatch(essence(content_type)) else "attachment"
+    kind = "inline" if not download and essence(strict(content_type)) in SHOWN_INLINE else "attachment"
     decomposed = "".join(c for c in unicodedata.normalize("NFKD", file_name) if not unicodedata.combining(c))
     fallback = re.sub(r"[^A-Za-z0-9 !#$&+.^_`{}~()\[\],;=@-]", "_", decomposed)
     return f"{kind}; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='!#$&+-.^_`|~')}"

@@ -14,7 +14,7 @@ from uploadkit.config import Config, TierConfig
 from uploadkit.db import new_id, write
 from uploadkit.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound, ValidationFailed
 from uploadkit.idempotency import Remember, forget
-from uploadkit.media_types import is_allowed
+from uploadkit.media_types import UNKNOWN, in_words, is_allowed
 from uploadkit.models import File, FileRoute, Project
 from uploadkit.paging import Page
 
@@ -151,14 +151,17 @@ def find_file_route(project_id: str, slug: str) -> FileRoute:
     return route
 
 
-def verifies_content(file: File) -> bool:
-    """Say whether the first bytes of `file` are to be held against its type: unless its file route has that switched off right now."""
-    route = rows.find(FileRoute, "project_id = ? AND slug = ?", file.project_id, file.route_slug)
-    return route is None or route.verify_content
+def route_of(file: File) -> FileRoute | None:
+    """Return the file route of a file as it is right now; None where it is gone."""
+    return rows.find(FileRoute, "project_id = ? AND slug = ?", file.project_id, file.route_slug)
 
 
-def check_upload(route: FileRoute, limits: TierConfig, size_bytes: int, content_type: str) -> None:
-    """Hold an upload against its file route and the tier. Pure. Raises FileTooLarge, FileTypeNotAllowed."""
+def check_upload(route: FileRoute, limits: TierConfig, size_bytes: int, declared: str, recorded: str) -> None:
+    """Hold an upload against its file route and the tier. Pure. Raises FileTooLarge, FileTypeNotAllowed.
+
+    `declared` is the type as the client wrote it ("": none), `recorded` what is kept of it and of the name. Where nothing is known, the
+    first bytes decide at complete.
+    """
     if route.max_file_size_bytes is not None and size_bytes > route.max_file_size_bytes:
         raise FileTooLarge(
             f"File size {size_bytes} bytes exceeds the {route.max_file_size_bytes} byte limit",
@@ -169,8 +172,8 @@ def check_upload(route: FileRoute, limits: TierConfig, size_bytes: int, content_
             f"File size {size_bytes} bytes exceeds the {limits.max_file_size} byte limit",
             "Move the project to a larger tier, or raise max_file_size of its tier in config.toml",
         )
-    if not is_allowed(content_type, route.allowed_types):
+    if not any(is_allowed(kind, route.allowed_types) for kind in (recorded, declared or UNKNOWN)) and recorded != UNKNOWN:
         raise FileTypeNotAllowed(
-            f"Content type {content_type!r} is not allowed here",
+            f"{in_words(recorded).capitalize()} can't be uploaded here: content type {recorded!r} is not allowed",
             f"File route '{route.slug}' takes {', '.join(route.allowed_types)}; send another type or change its allowedTypes",
         )

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from peewee import JOIN, SQL, ModelSelect, Table, fn
 
+from uploadkit.client.media_types import names_of
 from uploadkit.db import execute
 from uploadkit.models import File
 
@@ -85,16 +88,18 @@ def _ways_to_write(forms: set[str]) -> set[str]:
 
 
 def of_type(content_type: str) -> tuple[Any, ...]:
-    """Return the conditions for files of a media type without parameters, or of all types such as `image/*`.
+    """Return the conditions for files of a media type without parameters, by whichever of its names, or of all types such as `image/*`.
 
-    The first one is cheap and decided in the index; it leaves few rows to the exact one.
+    The first one of each name is cheap and decided in the index; it leaves few rows to the exact one.
     """
     wanted = content_type.lower()
     if wanted == "*/*":
         return ()
     if wanted.endswith("/*"):
         return (File.content_type.startswith(wanted[:-1]),)
-    return (File.content_type.startswith(wanted), fn.nullif(_ESSENCE, "") == wanted)
+    # Rows of before the names were made one have what was declared.
+    named = [File.content_type.startswith(name) & (fn.nullif(_ESSENCE, "") == name) for name in names_of(wanted)]
+    return (reduce(or_, named),)
 
 
 def _quoted(text: str) -> str:

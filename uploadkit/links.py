@@ -16,6 +16,7 @@ from uploadkit.content import disposition
 from uploadkit.context import Context
 from uploadkit.db import execute, write
 from uploadkit.errors import Conflict, NotFound
+from uploadkit.media_types import strict
 from uploadkit.models import File, Project
 from uploadkit.storage.address import object_url
 
@@ -67,8 +68,9 @@ def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Clai
     file: File | None = present.first()
     if file is None or (claim is None and file.visibility != "public"):
         raise _nothing()
-    shown_as = disposition(file.file_name, file.content_type, download=claim is not None and claim.download)
-    return ctx.store.presign_read(method, file.key, file.content_type, shown_as, seconds)
+    content_type = strict(file.content_type)  # an old row has what its client declared
+    shown_as = disposition(file.file_name, content_type, download=claim is not None and claim.download)
+    return ctx.store.presign_read(method, file.key, content_type, shown_as, seconds)
 
 
 def _seconds_left(key: str, claim: Claim) -> int:

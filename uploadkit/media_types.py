@@ -1,21 +1,78 @@
-"""Media types: how they compare, and what the first bytes of a file plainly say about its own. Pure.
+"""Media types: what a client may declare, which of it is kept, how types compare, and what first bytes plainly say. Pure.
 
-Only what is recognised counts as evidence: bytes that nothing here knows never contradict a type, so that a format we have not heard of
-passes (docs/decisions/0012-first-bytes.md). Sources: WHATWG MIME Sniffing section 6, and the formats' own specifications.
+Two rules: what a client declares is signed as it wrote it, and never kept or served so (`strict`); and only what is recognised counts as
+evidence against a type, so that a format we have not heard of passes (docs/decisions/0022-media-types.md). Names and endings are in
+`client/media_types.py`. Sources: RFC 9110 section 8.3, WHATWG MIME Sniffing, and the formats' own specifications.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+
+from uploadkit.client.media_types import UNKNOWN as UNKNOWN
+from uploadkit.client.media_types import canonical, type_of_name
 
 _WORD = r"[A-Za-z0-9!#$%&'+.^_`|~-]+"
 # What a client may declare: type and subtype, then whatever parameters browsers write, in printable ASCII. Their grammar (RFC 9110
-# section 8.3.1) is no business of ours, since only what `recorded` knows of them is kept; but a comma makes a list of it for whoever
+# section 8.3.1) is no business of ours, since only what `strict` knows of them is kept; but a comma makes a list of it for whoever
 # reads the header, so no second type may follow one. Every character has one place in these patterns: they take linear time.
 DECLARED = re.compile(rf" *{_WORD}/{_WORD} *(;[ -+\--~]*(,[ -.0-~]*)?)?")
 # What a file route may allow, and what a list may be asked for.
 RANGE = re.compile(rf"\*/\*|{_WORD}/(\*|{_WORD})")
+_ESSENCE = re.compile(rf"{_WORD}/{_WORD}")
+_CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}")
+_CODECS = re.compile(r"[A-Za-z0-9][A-Za-z0-9., _+-]{0,99}")
+_WITH_CODECS = ("audio/", "video/")
+_WITH_CHARSET = ("text/", "application/")
+
+# All that a browser may show by itself. None of these can run a script: no markup, nothing that browsers guess further from.
+SHOWN_INLINE = frozenset(
+    {
+        "image/png",
+        "image/apng",
+        "image/jpeg",
+        "image/gif",
+        "image/webp",
+        "image/avif",
+        "image/bmp",
+        "image/x-icon",
+        "image/tiff",
+        "image/jxl",
+        "image/jp2",
+        "image/heic",
+        "image/heif",
+        "image/heic-sequence",
+        "image/heif-sequence",
+        "video/mp4",
+        "video/webm",
+        "video/ogg",
+        "video/quicktime",
+        "video/mpeg",
+        "video/mp2t",
+        "video/x-matroska",
+        "video/x-msvideo",
+        "video/3gpp",
+        "video/3gpp2",
+        "audio/mpeg",
+        "audio/mp4",
+        "audio/aac",
+        "audio/ogg",
+        "audio/webm",
+        "audio/wav",
+        "audio/flac",
+        "audio/midi",
+        "audio/aiff",
+        "audio/x-matroska",
+        "audio/amr",
+        "audio/3gpp",
+        "audio/3gpp2",
+        "application/ogg",
+        "application/pdf",
+        "text/plain",
+    }
+)
 
 # (offset, first bytes there, what it is). The more specific ones come first.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
@@ -27,14 +84,17 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"II*\x00", "image/tiff"),
     (0, b"MM\x00*", "image/tiff"),
     (0, b"\x00\x00\x01\x00", "image/x-icon"),
+    (0, b"\x00\x00\x00\x0cJXL \r\n\x87\n", "image/jxl"),
+    (0, b"\x00\x00\x00\x0cjP  \r\n\x87\n", "image/jp2"),
     (0, b"8BPS\x00", "image/vnd.adobe.photoshop"),
     (0, b"%PDF-", "application/pdf"),
-    (0, b"\x1aE\xdf\xa3", "video/webm"),
-    (0, b"OggS\x00", "application/ogg"),
     (0, b"fLaC", "audio/flac"),
     (0, b"ID3", "audio/mpeg"),
     (0, b"MThd\x00\x00", "audio/midi"),
     (0, b"FLV\x01", "video/x-flv"),
+    (0, b"#!AMR", "audio/amr"),
+    (0, b"\x00\x00\x01\xba", "video/mpeg"),
+    (0, b"\x00\x00\x01\xb3", "video/mpeg"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video/x-ms-asf"),
     (0, b"PK\x03\x04", "application/zip"),
     (0, b"PK\x05\x06", "application/zip"),
@@ -55,14 +115,29 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"SQLite format 3\x00", "application/vnd.sqlite3"),
 )
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
-_ISO_BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif"}
+_EBML, _OGG_PAGE = b"\x1aE\xdf\xa3", b"OggS\x00"
+_OGG_CODECS = {
+    b"OpusHead": "audio/ogg",
+    b"\x01vorbis": "audio/ogg",
+    b"Speex   ": "audio/ogg",
+    b"\x7fFLAC": "audio/ogg",
+    b"\x80theora": "video/ogg",
+}
+_ISO_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "image/heic"),
+    **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), "audio/mp4"),
+    b"qt  ": "video/quicktime",
+    b"crx ": "image/x-canon-cr3",
+}
+_HEIF_BRANDS = (b"mif1", b"msf1", b"miaf")
 _MARKUP = (
     (
         re.compile(rb"(<!doctype html|<(html|head|body|script|iframe|style|title|table|div|h1|p|a|br|!--)[\s>/])", re.IGNORECASE),
         "text/html",
     ),
     (re.compile(rb"<svg[\s>]", re.IGNORECASE), "image/svg+xml"),
-    (re.compile(rb"<\?xml\s", re.IGNORECASE), "text/xml"),
+    (re.compile(rb"<\?xml\s", re.IGNORECASE), "application/xml"),
     (re.compile(rb"<\?php\s", re.IGNORECASE), "application/x-php"),
     (re.compile(rb"#!\s*/"), "text/x-shellscript"),
 )
@@ -71,49 +146,52 @@ _WORDS = re.compile(rb"\S\s+\S")
 _BYTES_OF_NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 # What may stand in a file of the type on the left; images, video and audio that are not named here are in _KINDS below.
-_OGG = frozenset({"application/ogg"})
-_ISO = frozenset({"video/mp4", "image/heif"})
+_OGG = frozenset({"application/ogg", "audio/ogg", "video/ogg"})
+_MP4 = frozenset({"video/mp4", "audio/mp4", "video/quicktime", "image/heif"})
+_MATROSKA = frozenset({"video/webm", "video/x-matroska"})
 _HEIF = frozenset({"image/heic", "image/heif", "image/avif"})
-_SVG = frozenset({"image/svg+xml", "text/xml", "text/html", "text/plain", "application/gzip"})
+_PACKED = frozenset({"application/gzip", "application/x-bzip2", "application/x-xz", "application/zstd"})
+_PLAYLIST = frozenset({"text/plain", "application/xml"})
 _CONTENTS: Mapping[str, frozenset[str]] = {
-    **{name: frozenset({"image/png"}) for name in ("image/png", "image/apng", "image/x-png", "image/vnd.mozilla.apng")},
-    **{name: frozenset({"image/jpeg"}) for name in ("image/jpeg", "image/jpg", "image/pjpeg")},
-    **{name: frozenset({name}) for name in ("image/gif", "image/webp", "image/tiff", "application/pdf", "application/zip")},
-    **dict.fromkeys(("audio/flac", "audio/x-flac"), frozenset({"audio/flac", "application/ogg", "audio/mpeg"})),  # tags of MP3 before it
-    **dict.fromkeys(("image/bmp", "image/x-ms-bmp", "image/x-bmp"), frozenset({"image/bmp"})),
-    **dict.fromkeys(
-        ("image/x-icon", "image/vnd.microsoft.icon"), frozenset({"image/x-icon", "image/png", "image/bmp", "image/gif", "image/jpeg"})
-    ),
-    **dict.fromkeys(("image/avif", "image/heic", "image/heif", "image/heic-sequence", "image/heif-sequence"), _HEIF | _ISO),
-    "image/svg+xml": _SVG,
-    **dict.fromkeys(("video/mp4", "audio/mp4", "audio/x-m4a", "video/x-m4v", "video/quicktime", "video/3gpp", "video/3gpp2"), _ISO),
-    **dict.fromkeys(("video/webm", "audio/webm", "video/x-matroska", "audio/x-matroska"), frozenset({"video/webm"})),
-    **dict.fromkeys(("video/ogg", "audio/ogg", "audio/opus", "application/ogg"), _OGG),
-    **dict.fromkeys(("audio/mpeg", "audio/mp3"), frozenset({"audio/mpeg", "audio/wav"})),
-    **dict.fromkeys(("audio/aac", "audio/x-aac"), frozenset({"audio/mpeg", "video/mp4"})),
-    **dict.fromkeys(("video/x-msvideo", "video/avi", "video/msvideo"), frozenset({"video/x-msvideo"})),
-    **dict.fromkeys(
-        ("video/x-ms-wmv", "video/x-ms-asf", "audio/x-ms-wma"), frozenset({"video/x-ms-asf", "text/plain", "text/xml"})
-    ),  # playlists are called so, too
-    "video/x-flv": frozenset({"video/x-flv"}),
-    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"), frozenset({"audio/wav", "audio/mpeg"})),
-    "application/x-zip-compressed": frozenset({"application/zip"}),
-    **dict.fromkeys(("application/gzip", "application/x-gzip"), frozenset({"application/gzip"})),
-    **dict.fromkeys(("application/x-bzip2", "application/x-bzip"), frozenset({"application/x-bzip2"})),
-    "application/x-xz": frozenset({"application/x-xz"}),
-    "application/zstd": frozenset({"application/zstd"}),
+    **dict.fromkeys(("image/png", "image/apng"), frozenset({"image/png"})),
+    **{name: frozenset({name}) for name in ("image/jpeg", "image/gif", "image/webp", "image/tiff", "image/bmp", "video/x-msvideo")},
+    **{name: frozenset({name}) for name in ("video/x-flv", "application/pdf", "application/zip", "application/vnd.rar", *_PACKED)},
     "application/x-7z-compressed": frozenset({"application/x-7z-compressed"}),
-    **dict.fromkeys(("application/vnd.rar", "application/x-rar-compressed", "application/x-rar"), frozenset({"application/vnd.rar"})),
-    "application/x-tar": frozenset(
-        {"application/x-tar", "application/gzip", "application/x-bzip2", "application/x-xz", "application/zstd"}
-    ),
+    "application/x-tar": _PACKED | {"application/x-tar"},
+    "image/x-icon": frozenset({"image/x-icon", "image/png", "image/bmp", "image/gif", "image/jpeg"}),
+    "image/svg+xml": frozenset({"image/svg+xml", "application/xml", "text/html", "text/plain", "application/gzip"}),
+    **dict.fromkeys(("image/avif", "image/heic", "image/heif", "image/heic-sequence", "image/heif-sequence"), _HEIF | _MP4),
+    **dict.fromkeys(("video/mp4", "audio/mp4", "video/quicktime", "video/3gpp", "video/3gpp2", "audio/3gpp", "audio/3gpp2"), _MP4),
+    **dict.fromkeys(("video/webm", "audio/webm"), _MATROSKA),
+    **dict.fromkeys(("video/x-matroska", "audio/x-matroska"), _MATROSKA),
+    **dict.fromkeys(("video/ogg", "audio/ogg", "application/ogg"), _OGG),
+    "audio/mpeg": frozenset({"audio/mpeg", "audio/wav"}),
+    "audio/flac": _OGG | {"audio/flac", "audio/mpeg"},  # tags of MP3 before it
+    "audio/aac": frozenset({"audio/mpeg"}),
+    "audio/wav": frozenset({"audio/wav", "audio/mpeg"}),
+    **dict.fromkeys(("video/x-ms-wmv", "video/x-ms-asf", "audio/x-ms-wma"), _PLAYLIST | {"video/x-ms-asf"}),  # playlists are called so, too
 }
 # For the less common formats: what of their own kind, or plain text (playlists, pixmaps), may stand in them.
 _KINDS: Mapping[str, re.Pattern[str]] = {
-    "image": re.compile(r"image/.*|video/mp4|text/plain|text/xml|application/gzip|application/zip|application/x-ole-storage"),
-    "video": re.compile(r"video/.*|audio/.*|application/ogg|text/plain|text/xml"),
-    "audio": re.compile(r"video/.*|audio/.*|application/ogg|text/plain|text/xml"),
+    "image": re.compile(r"image/.*|video/mp4|text/plain|application/xml|application/gzip|application/zip|application/x-ole-storage"),
+    "video": re.compile(r"video/.*|audio/.*|application/ogg|text/plain|application/xml"),
+    "audio": re.compile(r"video/.*|audio/.*|application/ogg|text/plain|application/xml"),
 }
+# Containers of moving pictures, by what they are called when there is only sound in them.
+_SOUND_IN = {
+    "video/mp4": "audio/mp4",
+    "video/webm": "audio/webm",
+    "video/x-matroska": "audio/x-matroska",
+    "video/3gpp": "audio/3gpp",
+    "application/ogg": "audio/ogg",
+    "video/ogg": "audio/ogg",
+}
+# First bytes that say all there is to say: what they are of is recorded also where the declared type can begin so.
+_TELLING = frozenset(
+    {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif", "image/heic", "audio/wav", "video/x-matroska"}
+)
+_ARCHIVES = _PACKED | {"application/zip", "application/x-7z-compressed", "application/vnd.rar", "application/x-tar"}
+_TYPESCRIPT = "video/mp2t"  # what browsers call it, by its ending
 
 
 def essence(content_type: str) -> str:
@@ -121,22 +199,85 @@ def essence(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def same_type(one: str, other: str) -> bool:
-    """Say whether two Content-Type values are equal but for white space and case."""
-    return " ".join(one.split()).lower() == " ".join(other.split()).lower()
+@lru_cache(maxsize=512)
+def strict(content_type: str) -> str:
+    """Return what is kept and served of a media type, whoever wrote it: its one name, `charset` as a token, `codecs` of audio and video.
+
+    What is no media type at all is `application/octet-stream`. Written as WHATWG MIME Sniffing section 4.5 has it.
+    """
+    name = canonical(essence(content_type))
+    if not _ESSENCE.fullmatch(name):
+        return UNKNOWN
+    given = dict(reversed(list(_parameters(content_type.partition(";")[2][:255]))))  # of several, the first one counts
+    charset, codecs = given.get("charset", ""), given.get("codecs", "")
+    if name.startswith(_WITH_CODECS) and _CODECS.fullmatch(codecs):
+        return f'{name};codecs="{codecs}"' if set(codecs) & {",", " "} else f"{name};codecs={codecs}"
+    if name.startswith(_WITH_CHARSET) and name != UNKNOWN and _CHARSET.fullmatch(charset):
+        return f"{name};charset={charset.lower()}"
+    return name
 
 
-def is_allowed(content_type: str, allowed_types: list[str]) -> bool:
-    """Say whether the essence of `content_type` matches one of `allowed_types`, such as `image/*`."""
+def _parameters(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the parameters of a media type as lenient readers see them: quotes may be missing, and so may anything else."""
+    at = 0
+    while at < len(text):
+        end = _first_of(text, ";", at)
+        equals = text.find("=", at, end)
+        if equals < 0:
+            at = end + 1
+            continue
+        name, at = text[at:equals].strip(" ").lower(), equals + 1
+        while text[at : at + 1] == " ":
+            at += 1
+        if text[at : at + 1] == '"':
+            close = _first_of(text, '"', at + 1)  # no value that is kept has a backslash in it
+            value, end = text[at + 1 : close], _first_of(text, ";", close)
+        else:
+            end = _first_of(text, ";", at)
+            value = text[at:end].strip(" ")
+        yield name, value
+        at = end + 1
+
+
+def _first_of(text: str, character: str, start: int) -> int:
+    """Return where `character` stands first from `start` on; the end of `text` when it does not."""
+    found = text.find(character, start)
+    return len(text) if found < 0 else found
+
+
+def is_unknown(declared: str) -> bool:
+    """Say whether a client that declares this says no more than that it does not know: "", `application/octet-stream` and its like."""
+    return not declared or canonical(essence(declared)) == UNKNOWN
+
+
+def recorded(declared: str, file_name: str) -> str:
+    """Return the media type to keep for what a client declares ("": nothing), as long as nobody has seen the bytes.
+
+    The ending of the name decides where the client does not know, and where a type is a habit: Windows calls CSV a spreadsheet of Excel.
+    """
+    by_name = type_of_name(file_name)
+    if is_unknown(declared):
+        return by_name or UNKNOWN
+    kept = strict(declared)
+    return by_name if by_name == "text/csv" and kept == "application/vnd.ms-excel" else kept
+
+
+def is_allowed(content_type: str, allowed_types: Iterable[str]) -> bool:
+    """Say whether a media type, by whichever of its names, is one of `allowed_types`, such as `image/*`."""
     named = essence(content_type)
-    main_type = named.partition("/")[0]
-    return any(allowed.lower() in (named, f"{main_type}/*", "*/*") for allowed in allowed_types)
+    first = canonical(named)
+    ranges = {"*/*", f"{named.partition('/')[0]}/*", f"{first.partition('/')[0]}/*"}
+    return any(allowed in ranges or canonical(allowed) == first for allowed in map(str.lower, allowed_types))
 
 
 def recognised(first_bytes: bytes) -> str | None:
     """Return the media type that a file's first bytes (some 4 KiB, or the whole of a smaller file) plainly are of; None when unsure."""
     if first_bytes[4:8] == b"ftyp":  # before it stands a length, which may look like anything
-        return _ISO_BRANDS.get(first_bytes[8:12], "video/mp4")
+        return _iso_media(first_bytes)
+    if first_bytes.startswith(_EBML):
+        return "video/x-matroska" if b"matroska" in first_bytes[:64] else "video/webm"
+    if first_bytes.startswith(_OGG_PAGE):
+        return next((kind for codec, kind in _OGG_CODECS.items() if first_bytes.startswith(codec, 28)), "application/ogg")
     for offset, signature, media_type in _SIGNATURES:
         if first_bytes.startswith(signature, offset):
             return media_type
@@ -147,6 +288,18 @@ def recognised(first_bytes: bytes) -> str | None:
     if first_bytes[:4] == b"RIFF":
         return _RIFF.get(first_bytes[8:12])
     return _markup(first_bytes) or _text(first_bytes)
+
+
+def _iso_media(first_bytes: bytes) -> str:
+    """What a file of the ISO base media format (ISO/IEC 14496-12) is by its brands: major, version, then the compatible ones."""
+    major = first_bytes[8:12]
+    if major[:3] in (b"3gp", b"3g2"):
+        return "video/3gpp" if major[:3] == b"3gp" else "video/3gpp2"
+    if major in _HEIF_BRANDS:
+        length = min(int.from_bytes(first_bytes[:4], "big"), 128)
+        others = {first_bytes[at : at + 4] for at in range(16, length, 4)}
+        return next((_ISO_BRANDS[brand] for brand in (b"avif", b"avis", b"heic", b"heix", b"hevc") if brand in others), "image/heif")
+    return _ISO_BRANDS.get(major, "video/mp4")
 
 
 def _markup(first_bytes: bytes) -> str | None:
@@ -161,13 +314,7 @@ def _markup(first_bytes: bytes) -> str | None:
 def _text(first_bytes: bytes) -> str | None:
     if _BYTES_OF_NO_TEXT.search(first_bytes) or not _WORDS.search(first_bytes):
         return None
-    for cut in range(4):  # the last character may be cut in two
-        try:
-            first_bytes[: len(first_bytes) - cut].decode()
-        except UnicodeDecodeError:
-            continue
-        return "text/plain"
-    return None
+    return "text/plain" if _is_utf8(first_bytes, whole=False) else None
 
 
 def contradiction(declared: str, first_bytes: bytes) -> str | None:
@@ -175,8 +322,8 @@ def contradiction(declared: str, first_bytes: bytes) -> str | None:
 
     Images, video, audio, PDF and archives are held to it; other types may hold anything.
     """
-    named = essence(declared)
-    if named == "video/mp2t":  # what browsers call TypeScript
+    named = canonical(essence(declared))
+    if named == _TYPESCRIPT:
         return None
     kind = _KINDS.get(named.partition("/")[0])
     if named not in _CONTENTS and kind is None:
@@ -187,8 +334,88 @@ def contradiction(declared: str, first_bytes: bytes) -> str | None:
     if named in _CONTENTS:
         # Readers take a PDF whose header comes after some lines of text; what a browser or a shell would run is no such text.
         late_pdf = named == "application/pdf" and found == "text/plain" and b"%PDF-" in first_bytes[:1024]
-        fits = found in _CONTENTS[named] or late_pdf
+        fits = found in _CONTENTS[named] or late_pdf or _same_mp4(named, found)
     else:
         assert kind is not None
         fits = kind.fullmatch(found) is not None
     return None if fits else found
+
+
+def _same_mp4(named: str, found: str) -> bool:
+    """3GPP files are MP4 by another brand, and players don't care."""
+    return "video/mp4" in _CONTENTS[named] and found in ("video/3gpp", "video/3gpp2")
+
+
+def as_it_is(named: str, first_bytes: bytes) -> str | None:
+    """Return what a file of type `named` rather is, within the family: a JPEG that is called PNG, sound in a film's container.
+
+    None when it is what it is called, as far as its first bytes tell, or something of another family altogether.
+    """
+    name, found = canonical(essence(named)), recognised(first_bytes)
+    if found is None or (name, found) == ("image/apng", "image/png"):
+        return None
+    if name.startswith("audio/"):
+        found = _SOUND_IN.get(found, found)
+    if name == _TYPESCRIPT:
+        return "text/plain" if _family(found) is None and found.startswith(("text/", "application/xml")) else None
+    fits = contradiction(name, first_bytes) is None
+    if found == name or _family(found) is None or (fits and found not in _TELLING):
+        return None
+    return found if _family(found) == ("picture" if name == "image/svg+xml" else _family(name)) else None
+
+
+def _family(name: str) -> str | None:
+    """Pictures, recordings and archives: what a person takes for the same whatever it is packed in. SVG is a program, too."""
+    if name.startswith("image/"):
+        return None if name == "image/svg+xml" else "picture"
+    if name.startswith(("video/", "audio/")) or name == "application/ogg":
+        return "recording"
+    return "archive" if name in _ARCHIVES else None
+
+
+def with_charset(content_type: str, first_bytes: bytes, *, whole: bool) -> str:
+    """Add `charset=utf-8` to a text type that has no charset when `first_bytes` are text in UTF-8; `whole`: they are all there is.
+
+    Without one, browsers read text as Windows-1252.
+    """
+    if not content_type.startswith("text/") or ";" in content_type or _BYTES_OF_NO_TEXT.search(first_bytes) or b"\x1b" in first_bytes:
+        return content_type
+    return f"{content_type};charset=utf-8" if _is_utf8(first_bytes, whole=whole) else content_type
+
+
+def _is_utf8(first_bytes: bytes, *, whole: bool) -> bool:
+    for cut in range(1 if whole else 4):  # the last character may be cut in two
+        try:
+            first_bytes[: len(first_bytes) - cut].decode()
+        except UnicodeDecodeError:
+            continue
+        return True
+    return False
+
+
+_NOUNS = {
+    "application/pdf": "a PDF",
+    "image/svg+xml": "an SVG drawing",
+    "text/html": "a web page",
+    "text/plain": "plain text",
+    "application/xml": "XML",
+    "application/x-php": "a program",
+    "text/x-shellscript": "a program",
+    "application/x-executable": "a program",
+    "application/x-mach-binary": "a program",
+    "application/java-vm": "a program",
+    "application/wasm": "a program",
+    "application/vnd.microsoft.portable-executable": "a program",
+    "application/x-ole-storage": "an Office document",
+    "application/vnd.sqlite3": "a database",
+    "application/vnd.ms-cab-compressed": "an archive",
+}
+_NOUNS_OF_KINDS = {"image": "a picture", "video": "a film", "audio": "a sound recording", "text": "text"}
+
+
+def in_words(content_type: str) -> str:
+    """Return what a person calls a file of this media type, such as "a picture"."""
+    name = canonical(essence(content_type))
+    if noun := _NOUNS.get(name) or _NOUNS_OF_KINDS.get(name.partition("/")[0]):
+        return noun
+    return "an archive" if name in _ARCHIVES else f"a file of type {name}"

@@ -78,7 +78,8 @@ def start_multipart(
     upload_states.insert(ctx, caller, file, forget)
     try:
         with ctx.store_places.taken():
-            file.upload_id = ctx.store.create_multipart(file.key, file.content_type, disposition(file.file_name, file.content_type))
+            shown_as = disposition(file.file_name, file.content_type)
+            file.upload_id = ctx.store.create_multipart(file.key, file.content_type, shown_as)
     except StorageUnavailable:
         upload_states.leave_uploading(ctx, file, "aborted", "The store could not begin the upload")
         raise
@@ -154,9 +155,9 @@ def complete_multipart(
             ctx.store.complete_multipart(file.key, upload_id, file.size_bytes, listed)
         # When the store knows no such upload, it may have put the parts together before a crash took the answer.
         stored = verification.look_at(ctx, file.key)
-        upload_states.require_as_declared(ctx, file, stored)
+        content_type = upload_states.require_as_declared(ctx, file, stored)
         assert stored is not None
-        return upload_states.finish(ctx, file, stored.etag, metadata, sweep_at=None)
+        return upload_states.finish(ctx, file, stored.etag, content_type, metadata, sweep_at=None)
 
 
 def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) -> None:

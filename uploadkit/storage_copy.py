@@ -17,7 +17,7 @@ from pathlib import Path
 from uploadkit.config import Config
 from uploadkit.content import disposition
 from uploadkit.db import execute, write
-from uploadkit.media_types import same_type
+from uploadkit.media_types import strict
 from uploadkit.models import File
 from uploadkit.reconcile import is_ours, projects_ever
 from uploadkit.storage import listing
@@ -170,11 +170,10 @@ def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str |
         present = _at_target(target, file.key)
         if present is not None and _is_it(present, file, copied_as):
             return _Outcome(present.etag)
-        shown_as = disposition(file.file_name, file.content_type)
+        content_type = strict(file.content_type)
+        shown_as = disposition(file.file_name, content_type)
         assert file.etag is not None
-        etag = copy_object(
-            source, target, file.key, file.size_bytes, file.etag, file.part_size_bytes, file.content_type, shown_as, spool=spool
-        )
+        etag = copy_object(source, target, file.key, file.size_bytes, file.etag, file.part_size_bytes, content_type, shown_as, spool=spool)
         return _Outcome(etag, copied=True)
     except SourceChanged as error:
         return _Outcome(failure=f"{error}; 'reconcile' says more")
@@ -192,8 +191,7 @@ def _at_target(target: ObjectStore, key: str) -> StoredObject | None:
 
 
 def _is_it(stored: StoredObject, file: File, copied_as: str | None) -> bool:
-    same = stored.size_bytes == file.size_bytes and same_type(stored.content_type, file.content_type)
-    return same and stored.etag in (file.etag, copied_as)
+    return stored.size_bytes == file.size_bytes and stored.etag in (file.etag, copied_as)
 
 
 def _note(done: Copied, written: _CopyLog, file: File, outcome: _Outcome) -> None:

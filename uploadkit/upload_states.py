@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from uploadkit import anonymous_uploads, audit, clock, events, file_routes, quotas, rows, tiers, upload_tokens, verification
+from uploadkit import anonymous_uploads, audit, clock, events, file_routes, media_types, quotas, rows, tiers, upload_tokens, verification
 from uploadkit.access import Browser, Caller
 from uploadkit.claims import claimed
 from uploadkit.content import merged_metadata, safe_name
@@ -25,7 +25,6 @@ from uploadkit.errors import (
     UploadExpired,
     UploadKitError,
     UploadNotFound,
-    UploadNotVerified,
 )
 from uploadkit.idempotency import Remember
 from uploadkit.models import NUMBER_BITS, File
@@ -34,10 +33,9 @@ from uploadkit.storage.stored import StoredObject
 
 MIB = 1024**2
 SLOWEST_BYTES_PER_SECOND = 256 * 1024
-UNKNOWN_TYPE = "application/octet-stream"
 _FINISH = """
-UPDATE file SET status = 'UPLOADED', etag = ?, metadata = ?, uploaded_at = ?, updated_at = ?, reserved_bytes = 0, sweep_at = ?,
-       sweep_attempts = 0
+UPDATE file SET status = 'UPLOADED', etag = ?, content_type = ?, metadata = ?, uploaded_at = ?, updated_at = ?, reserved_bytes = 0,
+       sweep_at = ?, sweep_attempts = 0
  WHERE id = ? AND status = 'UPLOADING'
 """
 _CLEARED = "UPDATE file SET sweep_at = ?, sweep_attempts = 0 WHERE id = ? AND status = ?"
@@ -46,9 +44,10 @@ _EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "
 
 @dataclass(frozen=True)
 class UploadRequest:
-    """What a client wants to upload. `size_bytes` and `content_type` are promises that the store holds it to.
+    """What a client wants to upload. `size_bytes` is a promise that the store holds it to, and its PUT repeats `content_type` as it is.
 
-    A `content_type` of "" is none: the client does not know. `client_metadata` is what a browser says, whom nobody vouches for.
+    A `content_type` of "" is none: the client does not know. What is recorded and served is what media_types.py makes of it.
+    `client_metadata` is what a browser says, whom nobody vouches for.
     """
 
     file_name: str
@@ -64,8 +63,8 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
     ctx.store.ensure_available()
     route = file_routes.find_file_route(caller.project_id, request.route_slug)
     limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
-    content_type = request.content_type or UNKNOWN_TYPE
-    file_routes.check_upload(route, limits, request.size_bytes, content_type)
+    content_type = media_types.recorded(request.content_type, request.file_name)
+    file_routes.check_upload(route, limits, request.size_bytes, request.content_type, content_type)
     now, file_id = clock.now_ms(), new_id()
     expires_at, deadline_at = _expiry(ctx, now, request.size_bytes)
     sandbox = "test/" if caller.environment == "test" else ""
@@ -81,6 +80,7 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
         size_bytes=request.size_bytes,
         content_type=content_type,
         type_declared=bool(request.content_type),
+        declared_type=None if request.content_type in ("", content_type) else request.content_type,
         visibility=route.visibility,
         metadata=merged_metadata({}, request.metadata),
         client_metadata=merged_metadata({}, request.client_metadata),
@@ -173,33 +173,36 @@ def ended(file: File) -> UploadKitError:
     if file.status == "UPLOADED":
         return Conflict("This upload is complete", "Calling complete again answers the file")
     if file.failure == "not_verified" and file.status == "FAILED":
-        return UploadNotVerified(file.failure_message or "", "Start again with POST /api/v1/upload/request")
+        return verification.Refusal.read(file.failure_message).error
     if file.failure == "expired" and file.status == "FAILED":
         return UploadExpired("This upload was not completed before its deadline")
     return UploadNotFound("This upload was aborted or its file deleted")
 
 
-def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -> None:
-    """Hold what the store has against what was declared; a difference ends the upload. Raises UploadNotVerified."""
-    message = verification.difference(file, stored)
-    if message is None:
-        return
-    leave_uploading(ctx, file, "not_verified", message)
+def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -> str:
+    """Hold what the store has against what was declared; return its media type. A difference ends the upload.
+
+    Raises UploadNotVerified, and FileTypeNotAllowed where nobody could know the type before.
+    """
+    judged = verification.verdict(file, stored)
+    if isinstance(judged, str):
+        return judged
+    leave_uploading(ctx, file, "not_verified", str(judged))
     with suppress(StorageUnavailable):  # the sweeper comes back to it
         tidy(ctx, rows.get(File, file.id))
-    raise UploadNotVerified(message, "Start again with POST /api/v1/upload/request")
+    raise judged.error
 
 
-def finish(ctx: Context, file: File, etag: str, metadata: Mapping[str, Any], *, sweep_at: int | None) -> File:
-    """UPLOADING → UPLOADED, with all that goes with it, in one transaction."""
+def finish(ctx: Context, file: File, etag: str, content_type: str, metadata: Mapping[str, Any], *, sweep_at: int | None) -> File:
+    """UPLOADING → UPLOADED, with all that goes with it, in one transaction. `content_type` is what its bytes are of."""
     now = clock.now_ms()
     with write():
         present = rows.get(File, file.id)
         merged = merged_metadata(present.metadata, metadata)
-        done = execute(_FINISH, (etag, orjson.dumps(merged).decode(), now, now, sweep_at, file.id)).rowcount
+        done = execute(_FINISH, (etag, content_type, orjson.dumps(merged).decode(), now, now, sweep_at, file.id)).rowcount
         if done:
             quotas.settle(present, now)
-            present.status, present.etag, present.metadata = "UPLOADED", etag, merged
+            present.status, present.etag, present.content_type, present.metadata = "UPLOADED", etag, content_type, merged
             present.uploaded_at = present.updated_at = now
             events.record(ctx, present, "upload.completed", "UPLOADED")
     if not done:
@@ -218,7 +221,7 @@ def leave_uploading(ctx: Context, file: File, failure: str, message: str, delete
         )
         if failed:
             quotas.release_upload(file)
-            events.record(ctx, file, _EVENT_OF_FAILURE[failure], "FAILED", message)
+            events.record(ctx, file, _EVENT_OF_FAILURE[failure], "FAILED", verification.told(message))
             if deleted_by is not None:
                 audit.record(deleted_by, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADING"})
 

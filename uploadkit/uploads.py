@@ -67,7 +67,7 @@ def request_again(ctx: Context, caller: Caller, file_id: str) -> UploadSlot:
 
 def _sign(ctx: Context, file: File, at_ms: int) -> UploadSlot:
     """A type that the client did not declare is not signed: whatever header its PUT has, or none, will do (docs/decisions/0015)."""
-    declared = file.content_type if file.type_declared else None
+    declared = verification.declared_type(file) or None
     url = ctx.store.presign_put(file.pending_key, declared, file.size_bytes, at_ms, ctx.config.storage.presign_expires_seconds)
     length = {"Content-Length": str(file.size_bytes)}
     return UploadSlot(file, url, length if declared is None else {"Content-Type": declared, **length})
@@ -87,19 +87,20 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
         if file.status != "UPLOADING":
             raise upload_states.ended(file)
         merged_metadata(file.metadata, metadata)
-        etag = _copy_verified(ctx, file)
+        etag, content_type = _copy_verified(ctx, file)
         # The pending object is a second copy on the disk: the sweeper's next round takes it away, and looks again at the deadline.
-        return upload_states.finish(ctx, file, etag, metadata, sweep_at=clock.now_ms())
+        return upload_states.finish(ctx, file, etag, content_type, metadata, sweep_at=clock.now_ms())
 
 
-def _copy_verified(ctx: Context, file: File) -> str:
-    """Look at what was uploaded and have the store copy exactly that to the final key. Returns the copy's ETag."""
+def _copy_verified(ctx: Context, file: File) -> tuple[str, str]:
+    """Look at what was uploaded and have the store copy exactly that to the final key. Returns the copy's ETag and its media type."""
     for _ in range(3):
         stored = verification.look_at(ctx, file.pending_key)
-        upload_states.require_as_declared(ctx, file, stored)
+        content_type = upload_states.require_as_declared(ctx, file, stored)
         assert stored is not None
+        shown_as = disposition(file.file_name, content_type)
         try:
-            return ctx.store.copy(file.pending_key, stored, file.key, file.content_type, disposition(file.file_name, file.content_type))
+            return ctx.store.copy(file.pending_key, stored, file.key, content_type, shown_as), content_type
         except CopyRefused:
             continue
     raise Conflict("The uploaded object keeps changing while it is verified", "Upload once, then call complete")

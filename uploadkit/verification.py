@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from uploadkit import file_routes
 from uploadkit.context import Context
-from uploadkit.errors import UploadNotVerified
-from uploadkit.media_types import contradiction, same_type
+from uploadkit.errors import FileTypeNotAllowed, UploadKitError, UploadNotVerified
+from uploadkit.media_types import UNKNOWN, as_it_is, contradiction, in_words, is_allowed, is_unknown, recognised, strict, with_charset
 from uploadkit.models import File
 from uploadkit.storage.s3_client import AccessDenied
 from uploadkit.storage.stored import StoredObject
@@ -25,19 +28,94 @@ def look_at(ctx: Context, key: str) -> StoredObject | None:
         ) from None
 
 
-def difference(file: File, stored: StoredObject | None) -> str | None:
-    """Say in one sentence in what the stored object is not what was declared; None when it is."""
+@dataclass(frozen=True)
+class Refusal:
+    """Why an upload is not what was declared: `message` for the person in front of the page, `suggestion` for the developer.
+
+    `code` is that of the error to answer.
+    """
+
+    message: str
+    suggestion: str = ""
+    code: str = UploadNotVerified.code
+
+    @classmethod
+    def read(cls, kept: str | None) -> Refusal:
+        """Read one that was kept as text."""
+        return cls(*(kept or "").split("\n", 2))
+
+    def __str__(self) -> str:
+        """The text to keep of it: a line for each, as far as needed."""
+        return "\n".join((self.message, self.suggestion, self.code)).removesuffix(f"\n{UploadNotVerified.code}").rstrip("\n")
+
+    @property
+    def error(self) -> UploadKitError:
+        """What to raise."""
+        kind = FileTypeNotAllowed if self.code == FileTypeNotAllowed.code else UploadNotVerified
+        return kind(self.message, ". ".join(filter(None, (self.suggestion, "Start again with POST /api/v1/upload/request"))))
+
+
+def told(message: str) -> str:
+    """Return the first two lines of why an upload failed as one: what happened, and what a developer may do."""
+    return ". ".join(filter(None, message.split("\n")[:2]))
+
+
+def verdict(file: File, stored: StoredObject | None) -> str | Refusal:
+    """Return the media type of a stored object, to be recorded and served; a Refusal when it is not what was declared.
+
+    What the store says of its type decides nothing: some guess it from the key, and what is served is ours in any case.
+    """
     if stored is None:
         sent = "its parts are gone" if file.is_multipart else "the PUT to uploadUrl did not happen or did not succeed"
-        return f"The object is not in storage: {sent}"
+        return Refusal(f"The object is not in storage: {sent}")
     if stored.size_bytes != file.size_bytes:
-        return f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared"
-    if file.type_declared and not same_type(stored.content_type, file.content_type):
-        return f"The object in storage has the type {stored.content_type!r}, {file.content_type!r} was declared"
-    found = contradiction(file.content_type, stored.first_bytes)
-    if found is not None and file_routes.verifies_content(file):
-        return (
-            f"The file begins like {found}, {file.content_type!r} was declared; where that is meant, "
-            f"switch the check of first bytes (verifyContent) off on file route '{file.route_slug}'"
-        )
-    return None
+        return Refusal(f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared")
+    judged = _type_of(file, stored.first_bytes)
+    if isinstance(judged, Refusal):
+        return judged
+    return with_charset(judged, stored.first_bytes, whole=len(stored.first_bytes) == stored.size_bytes)
+
+
+def _type_of(file: File, first_bytes: bytes) -> str | Refusal:
+    """Return what a file is: what was declared, unless that is unknown, or its first bytes plainly are of something else."""
+    route = file_routes.route_of(file)
+    kept, allowed = strict(file.content_type), ["*/*"] if route is None else route.allowed_types
+    declared = declared_type(file)
+    rather = as_it_is(kept, first_bytes)
+    found = contradiction(kept, first_bytes) if route is None or route.verify_content else None
+    if is_unknown(declared):
+        seen = rather or found or (kept if kept != UNKNOWN else recognised(first_bytes))
+        return next((kind for kind in (seen, kept, UNKNOWN) if kind and is_allowed(kind, allowed)), None) or _not_taken(file, seen, allowed)
+    if rather is not None and is_allowed(rather, allowed):
+        return rather
+    if found is None:
+        return kept
+    if rather is not None:
+        return _not_taken(file, rather, allowed)
+    return Refusal(
+        f"This looks like {in_words(found)}, not {_other_than(found, kept)}",
+        f"The file begins like {found}, {declared!r} was declared; where that is meant, "
+        f"switch the check of first bytes (verifyContent) off on file route '{file.route_slug}'",
+    )
+
+
+def declared_type(file: File) -> str:
+    """Return the media type as the client wrote it, which its PUT has to repeat; "" where it declared none."""
+    if not file.type_declared:
+        return ""
+    return str(file.content_type if file.declared_type is None else file.declared_type)
+
+
+def _not_taken(file: File, seen: str | None, allowed: Sequence[str]) -> Refusal:
+    looks = "What kind of file this is can't be told" if seen is None else f"This looks like {in_words(seen)} ({seen})"
+    return Refusal(
+        f"{looks}, and that can't be uploaded here",
+        f"File route '{file.route_slug}' takes {', '.join(allowed)}; send another file or change its allowedTypes",
+        FileTypeNotAllowed.code,
+    )
+
+
+def _other_than(found: str, declared: str) -> str:
+    """Return what was declared in a person's words, told from what was found."""
+    words = in_words(declared)
+    return words if words != in_words(found) else f"{words} of type {declared}"

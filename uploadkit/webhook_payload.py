@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from uploadkit.clock import to_iso
+from uploadkit.media_types import strict
 from uploadkit.models import Event
 
 TEST_EVENT = "webhook.test"
@@ -31,10 +32,10 @@ def event_body(event: Event, url: str) -> dict[str, Any]:
             "url": url,
             "fileName": event.file_name,
             "fileSize": event.size_bytes,
-            "contentType": event.content_type,
+            "contentType": strict(event.content_type),
             "name": event.file_name,
             "size": event.size_bytes,
-            "type": event.content_type,
+            "type": strict(event.content_type),
             "status": event.status,
             "metadata": event.metadata,
             "clientMetadata": event.client_metadata,

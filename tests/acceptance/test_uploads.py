@@ -287,21 +287,21 @@ def test_the_other_kinds_complete_does_not_fit(appliance: Appliance) -> None:
 
 
 def test_what_is_plainly_something_else_is_refused(appliance: Appliance) -> None:
-    for content_type, content, found in (
-        ("image/png", b"<!doctype html><script>alert(1)</script>", "text/html"),
-        ("application/pdf", b"MZ\x90\x00\x03\x00", "application/vnd.microsoft.portable-executable"),
-        ("video/mp4", b"%PDF-1.7 ...", "application/pdf"),
-        ("application/zip", b"just a few words", "text/plain"),
+    for content_type, content, found, said in (
+        ("image/png", b"<!doctype html><script>alert(1)</script>", "text/html", "This looks like a web page, not a picture"),
+        ("application/pdf", b"MZ\x90\x00\x03\x00", "application/vnd.microsoft.portable-executable", "This looks like a program, not a PDF"),
+        ("video/mp4", b"%PDF-1.7 ...", "application/pdf", "This looks like a PDF, not a film"),
+        ("application/zip", b"just a few words", "text/plain", "This looks like plain text, not an archive"),
+        ("image/png", b'<svg xmlns="http://www.w3.org/2000/svg">', "image/svg+xml", "This looks like an SVG drawing, not a picture"),
     ):
         slot = appliance.request(len(content), "x", content_type).json
         assert appliance.put(slot, content, content_type).status == 200
         for _ in range(2):
             refused = appliance.complete(slot)
             assert (refused.status, refused.code) == (422, "UPLOAD_NOT_VERIFIED")
-            message = refused.json["error"]["message"]
-            assert content_type in message
-            assert found in message
-            assert "verifyContent" in message
+            assert refused.json["error"]["message"] == said, "for the person in front of the page"
+            suggestion = refused.json["error"]["suggestion"]
+            assert [word for word in (content_type, found, "verifyContent") if word not in suggestion] == [], "for the developer"
         assert appliance.call("GET", f"/files/by-id/{slot['fileId']}").json["status"] == "FAILED"
 
 
@@ -314,7 +314,7 @@ def test_a_multipart_that_is_plainly_something_else_is_refused(appliance: Applia
         assert appliance.fetch("PUT", part["uploadUrl"], content[start : start + slot["partSize"]]).status == 200
     refused = appliance.call("POST", "/upload/multipart/complete", {"fileId": slot["fileId"], "uploadId": slot["uploadId"]})
     assert (refused.status, refused.code) == (422, "UPLOAD_NOT_VERIFIED")
-    assert "application/zip" in refused.json["error"]["message"]
+    assert refused.json["error"]["message"] == "This looks like an archive, not a film"
 
 
 def test_a_file_route_can_leave_the_first_bytes_alone(appliance: Appliance) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import mimetypes
 import os
 import stat
 import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from uploadkit.client.errors import UploadKitFileError
+from uploadkit.client.media_types import UNKNOWN, type_of_name
 
 _MAX_FILE_NAME_CHARACTERS = 255
-_COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
 class Source:
@@ -111,6 +109,4 @@ def _sendable_name(path: str) -> str:
 
 def guess_content_type(name: str) -> str:
     """Return the content type that the ending of `name` stands for."""
-    # Only the endings: guess_type takes a whole name for a URL. A compressed file is what it is compressed with.
-    content_type, encoding = mimetypes.guess_type("file" + "".join(Path(name).suffixes[-2:]))
-    return (_COMPRESSED_TYPES.get(encoding) if encoding else content_type) or "application/octet-stream"
+    return type_of_name(name) or UNKNOWN

@@ -29,6 +29,7 @@ class File(Table):
     size_bytes = BigIntegerField()
     content_type = TextField()
     type_declared = BooleanField(default=True)
+    declared_type = TextField(null=True)
     visibility = TextField()
     metadata = JSONField(default=dict)
     client_metadata = JSONField(default=dict)

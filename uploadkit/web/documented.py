@@ -14,6 +14,7 @@ from uploadkit.errors import NotFound, UploadKitError
 from uploadkit.files import Deletion
 from uploadkit.keys import IssuedKey
 from uploadkit.links import Link
+from uploadkit.media_types import strict
 from uploadkit.models import ApiKey, Event, File, FileRoute, Project
 from uploadkit.multipart import MultipartSlot
 from uploadkit.paging import Page
@@ -44,7 +45,7 @@ def file(row: File, url_of: UrlOf) -> Json:
         "url": url_of(row),
         "fileName": row.file_name,
         "fileSize": row.size_bytes,
-        "contentType": row.content_type,
+        "contentType": strict(row.content_type),
         "status": row.status,
         "environment": row.environment,
         "routeSlug": row.route_slug,

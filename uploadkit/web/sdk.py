@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from uploadkit.clock import to_iso
 from uploadkit.errors import UploadKitError
 from uploadkit.files import Deletion
+from uploadkit.media_types import strict
 from uploadkit.models import File, Project
 from uploadkit.multipart import MultipartSlot
 from uploadkit.paging import Page
@@ -43,7 +44,7 @@ def file(row: File, url_of: UrlOf) -> Json:
         "key": row.key,
         "name": row.file_name,
         "size": row.size_bytes,
-        "type": row.content_type,
+        "type": strict(row.content_type),
         "url": url_of(row),
         "status": row.status,
         "metadata": row.metadata,

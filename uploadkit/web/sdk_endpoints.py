@@ -38,7 +38,7 @@ answers = partial(openapi.answers, render=sdk.error, error_shape=shapes_sdk.SdkE
 _deletion: dict[str, Any] = answers(shapes.Deletion, body=True)
 _deletion["responses"] |= {207: shapes.Deletion, 404: shapes_sdk.SdkNothingDeleted}
 _BEGINNING = (FileTooLarge, FileTypeNotAllowed, NotFound, StorageUnavailable, TierLimitExceeded)
-_COMPLETING = (UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable)
+_COMPLETING = (FileTypeNotAllowed, UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable)
 
 
 class FileListQuery(schemas.PageQuery):

@@ -52,7 +52,9 @@ def request_upload(body: schemas.UploadRequestBody) -> Response:
 
 @api.post(
     "/upload/complete",
-    **answers(shapes.FileObject, UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable, body=True),
+    **answers(
+        shapes.FileObject, FileTypeNotAllowed, UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable, body=True
+    ),
 )
 def complete_upload(body: schemas.UploadCompleteBody) -> Response:
     """Say that the PUT is done: the file is verified and becomes readable."""
@@ -90,7 +92,15 @@ def start_multipart(body: schemas.UploadRequestBody) -> Response:
 @api.post(
     "/upload/multipart/parts",
     **answers(
-        shapes.MultipartStateObject, UploadNotFound, UploadNotVerified, UploadExpired, InvalidParts, Conflict, StorageUnavailable, body=True
+        shapes.MultipartStateObject,
+        FileTypeNotAllowed,
+        UploadNotFound,
+        UploadNotVerified,
+        UploadExpired,
+        InvalidParts,
+        Conflict,
+        StorageUnavailable,
+        body=True,
     ),
 )
 def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
@@ -101,7 +111,17 @@ def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
 
 @api.post(
     "/upload/multipart/complete",
-    **answers(shapes.FileObject, UploadNotFound, UploadNotVerified, UploadExpired, InvalidParts, Conflict, StorageUnavailable, body=True),
+    **answers(
+        shapes.FileObject,
+        FileTypeNotAllowed,
+        UploadNotFound,
+        UploadNotVerified,
+        UploadExpired,
+        InvalidParts,
+        Conflict,
+        StorageUnavailable,
+        body=True,
+    ),
 )
 def complete_multipart(body: schemas.MultipartCompleteBody) -> Response:
     """Put the parts together: the file is verified and becomes readable."""
