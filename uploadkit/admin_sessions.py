@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+from collections.abc import Sequence
 
 from peewee import OperationalError
 
@@ -43,14 +44,21 @@ def begin(config: Config, admin: Admin, client: str, user_agent: str) -> str:
     return token
 
 
-def find(token: str) -> AdminSession | None:
-    """Return the session behind a cookie, with its admin, or None when there is none, or none any more."""
-    now = clock.now_ms()
+def find(tokens: Sequence[str]) -> dict[str, AdminSession]:
+    """Return the sessions behind the cookies of one request by their tokens, with their admins, the one begun last first.
+
+    There may be cookies that somebody else has planted; those that belong to no session, or to one that has ended, are left out.
+    """
+    if not tokens:
+        return {}
+    now, token_of = clock.now_ms(), {hash_token(token): token for token in tokens}
     query = AdminSession.select(AdminSession, Admin).join(Admin)
-    session: AdminSession | None = query.where(AdminSession.token_hash == hash_token(token), AdminSession.expires_at > now).first()
-    if session is not None and now - session.seen_at >= _SEEN_EVERY_MS:
-        _note_use(session, now)
-    return session
+    held = query.where(AdminSession.token_hash.in_(list(token_of)), AdminSession.expires_at > now)
+    found = {token_of[session.token_hash]: session for session in held.order_by(AdminSession.created_at.desc())}
+    for session in found.values():
+        if now - session.seen_at >= _SEEN_EVERY_MS:
+            _note_use(session, now)
+    return found
 
 
 def _note_use(session: AdminSession, now: int) -> None:

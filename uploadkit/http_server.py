@@ -26,6 +26,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
+from waitress.utilities import BadRequest, RequestEntityTooLarge
 
 from uploadkit.config import ServerConfig
 from uploadkit.errors import ConfigError, HeadersTooLarge, InternalServerError, PayloadTooLarge, UploadKitError, ValidationFailed
@@ -36,26 +37,52 @@ log = logging.getLogger(__name__)
 _LONGEST_DRAIN_SECONDS = 30
 _QUIET_SECONDS = 0.25
 _MOST_HEADER_BYTES = 64 * 1024
+_MOST_FRAMING_BYTES = 8 * 1024
+_MOST_BUFFERED_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 1_000
 _SPARE_CONNECTIONS = 20
 _LONGEST_REQUEST_SECONDS = 60
 _CLEANUP_SECONDS = 10
 _MOST_DESCRIPTORS = 65_536
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_HOST_LINE = re.compile(rb"^host[ \t]*:", re.IGNORECASE | re.MULTILINE)
+# A name, an IPv4 address, or an IPv6 address in brackets, and perhaps a port (RFC 9110, section 7.2). Two in one line are none.
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 
 class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
     """Reads requests; what makes the original stumble (a Content-Length of 5,000 digits, say) is a bad request, too.
 
     So is what servers read in different ways: behind a proxy, one of the two would see a request where the other sees a body.
+
+    Nobody is known yet while a request comes in, so nobody's body may be longer than `most_body_bytes`, and not a byte more is kept.
     """
+
+    error: Any = None
+
+    def __init__(self, adj: Any, most_body_bytes: int) -> None:
+        super().__init__(adj)
+        self._most_body_bytes = most_body_bytes
+
+    def most_body_bytes(self) -> int:
+        """Return how long the body of this request may be, once its headers are here. A door that takes longer ones says so here."""
+        return self._most_body_bytes
 
     def received(self, data: bytes) -> int:
         """Take in bytes of a request; return how many belong to it. The body of one that is refused already is not asked for."""
         count: int = super().received(data)
+        if self.body_rcv is not None and (not self.error or isinstance(self.error, RequestEntityTooLarge)):
+            self._refuse_too_much(self.body_rcv)
         if self.error:
-            self.expect_continue = False
+            self.completed, self.expect_continue = True, False
         return count
+
+    def _refuse_too_much(self, body: Any) -> None:
+        most = self.most_body_bytes()
+        if self.error or self.content_length > most or len(body) > most:
+            self.error = RequestEntityTooLarge(f"The request body is over {most} bytes")
+        elif self.chunked and max(len(body.control_line), len(body.trailer)) > _MOST_FRAMING_BYTES:
+            self.error = BadRequest("What stands around the chunks is too long")
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read request line and headers. Raises ParsingError."""
@@ -69,9 +96,18 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("The version is neither HTTP/1.0 nor HTTP/1.1")
         if not re.match(r"/|\*$|https?://", self.request_uri, re.IGNORECASE):
             raise ParsingError("The target does not begin with a slash")
+        self._require_one_host(header_plus)
         encodings = _TRANSFER_ENCODING.findall(header_plus)
         if encodings and (self.version == "1.0" or len(encodings) > 1 or "," in str(encodings) or "CONTENT_LENGTH" in self.headers):
             raise ParsingError("Transfer-Encoding twice, beside Content-Length, or in HTTP/1.0")
+
+    def _require_one_host(self, header_plus: bytes) -> None:
+        """A proxy may go by the first of two, and the appliance by the last. Raises ParsingError."""
+        host = self.headers.get("HOST")
+        if host is None and self.version == "1.1":
+            raise ParsingError("The Host header is missing")
+        if host is not None and (len(_HOST_LINE.findall(header_plus)) > 1 or not _HOST.fullmatch(host)):
+            raise ParsingError("The Host header is there twice, or is no host name with a port or without")
 
 
 class JsonErrorTask(ErrorTask):  # type: ignore[misc]
@@ -113,14 +149,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     our side is closed first, and the rest is read and dropped until the client is done or `channel_timeout` is over.
     """
 
-    parser_class = CarefulParser
     error_task_class = JsonErrorTask
     refused = False
     _lingers = False
     _receiving_since: float | None = None
 
-    def __init__(self, server: Any, *arguments: Any, **more: Any) -> None:
+    def __init__(self, server: Any, *arguments: Any, most_body_bytes: int, **more: Any) -> None:
         super().__init__(server, *arguments, **more)
+        self.parser_class = partial(CarefulParser, most_body_bytes=most_body_bytes)
         if len(server._map) > _MOST_CONNECTIONS - _SPARE_CONNECTIONS:
             waiting = [channel for channel in server.active_channels.values() if channel.waits]
             if waiting:
@@ -173,15 +209,23 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 def _failure_of(error: Any) -> UploadKitError:
     match error.code:
         case 413:
-            return PayloadTooLarge("The request body is far over the largest one that this server takes")
+            return PayloadTooLarge(error.body)
         case 431:
-            return HeadersTooLarge(f"The request headers are over {_MOST_HEADER_BYTES} bytes")
+            return HeadersTooLarge(
+                f"The request headers are over {_MOST_HEADER_BYTES} bytes",
+                "Send fewer or shorter ones; in a browser, delete the cookies of this host name",
+            )
         case 500:
             return InternalServerError("Something went wrong inside the appliance", "The log tells more")
         case _:
             return ValidationFailed(
                 f"The request is not one that HTTP/1.1 knows: {error.body}", "Check the client, or the proxy in between"
             )
+
+
+def leave_no_core_dump() -> None:
+    """Keep what is in memory, keys and secrets among it, out of core dumps; the programs that are started from here do so, too."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @contextmanager
@@ -218,13 +262,15 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         channel_timeout=60,
         cleanup_interval=_CLEANUP_SECONDS,
         max_request_header_size=_MOST_HEADER_BYTES,
-        # Flask answers 413 at max_body_bytes, with the key's standing; this is for what is far beyond, before it is all read.
-        max_request_body_size=server.max_body_bytes + 16 * 1024**2,
+        # With the framing of chunks as small as they come; how long the body itself may be, CarefulParser knows.
+        max_request_body_size=8 * server.max_body_bytes + _MOST_FRAMING_BYTES,
+        # Of a body that is longer than this, the rest waits in a file without a name.
+        inbuf_overflow=_MOST_BUFFERED_BYTES,
         # X-Forwarded-* is judged by web/auth.py, which knows networks and not just one address.
         clear_untrusted_proxy_headers=False,
         expose_tracebacks=False,
     )
-    wsgi.channel_class = Channel
+    wsgi.channel_class = partial(Channel, most_body_bytes=server.max_body_bytes)
     wsgi.maintenance = partial(_drop_the_slow, wsgi, wsgi.maintenance)
     _allow_descriptors()
     thread = threading.Thread(target=wsgi.run, name="http", daemon=True)

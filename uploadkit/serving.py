@@ -14,7 +14,7 @@ from uploadkit.application import create_app
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.db import lock_data_dir
-from uploadkit.http_server import bound_socket, running_server
+from uploadkit.http_server import bound_socket, leave_no_core_dump, running_server
 from uploadkit.jobs import Jobs
 from uploadkit.rate_limits import RateLimits
 from uploadkit.storage.opening import serving_store
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) -> None:
     """Run the appliance until SIGTERM or SIGINT; `announce` is called once it answers. Raises ConfigError."""
     os.umask(0o077)
+    leave_no_core_dump()
     if config.server.one_core:
         one_core.stay()
     with ExitStack() as stack:

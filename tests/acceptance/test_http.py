@@ -146,25 +146,32 @@ def test_a_sigterm_that_another_thread_takes_stops_it_too(tmp_path: Path) -> Non
         assert appliance.process.wait(timeout=60) == 0
 
 
+POST = b"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\n"
 RAW = {
     "nonsense": (b"\x00\xff\xfe\r\n\r\n", 400),
     "no request line": (b"Host: a\r\n\r\n", 400),
     "a TLS hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     "lower case method": (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "a header without a name": (b"GET / HTTP/1.1\r\n: a\r\n\r\n", 400),
-    "a header with a space in its name": (b"GET / HTTP/1.1\r\nx y: a\r\n\r\n", 400),
-    "a bare line feed": (b"GET / HTTP/1.1\r\nx: a\nb: c\r\n\r\n", 400),
-    "Content-Length of letters": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: ten\r\n\r\n", 400),
-    "Content-Length twice": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-    "negative Content-Length": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-    "Content-Length of 5,000 digits": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
-    "Content-Length far over the limit": (b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
-    "chunks that are none": (b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n", 400),
-    "a chunk that does not end": (b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400),
-    "another Transfer-Encoding": (b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+    "a header without a name": (b"GET / HTTP/1.1\r\nHost: a\r\n: a\r\n\r\n", 400),
+    "a header with a space in its name": (b"GET / HTTP/1.1\r\nHost: a\r\nx y: a\r\n\r\n", 400),
+    "a bare line feed": (b"GET / HTTP/1.1\r\nHost: a\r\nx: a\nb: c\r\n\r\n", 400),
+    "Content-Length of letters": (POST + b"Content-Length: ten\r\n\r\n", 400),
+    "Content-Length twice": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+    "negative Content-Length": (POST + b"Content-Length: -1\r\n\r\n", 400),
+    "Content-Length of 5,000 digits": (
+        POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        400,
+    ),
+    "Content-Length far over the limit": (POST + b"Content-Length: 99999999999\r\n\r\n", 413),
+    "chunks that are none": (POST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n", 400),
+    "a chunk that does not end": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
+        400,
+    ),
+    "another Transfer-Encoding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 400),
     "an address that is none": (b"GET http://[::1/api/v1/files HTTP/1.1\r\n\r\n", 400),
-    "headers too large": (b"GET /api/v1/files HTTP/1.1\r\nx: " + b"a" * 70_000 + b"\r\n\r\n", 431),
-    "headers without an end": (b"GET /api/v1/files HTTP/1.1\r\n" + b"x: a\r\n" * 12_000, 431),
+    "headers too large": (b"GET /api/v1/files HTTP/1.1\r\nHost: a\r\nx: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+    "headers without an end": (b"GET /api/v1/files HTTP/1.1\r\nHost: a\r\n" + b"x: a\r\n" * 12_000, 431),
     "a request line too large": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 431),
 }
 CODES = {400: "VALIDATION_ERROR", 413: "PAYLOAD_TOO_LARGE", 431: "HEADERS_TOO_LARGE"}
@@ -212,14 +219,16 @@ def test_no_bytes_make_the_server_fail(appliance: Appliance, told: str | bytes, 
 
 def test_a_file_sent_to_the_api_by_mistake_gets_its_answer(appliance: Appliance) -> None:
     """Although the server does not read 64 MiB to the end: neither side may be cut off over it."""
-    head = f"POST /api/v1/upload/request HTTP/1.1\r\nx-api-key: {appliance.key}\r\nContent-Length: {64 * 1024**2}\r\n\r\n"
+    head = f"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\nx-api-key: {appliance.key}\r\nContent-Length: {64 * 1024**2}\r\n\r\n"
     answer = send_raw(appliance, head.encode() + b"x" * 64 * 1024**2)
     assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")
     assert "uploadUrl" in answer.json["error"]["suggestion"]
 
 
 def test_the_log_has_no_word_of_what_could_not_be_read(appliance: Appliance) -> None:
-    answer = send_raw(appliance, b"GET /api/v1/files HTTP/1.1\r\nx-api-key: " + appliance.key.encode() + b"\r\nbad header\r\n\r\n")
+    answer = send_raw(
+        appliance, b"GET /api/v1/files HTTP/1.1\r\nHost: a\r\nx-api-key: " + appliance.key.encode() + b"\r\nbad header\r\n\r\n"
+    )
     assert answer.status == 400
     assert appliance.key.encode() not in answer.body
     assert appliance.key not in appliance.log()
@@ -227,11 +236,14 @@ def test_the_log_has_no_word_of_what_could_not_be_read(appliance: Appliance) -> 
 
 def test_a_body_in_chunks(appliance: Appliance) -> None:
     body = json.dumps({"fileName": "a", "fileSize": 5, "contentType": "image/png", "routeSlug": "default"}).encode()
-    head = f"POST /api/v1/upload/request HTTP/1.1\r\nx-api-key: {appliance.key}\r\nContent-Type: application/json\r\n"
+    head = f"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\nx-api-key: {appliance.key}\r\nContent-Type: application/json\r\n"
     head += "Transfer-Encoding: chunked\r\n\r\n"
     small = send_raw(appliance, head.encode() + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
     assert small.status == 200
     mebibyte = b"100000\r\n" + b" " * 1024**2 + b"\r\n"
+    just_fits = b"1;a=b\r\n{\r\nffffe\r\n" + b" " * (1024**2 - 2) + b"\r\n1\r\n}\r\n0\r\n\r\n"
+    fits = send_raw(appliance, head.encode() + just_fits)
+    assert fits.status == 400, "as long as a body may be, whatever its framing takes"
     for large in (mebibyte + b"1\r\n \r\n", mebibyte * 18):
         answer = send_raw(appliance, head.encode() + large + b"0\r\n\r\n")
         assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")

@@ -28,7 +28,7 @@ def test_no_page_without_a_session_and_no_form_without_its_token(house: House, h
     found = addresses(house)
     assert len(found) > 40
     stranger = Visitor(house_of_admins)
-    stranger.cookies["uploadkit_session"] = "x" * 43
+    stranger.cookies[stranger.cookie("session")] = "x" * 43
     for method, path in found:
         if path not in OPEN:
             answer = stranger.fetch(method, path, [] if method == "POST" else None)
@@ -141,7 +141,7 @@ def test_pages_of_other_origins_can_not_read_or_send(house_of_admins: Appliance,
             answer = admin.fetch(method, path, headers=evil)
             assert not [name for name in answer.headers if name.lower().startswith("access-control-")], (method, path)
     for content_type in ("text/plain", "application/json", "multipart/form-data; boundary=x"):
-        sent = {"Cookie": f"uploadkit_session={admin.cookies['uploadkit_session']}", "Content-Type": content_type, **evil}
+        sent = {"Cookie": admin.session, "Content-Type": content_type, **evil}
         answer = house_of_admins.fetch("POST", f"{house_of_admins.base}/dashboard/projects", b'{"name":"Forged"}', sent)
         assert answer.status == 403
     assert admin.get("/dashboard/sign-in?next=//evil.example", follow=False).headers["Location"] == "/dashboard/"

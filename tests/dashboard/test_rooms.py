@@ -304,7 +304,7 @@ def test_pages_of_the_appliance_keep_the_project_at_hand(photos: Project) -> Non
         assert f"{photos.test}/files" in links, page
     switcher = read(admin.get(f"{photos.here}/logs")).links
     assert "/dashboard/p/default/live/logs" in switcher, "another project, the same room"
-    admin.cookies["uploadkit_place"] = "gone/else"
+    admin.cookies[admin.cookie("place")] = "gone/else"
     page = admin.get("/dashboard/audit")
     assert (page.status, any("/p/gone/" in link for link in read(page).links)) == (200, False)
 
@@ -315,7 +315,7 @@ def test_uploading_by_the_page(house_of_admins: Appliance, photos: Project) -> N
     headers = {
         "X-Form-Token": admin.form_token(),
         "Content-Type": "application/json",
-        "Cookie": f"uploadkit_session={admin.cookies['uploadkit_session']}",
+        "Cookie": admin.session,
     }
 
     def ask(body: object, path: str = door) -> tuple[int, dict[str, object]]:

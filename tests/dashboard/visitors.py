@@ -109,6 +109,15 @@ class Visitor:
                     self.cookies.pop(name, None)
         return answer
 
+    def cookie(self, name: str) -> str:
+        """What the appliance calls its cookie for `name`."""
+        return f"uploadkit_{name}_{self.appliance.port}"
+
+    @property
+    def session(self) -> str:
+        """The session's cookie as a browser sends it."""
+        return f"{self.cookie('session')}={self.cookies[self.cookie('session')]}"
+
     def get(self, path: str, follow: bool = True) -> Answer:
         return self._followed(self.fetch("GET", path), follow)
 

@@ -57,7 +57,7 @@ HEADERS = {
     "If-None-Match": ODD,
     "Accept": "text/html;q=\xff,*/*;q=99999,;;;,",
     "Accept-Language": ODD,
-    "Cookie": "uploadkit_session=\xff\xed\xa0\x80; uploadkit_visitor=%00; =; a",
+    "Cookie": "uploadkit_session_8080=\xff\xed\xa0\x80; uploadkit_visitor_8080=%00; =; a",
     "X-Form-Token": ODD,
     "X-Forwarded-For": ODD,
     "X-Forwarded-Proto": ODD,
@@ -99,7 +99,7 @@ def test_hostile_bodies_everywhere(house: House, caplog: pytest.LogCaptureFixtur
     token = upload_tokens.issue_token(house.caller, "default", {}).plaintext
     caplog.set_level(logging.ERROR)
     client = app.test_client()
-    client.set_cookie("uploadkit_session", session)
+    client.set_cookie("uploadkit_session_8080", session)
     form_token = hmac.digest(session.encode(), b"form", "sha256").hex()
     for method, path in sorted(set(addresses(app, "x", token))):
         if method == "GET" or path in LASTING:
@@ -116,7 +116,7 @@ def test_hostile_headers_paths_and_queries_everywhere(house: House, caplog: pyte
     house.ctx.scheduler_running = lambda: True
     caplog.set_level(logging.ERROR)
     strange, plain = app.test_client(), app.test_client()
-    plain.set_cookie("uploadkit_session", session)
+    plain.set_cookie("uploadkit_session_8080", session)
     for method, path in sorted({address for place in PLACES for address in addresses(app, place, place)}):
         for client, headers in ((strange, HEADERS), (plain, {"x-api-key": house.api_key})):
             body = b"{}" if method not in ("GET", "DELETE") else None

@@ -177,7 +177,7 @@ def test_a_key_can_not_be_made_up(house: House) -> None:
 COMPARED = [
     (auth._presented_key, {"header", "bearer"}),
     (links._seconds_left, {"claim.signature"}),
-    (gate._require_form_token, {"sent", "form_token()"}),
+    (gate._belongs, {"sent", "_form_token_of(secret)"}),
 ]
 LOOKED_UP = [
     (keys.find_caller, "hash_key(plaintext)"),

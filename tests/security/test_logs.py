@@ -46,7 +46,7 @@ def test_what_stands_in_a_path_header_or_name_forges_no_line(appliance: Applianc
     began = len(appliance.log())
     evil = "x%0A2026-01-01T00:00:00.000Z%20INFO%20forged%0D%1B%5B2J%C2%85%E2%80%A8%E2%80%AE%ED%B2%80%FF"
     headers = {"User-Agent": "forged: \xe9\x85", "Referer": "forged", "X-Request-Id": "forged", "x-api-key": appliance.key}
-    headers |= {"X-Forwarded-For": "fe80::1%forged status=200", "Cookie": "uploadkit_session=forged\xff"}
+    headers |= {"X-Forwarded-For": "fe80::1%forged status=200", "Cookie": "uploadkit_session_8080=forged\xff"}
     told = appliance.fetch("GET", f"{appliance.base}{path}{evil}?a=forged", headers=headers)
     assert told.status in (302, 400, 401, 404)
     appliance.request(5, "forged \u202e\u2028name")

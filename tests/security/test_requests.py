@@ -45,6 +45,21 @@ AMBIGUOUS = {
     "a target of another scheme": b"GET file:///healthz HTTP/1.1\r\nHost: a\r\n\r\n",
     "a tunnel": b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: a\r\n\r\n",
     "a method of control characters": b"\x1b[2J /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no Host": b"GET /healthz HTTP/1.1\r\nx-a: b\r\n\r\n",
+    "an empty Host": b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n",
+    "two Hosts": b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "the same Host twice": b"GET /healthz HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n",
+    "two Hosts in HTTP/1.0": b"GET /healthz HTTP/1.0\r\nHost: a\r\nHOST:\tb\r\n\r\n",
+    "two in one Host": b"GET /healthz HTTP/1.1\r\nHost: a, b\r\n\r\n",
+    "a Host with a path": b"GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "a Host with a user": b"GET /healthz HTTP/1.1\r\nHost: a@b\r\n\r\n",
+    "a Host with a space": b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "a Host of a port": b"GET /healthz HTTP/1.1\r\nHost: :80\r\n\r\n",
+    "a Host with a port of letters": b"GET /healthz HTTP/1.1\r\nHost: a:http\r\n\r\n",
+    "a Host with two ports": b"GET /healthz HTTP/1.1\r\nHost: a:1:2\r\n\r\n",
+    "a Host with half a bracket": b"GET /healthz HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    "a Host of other alphabets": b"GET /healthz HTTP/1.1\r\nHost: \xc3\xa9\r\n\r\n",
+    "a Host that is too long": b"GET /healthz HTTP/1.1\r\nHost: " + b"a" * 300 + b"\r\n\r\n",
     "a method with a line's end of other alphabets": b"GET\x85FORGED /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 
@@ -61,6 +76,20 @@ def test_what_can_be_read_in_two_ways_is_refused_and_the_connection_with_it(appl
     said = everything_said(appliance, AMBIGUOUS[name], SMUGGLED)
     assert re.findall(rb"^HTTP/1\.[01] (\d+)", said, re.MULTILINE) in ([b"400"], [b"501"]), said
     assert b'"status":"ok"' not in said, "what came behind it was not taken for a request"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.0\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost:up_load-kit:8080 \t\r\nConnection: close\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:\r\nConnection: close\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: [::ffff:127.0.0.1]:8080\r\nX-Forwarded-Host: a, b\r\nConnection: close\r\n",
+    ],
+)
+def test_hosts_that_are_one(appliance: Appliance, head: bytes) -> None:
+    assert b'"status":"ok"' in everything_said(appliance, head, b"\r\n")
 
 
 def test_what_is_refused_by_its_headers_is_not_asked_for_its_body(appliance: Appliance) -> None:

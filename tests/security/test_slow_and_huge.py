@@ -48,9 +48,9 @@ def test_more_slow_clients_than_there_are_connections_stop_nobody(appliance: App
     kinds = [
         b"",
         b"GET /healthz HTT",
-        b"GET /healthz HTTP/1.1\r\nx-a: ",
-        b"POST /api/v1/upload/request HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{",
-        b"POST /api/v1/upload/request HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nx-a: ",
+        b"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{",
+        b"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
     ]
     with ExitStack() as stack:
         slow = []
@@ -87,12 +87,12 @@ def test_a_request_has_to_arrive_in_time_however_lively_it_trickles(monkeypatch:
         listener = stack.enter_context(http_server.bound_socket(server))
         stack.enter_context(http_server.running_server(answer, server, listener))
         busy, slow = (stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(2))
-        slow.sendall(b"GET / HTTP/1.1\r\nx-a: ")
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nx-a: ")
 
         def is_dropped() -> bool:
             with suppress(OSError):
                 slow.send(b"a")
-            busy.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            busy.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert busy.recv(1000).startswith(b"HTTP/1.1 200"), "a connection on which requests come to their end may stay"
             return is_closed(slow)
 
@@ -126,6 +126,40 @@ def test_a_body_of_many_gibibytes_is_refused_before_it_comes(appliance: Applianc
     with socket.create_connection(("127.0.0.1", appliance.port), timeout=30) as connection:
         connection.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {64 * 1024**3}\r\n\r\n".encode())
         assert connection.recv(12) == b"HTTP/1.1 413"
+
+
+def test_a_body_over_the_limit_is_refused_before_it_comes(appliance: Appliance) -> None:
+    """Whoever sends it, nobody is known yet: one byte over server.max_body_bytes is one too many to take in."""
+    head = f"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {MIB + 1}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", appliance.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413"), "and no 100 Continue before it"
+    assert b'"PAYLOAD_TOO_LARGE"' in answer
+    assert str(MIB).encode() in answer
+
+
+@pytest.mark.parametrize(
+    "endless", [b"1;" + b"a" * 64, b";" * 64, b"0" * 64, b"0\r\n" + b"x: y\r\n" * 16], ids=["extension", "semicolons", "digits", "trailer"]
+)
+def test_the_framing_of_chunks_has_bounds_too(appliance: Appliance, endless: bytes) -> None:
+    """What waitress keeps of a chunk's first line or of the trailer grew with what was sent, each piece copying all before it."""
+    head = b"POST /api/v1/upload/request HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    more = endless[-30:] * 1024
+    with socket.create_connection(("127.0.0.1", appliance.port), timeout=30) as connection:
+        connection.sendall(head + endless)
+        with suppress(OSError):
+            for _ in range(8):
+                connection.sendall(more)
+        assert connection.recv(12) == b"HTTP/1.1 400"
+
+
+def test_memory_is_never_dumped(appliance: Appliance) -> None:
+    """A core dump would hold the credentials of the store, and keys that were just sent."""
+    assert appliance.process is not None
+    process = psutil.Process(appliance.process.pid)
+    for one in (process, *process.children(recursive=True)):
+        assert one.rlimit(psutil.RLIMIT_CORE) == (0, 0), one.name()
 
 
 def filled(begin: bytes, unit: bytes, end: bytes) -> bytes:

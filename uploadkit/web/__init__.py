@@ -127,7 +127,8 @@ def _end(answer: Response) -> Response:
             headers.add("Cache-Control", "no-store")
     if answer.mimetype == "text/html":
         headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-    headers.extend({"X-Request-Id": here.request_id, **SAFE_HEADERS})
+    headers.setdefault("Referrer-Policy", SAFE_HEADERS["Referrer-Policy"])
+    headers.extend({"X-Request-Id": here.request_id, "X-Content-Type-Options": SAFE_HEADERS["X-Content-Type-Options"]})
     _log_access(answer)
     return answer
 

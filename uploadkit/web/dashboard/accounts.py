@@ -54,8 +54,8 @@ def sign_in() -> Page:
 
 @dashboard.post("/sign-out")
 def sign_out() -> Response:
-    """End this session."""
-    admin_sessions.end(g.admin.id, g.session.token_hash)
+    """End this session, and any other one that this browser has: nothing may be left to come back to."""
+    _end_sessions()
     return close_session(redirect(url_for("dashboard.sign_in")))
 
 
@@ -63,9 +63,13 @@ def _signed_in(email: str, password: str, wanted: str) -> Response:
     config = context().config
     client = auth.client_address(request, config.server)
     token = admins.sign_in(config, email, password, client, request.user_agent.string)
-    if g.session:
-        admin_sessions.end(g.session.admin_id, g.session.token_hash)
+    _end_sessions()
     return open_session(token, redirect(wanted))
+
+
+def _end_sessions() -> None:
+    for session in g.sessions.values():
+        admin_sessions.end(session.admin_id, session.token_hash)
 
 
 def _count_attempt(name: str) -> None:

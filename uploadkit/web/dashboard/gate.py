@@ -1,5 +1,8 @@
 """Who gets in: sessions in cookies, the token of every form, and the policy under which browsers show a page.
 
+Cookies prove little by themselves: another port, another path, a parent domain or a page without TLS can plant some of the same name. So
+each one is tried, and a form has to come from our own pages (`Origin`) with a token that belongs to one of them.
+
 Two blueprints carry all pages: `dashboard`, and within it `project` for what lies in one project and environment. Whatever page is added
 to them asks for a session, unless it is named in `_OPEN`, and whatever form for its token.
 """
@@ -11,6 +14,7 @@ import hmac
 import re
 import secrets
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -49,6 +53,10 @@ ROOMS_OF_THE_APPLIANCE = (
 _OPEN = {"dashboard.set_up", "dashboard.sign_in"}
 _FOR_SCRIPTS = {"dashboard.project.upload_rules", "dashboard.project.act_on_upload"}
 _VISITOR_SECONDS = 3600
+# As `secrets.token_urlsafe(32)` writes them. Browsers keep at most 180 cookies of a site, and none of theirs may crowd ours out.
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+_MOST_COOKIES = 200
+_FORM_TOKEN_LENGTH = 64
 # Only what our own pages have in their addresses; above all no second slash at the beginning and no backslash.
 _OWN_PAGE = re.compile(r"/dashboard(/[A-Za-z0-9_.~%-]+)*/?(\?[A-Za-z0-9_.~%&=+/:-]*)?")
 
@@ -66,17 +74,37 @@ class Place(NamedTuple):
 def _let_in() -> AnyResponse | None:
     """Find the session, hold a form against it, and send whoever has none to sign in."""
     auth.refuse_plain_http(request, context().config.server)
-    token = request.cookies.get(_cookie_name("session"), "")
-    g.session = admin_sessions.find(token) if token else None
+    g.sessions = admin_sessions.find(_sent("session"))
+    g.form_secrets = list(g.sessions) or _sent("visitor")  # before anybody has signed in, forms belong to a cookie of their own
+    sent = _sent_form_token() if request.method not in ("GET", "HEAD") else ""
+    # Of several, the one that the form belongs to.
+    g.form_secret = next((secret for secret in g.form_secrets if _belongs(sent, secret)), next(iter(g.form_secrets), ""))
+    g.session = g.sessions.get(g.form_secret)
     g.admin = g.session.admin if g.session else None
-    # Before anybody has signed in, forms belong to a cookie of their own.
-    g.form_secret = token if g.session else request.cookies.get(_cookie_name("visitor"), "")
     if g.admin is None and request.endpoint not in _OPEN:
         wanted = request.full_path.rstrip("?") if request.method == "GET" else None
         return redirect(url_for("dashboard.sign_in", next=wanted))
     if request.method not in ("GET", "HEAD"):
-        _require_form_token()
+        _require_own_page()
+        _require_form_token(sent)
     return None
+
+
+def _sent(name: str) -> list[str]:
+    """Every cookie of this name that may be one of ours, however many others there are."""
+    sent = (value for value in request.cookies.getlist(_cookie_name(name)) if _SECRET.fullmatch(value))
+    return list(islice(dict.fromkeys(sent), _MOST_COOKIES))
+
+
+def _require_own_page() -> None:
+    """Refuse a form of another page, whatever cookies and tokens that page knows. Old browsers and programs send no Origin."""
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+    own = {f"{scheme}://{request.host}" for scheme in ("http", "https")} | {context().config.server.base_url}
+    if (origin is not None and origin not in own) or site not in ("same-origin", "none"):
+        raise Forbidden(
+            "This form was sent by a page of another address",
+            "Open the dashboard by one address only. Behind a proxy, set server.public_url, or have the proxy pass Host on as it is",
+        )
 
 
 @project.url_value_preprocessor
@@ -120,6 +148,8 @@ def _note_place(answer: Response) -> Response:
 def _guard(answer: Response) -> Response:
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["Content-Security-Policy"] = _policy(context())
+    # With no-referrer, browsers would say that our own forms come from nowhere (Origin: null).
+    answer.headers["Referrer-Policy"] = "same-origin"
     if g.get("new_visitor"):
         _set_cookie(answer, "visitor", g.form_secret, _VISITOR_SECONDS)
     return answer
@@ -176,12 +206,24 @@ def form_token() -> str:
     """Return what the forms of this page have to carry."""
     if not g.form_secret:
         g.form_secret, g.new_visitor = secrets.token_urlsafe(32), True
-    return hmac.digest(g.form_secret.encode(), b"form", "sha256").hex()
+    return _form_token_of(g.form_secret)
 
 
-def _require_form_token() -> None:
+def _form_token_of(secret: str) -> str:
+    return hmac.digest(secret.encode(), b"form", "sha256").hex()
+
+
+def _sent_form_token() -> str:
     sent = request.headers.get("X-Form-Token") or request.form.get("form_token", "")
-    if not g.form_secret or not hmac.compare_digest(sent.encode(), form_token().encode()):
+    return sent if len(sent) == _FORM_TOKEN_LENGTH else ""
+
+
+def _belongs(sent: str, secret: str) -> bool:
+    return hmac.compare_digest(sent.encode(), _form_token_of(secret).encode())
+
+
+def _require_form_token(sent: str) -> None:
+    if not g.form_secret or not _belongs(sent, g.form_secret):
         raise Forbidden(
             "This form does not belong to your session, or the session has ended", "Open the page again and send the form from there"
         )
@@ -239,7 +281,11 @@ def _cookie_settings() -> dict[str, Any]:
 
 
 def _cookie_name(name: str) -> str:
-    return f"{'__Host-' if _by_tls() else ''}uploadkit_{name}"
+    """The name of a cookie: over TLS bound to the host; without, it has the port in it, because cookies know no ports."""
+    if _by_tls():
+        return f"__Host-uploadkit_{name}"
+    port = urlsplit(context().config.server.base_url).port
+    return f"uploadkit_{name}_{port}" if port else f"uploadkit_{name}"
 
 
 def _by_tls() -> bool:
