@@ -19,11 +19,12 @@ def test_no_repr_shows_a_secret(house: House) -> None:
         None,
         {
             "UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": hush,
+            "UPLOADKIT_STORAGE__BYOS__UPLOAD_SECRET_ACCESS_KEY": hush,
             "UPLOADKIT_RATE_LIMITS__STORAGE_URI": f"redis://:{hush}@localhost",
             "UPLOADKIT_DATA__DIR": "data",
         },
     )
-    store = ObjectStore(replace(house.ctx.store.address, secret_access_key=hush))
+    store = ObjectStore(replace(house.ctx.store.address, secret_access_key=hush, upload_secret_access_key=hush))
     issued = keys.issue_key(house.ctx.config, COMMAND_LINE, house.project.id, "x")
     caller = keys.find_caller(issued.plaintext)
     signing = webhook_secrets.signing_secrets(house.project.id)

@@ -10,6 +10,7 @@ from uploadkit.config import Config
 from uploadkit.request_counts import RequestCounts
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.store_places import StorePlaces
+from uploadkit.store_trust import StoreTrust
 from uploadkit.store_watch import StoreWatch
 
 
@@ -42,9 +43,11 @@ class Context:
     job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
     stopping: threading.Event = field(default_factory=threading.Event)
     request_counts: RequestCounts = field(default_factory=RequestCounts, repr=False)
+    store_trust: StoreTrust = field(init=False, repr=False)
     store_watch: StoreWatch = field(init=False, repr=False)
     store_places: StorePlaces = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.store_places = StorePlaces(max(1, self.config.server.threads * 3 // 4))
+        self.store_trust = StoreTrust(self.config, self.store)
         self.store_watch = StoreWatch(self.store)

@@ -36,7 +36,7 @@ def _database() -> Check:
 
 
 def _storage(ctx: Context) -> Check:
-    failure = ctx.store_watch.failure()
+    failure = ctx.store_watch.failure() or ctx.store.distrust
     return Check("storage", failure is None, failure or f"bucket {ctx.store.address.bucket} answers")
 
 

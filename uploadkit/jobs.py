@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import clock, db, history, housekeeping, idempotency, removals, upload_tokens
+from uploadkit import clock, db, history, housekeeping, idempotency, removals, store_trust, upload_tokens
 from uploadkit.context import Context, JobReport
 from uploadkit.request_counts import WRITE_EVERY_SECONDS
 from uploadkit.webhook_dispatcher import Dispatcher
@@ -33,6 +33,7 @@ class Jobs:
             ("history", history.forget, 3600),
             ("idempotency", idempotency.purge_expired, 3600),
             ("upload tokens", upload_tokens.purge_expired, 3600),
+            ("store safety", lambda ctx: ctx.store_trust.look_if_due(), store_trust.LOOK_EVERY_SECONDS),
             ("request counts", lambda ctx: ctx.request_counts.write_down(), WRITE_EVERY_SECONDS),
         ]
         self._reports = [JobReport(name) for name, _, _ in table]

@@ -150,6 +150,7 @@ def complete_multipart(
         if file.status != "UPLOADING":
             raise upload_states.ended(file)
         merged_metadata(file.metadata, metadata)
+        ctx.store.ensure_trusted()
         listed = _parts_to_join(ctx, file, upload_id, parts)
         if listed is not None:
             ctx.store.complete_multipart(file.key, upload_id, file.size_bytes, listed)

@@ -38,6 +38,7 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
             first_run.write_note(config, start)  # whatever happens from here on, key and link are not lost
         ctx = Context(config, stack.enter_context(serving_store(config)))
         storage_copy.arrive(config)
+        ctx.store_trust.begin()
         jobs = Jobs(ctx)
         stack.callback(jobs.stop)
         with running_server(create_app(ctx, rate_limits), config.server, listener):

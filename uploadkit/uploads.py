@@ -87,6 +87,7 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
         if file.status != "UPLOADING":
             raise upload_states.ended(file)
         merged_metadata(file.metadata, metadata)
+        ctx.store.ensure_trusted()
         etag, content_type = _copy_verified(ctx, file)
         # The pending object is a second copy on the disk: the sweeper's next round takes it away, and looks again at the deadline.
         return upload_states.finish(ctx, file, etag, content_type, metadata, sweep_at=clock.now_ms())

@@ -71,6 +71,22 @@ def test_part(endpoint: tuple[str, str], key: str, upload_id: str, number: int, 
     assert ours == by_botocore(base, region, "PUT", key, at_ms, 3600, query, headers)
 
 
+@given(
+    st.sampled_from(ENDPOINTS),
+    texts,
+    st.lists(st.sampled_from(["x-amz-copy-source", "x-amz-tagging", "x-amz-acl"]), max_size=3, unique=True),
+    st.sampled_from([{}, {"uploadId": "a/b+c=", "partNumber": "7"}]),
+    instants_ms,
+)
+def test_barred_headers(endpoint: tuple[str, str], key: str, barred: list[str], query: dict, at_ms: int) -> None:
+    base, region = endpoint
+    headers = {"content-length": "5", "content-type": "text/plain"}
+    signer = Signer(base, region, "AKIDEXAMPLE", "secret/+=")
+    ours = signer.presign("PUT", key, at_ms=at_ms, expires_seconds=60, query=query, headers=headers, barred=barred)
+    empty = dict.fromkeys(barred, "")
+    assert ours == by_botocore(base, region, "PUT", key, at_ms, 60, query | empty, headers | empty)
+
+
 @given(st.sampled_from(ENDPOINTS), texts, texts, texts, instants_ms)
 def test_get(endpoint: tuple[str, str], key: str, content_type: str, disposition: str, at_ms: int) -> None:
     base, region = endpoint

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import os
 import signal
@@ -10,8 +12,10 @@ import socket
 import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +29,7 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
 from uploadkit.config import BundledConfig
-from uploadkit.storage import child_processes, disk, reclaiming, running_engine
+from uploadkit.storage import child_processes, disk, probe, reclaiming, running_engine
 from uploadkit.storage.bundled import BundledStore, StoreStartError, load_or_make_credentials
 from uploadkit.storage.engines import SeaweedFS, find_weed
 from uploadkit.storage.probe import accepted_forgery, forgeries
@@ -410,11 +414,14 @@ class Answering(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, believes: Callable[[BaseHTTPRequestHandler], bool], status: int = 403) -> None:
+    def __init__(self, believes: Callable[[BaseHTTPRequestHandler], bool], status: int = 403, *, starting: int = 0) -> None:
+        """The first `starting` requests are answered as by a store that is not ready yet."""
+        left = iter(range(starting))
+
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200 if believes(self) else status)
+                self.body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(503 if next(left, None) is not None else 200 if believes(self) else status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -441,6 +448,19 @@ def is_unsigned_trailer(request: BaseHTTPRequestHandler) -> bool:
     return request.headers.get("X-Amz-Content-Sha256") == "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 
+def has_right_checksum(body: bytes) -> bool:
+    length, _, rest = body.partition(b"\r\n")
+    content, trailer = rest[: int(length, 16)], rest[int(length, 16) :]
+    checksum = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+    return trailer == f"\r\n0\r\nx-amz-checksum-crc32:{checksum}\r\n\r\n".encode()
+
+
+def is_archive(body: bytes) -> bool:
+    with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        return [archive.extractfile(member).read() for member in archive.getmembers()] == [b"forged"]  # type: ignore[union-attr]
+    return False
+
+
 @pytest.mark.parametrize(
     ("believes", "name"),
     [
@@ -455,11 +475,26 @@ def is_unsigned_trailer(request: BaseHTTPRequestHandler) -> bool:
         (lambda r: "Authorization" in r.headers, "a wrong signature in the header"),
         # CVE-2026-40344.
         (lambda r: "X-Amz-Meta-Snowball-Auto-Extract" in r.headers, "an unsigned-trailer archive with a wrong signature"),
+        (lambda r: is_archive(r.body), "an archive in one piece with a wrong signature"),
+        # Who believes, and then holds the body against its checksum.
+        (lambda r: is_unsigned_trailer(r) and has_right_checksum(r.body), "an unsigned-trailer write with a wrong signature in the query"),
     ],
 )
 def test_probe_finds_stores_that_believe_forgers(believes: Callable[[BaseHTTPRequestHandler], bool], name: str | None) -> None:
     with Answering(believes) as server:
         assert server.ask() == name
+
+
+@pytest.mark.parametrize("name", [None, "an unsigned write"])
+def test_a_store_that_is_starting_is_asked_again(name: str | None) -> None:
+    with Answering(lambda r: name is not None, starting=3) as server:
+        assert server.ask() == name
+
+
+def test_a_store_that_is_out_of_order_has_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_PAUSES_SECONDS", (0.01,))
+    with Answering(lambda r: False, status=503) as server, pytest.raises(probe.NoClearAnswer, match="HTTP 503"):
+        server.ask()
 
 
 def test_missing_bucket_is_no_refusal() -> None:
@@ -472,7 +507,7 @@ def test_real_weed_refuses_every_forgery_and_keeps_none(make_store: MakeStore) -
     store.start()
     client = s3(store)
     client.create_bucket(Bucket="uploads")
-    assert len(list(forgeries(store.access_key_id, store.region))) == 6
+    assert len(list(forgeries(store.access_key_id, store.region, "unpacked"))) == 7
     assert accepted_forgery(store.endpoint, "uploads", store.access_key_id, store.region) is None
     assert client.list_objects_v2(Bucket="uploads")["KeyCount"] == 0
     with pytest.raises(ClientError, match="NoSuchBucket"):

@@ -67,9 +67,23 @@ def _check_byos(byos: ByosConfig) -> None:
         )
     if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", byos.bucket):
         raise ConfigError("storage.byos.bucket: a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens")
-    for key, value in (("access_key_id", byos.access_key_id), ("secret_access_key", byos.secret_access_key.get_secret_value())):
+    if (byos.upload_access_key_id is None) != (byos.upload_secret_access_key is None):
+        missing = "upload_access_key_id" if byos.upload_access_key_id is None else "upload_secret_access_key"
+        raise ConfigError(f"storage.byos.{missing}: must be set with the other half of the second pair; or leave both out")
+    pairs = (
+        ("access_key_id", byos.access_key_id),
+        ("secret_access_key", byos.secret_access_key.get_secret_value()),
+        ("upload_access_key_id", byos.upload_access_key_id or ""),
+        ("upload_secret_access_key", byos.upload_secret_access_key.get_secret_value() if byos.upload_secret_access_key else ""),
+    )
+    for key, value in pairs:
         if value != value.strip() or not value.isprintable():
             raise ConfigError(f"storage.byos.{key}: has a space at an end or an unprintable character in it; copy it once more")
+        if key.endswith("access_key_id") and value.startswith("ASIA"):
+            raise ConfigError(
+                f"storage.byos.{key}: this one is temporary: it needs a session token, which is not supported, and ends within hours; "
+                "make a lasting key for a user of the appliance's own"
+            )
     if found := providers.mistake(byos.endpoint, byos.region, byos.bucket):
         raise ConfigError(f"storage.byos.{found[0]}: {found[1]}")
     if byos.ca_bundle:

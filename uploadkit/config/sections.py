@@ -100,6 +100,10 @@ class ByosConfig(Section):
     bucket: OptionalText = None
     public_endpoint: Endpoint = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    upload_access_key_id: OptionalText = None
+    upload_secret_access_key: OptionalSecret = None
+    bar_copy_source: Literal["auto", "on", "off"] = "auto"
+    allow_unsafe_store: bool = False
     create_bucket: bool = False
     ca_bundle: OptionalPath = None
     cors_origins: CorsOrigins = ("*",)

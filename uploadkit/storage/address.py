@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from uploadkit.config import ByosConfig
+from uploadkit.storage.presign import Signer
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class StoreAddress:
     """Where a bucket is and who may use it. `endpoint` is the appliance's way there, `public_endpoint` the clients'.
 
     `ca_bundle` is the file of the authorities that vouch for the endpoint's certificate, None for the public ones.
+    `upload_access_key_id` and its secret are a second pair, which signs uploads and parts only; None where the first one does that, too.
     """
 
     endpoint: str
@@ -25,6 +27,8 @@ class StoreAddress:
     access_key_id: str
     secret_access_key: str
     ca_bundle: Path | None = None
+    upload_access_key_id: str | None = None
+    upload_secret_access_key: str | None = None
 
     def __repr__(self) -> str:
         return f"StoreAddress({self.bucket!r} at {self.endpoint})"
@@ -35,6 +39,16 @@ class StoreAddress:
             return f"{endpoint}/{self.bucket}"
         parts = urlsplit(endpoint)
         return f"{parts.scheme}://{self.bucket}.{parts.netloc}{parts.path}"
+
+    def signer(self, endpoint: str) -> Signer:
+        """Return what signs reads, and the appliance's own requests, at `endpoint`."""
+        return Signer(self.base_url(endpoint), self.region, self.access_key_id, self.secret_access_key)
+
+    def upload_signer(self, endpoint: str) -> Signer:
+        """Return what signs the uploads and parts of clients at `endpoint`."""
+        if self.upload_access_key_id is None or self.upload_secret_access_key is None:
+            return self.signer(endpoint)
+        return Signer(self.base_url(endpoint), self.region, self.upload_access_key_id, self.upload_secret_access_key)
 
 
 def byos_address(byos: ByosConfig) -> StoreAddress:
@@ -61,6 +75,8 @@ def byos_address(byos: ByosConfig) -> StoreAddress:
         access_key_id=byos.access_key_id,
         secret_access_key=byos.secret_access_key.get_secret_value(),
         ca_bundle=byos.ca_bundle,
+        upload_access_key_id=byos.upload_access_key_id,
+        upload_secret_access_key=byos.upload_secret_access_key.get_secret_value() if byos.upload_secret_access_key else None,
     )
 
 

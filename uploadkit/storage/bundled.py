@@ -33,7 +33,7 @@ from uploadkit.storage.engines import (
     find_minio,
     find_weed,
 )
-from uploadkit.storage.probe import accepted_forgery
+from uploadkit.storage.probe import NoClearAnswer, accepted_forgery
 from uploadkit.storage.running_engine import RunningEngine, check_limit, s3_offset
 
 __all__ = ["BundledStore", "DiskUse", "StoreStartError"]
@@ -203,6 +203,10 @@ class BundledStore:
     def _accepted_forgery(self, running: RunningEngine) -> str | None:
         try:
             return accepted_forgery(running.endpoint, self.bucket, self.access_key_id, self.region)
+        except NoClearAnswer as error:
+            running.end()
+            said = f"answered {error} each time that it was tried out, and not that it refuses"
+            raise StoreStartError(f"the bundled store ({running.engine.name}) {said}; see {self._data_dir / 'store.log'}") from None
         except urllib3.exceptions.HTTPError:
             running.end()
             log = self._data_dir / "store.log"

@@ -18,7 +18,7 @@ from uploadkit.errors import ConfigError, StorageUnavailable
 from uploadkit.storage import bucket_rules, child_processes
 from uploadkit.storage.address import StoreAddress, byos_address
 from uploadkit.storage.bundled import BundledStore, load_or_make_credentials
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.s3 import COPY_SOURCE, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,9 @@ def _byos_store(config: Config) -> ObjectStore:
 
 def _reach_byos(config: Config) -> ObjectStore:
     byos, timeout_seconds = config.storage.byos, config.storage.timeout_seconds
-    return ObjectStore(byos_address(byos), may_create_bucket=byos.create_bucket, timeout_seconds=timeout_seconds)
+    store = ObjectStore(byos_address(byos), may_create_bucket=byos.create_bucket, timeout_seconds=timeout_seconds)
+    store.barred_headers = (COPY_SOURCE,) if byos.bar_copy_source == "on" else ()
+    return store
 
 
 def running_store(config: Config) -> ObjectStore:

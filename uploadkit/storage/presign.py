@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from urllib.parse import quote, urlsplit
@@ -91,18 +91,22 @@ class Signer:
         expires_seconds: int,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        barred: Sequence[str] = (),
     ) -> str:
         """Return a URL good for one `method` on one object `key` from `at_ms` (milliseconds since the epoch) for `expires_seconds`.
 
-        `query` is signed and stands in the URL; `headers` are signed and must be sent exactly so by the client.
+        `query` is signed and stands in the URL; `headers` are signed and must be sent exactly so by the client. `barred` names headers that
+        must not be sent, for stores that take a signed header's value from the query where no header is sent (docs/decisions/0027).
         """
+        query = {**(query or {}), **dict.fromkeys(barred, "")}
+        headers = {**(headers or {}), **dict.fromkeys(barred, "")}
         origin, base_path, host = self._place
         stamp = _stamp(at_ms // 1000)
         scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
-        signed = {name.lower(): " ".join(value.split()) for name, value in (headers or {}).items()} | {"host": host}
+        signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()} | {"host": host}
         names = sorted(signed)
         path = f"{base_path}/{encode_path(key)}"
-        asked = [f"{_encode(name)}={_encode(value)}" for name, value in (query or {}).items()]
+        asked = [f"{_encode(name)}={_encode(value)}" for name, value in query.items()]
         asked += [
             f"X-Amz-Algorithm={_ALGORITHM}",
             f"X-Amz-Credential={_encode(f'{self.access_key_id}/{scope}')}",

@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 from uploadkit import clock
 from uploadkit.errors import InvalidParts, StorageUnavailable
 from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.presign import Signer
 from uploadkit.storage.s3_client import (
     GONE,
     AccessDenied,
@@ -31,6 +30,7 @@ from uploadkit.storage.stored import StoredObject, StoredPart, last_of_each, req
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
 _LARGE_BYTES = 64 * 1024**2
+COPY_SOURCE = "x-amz-copy-source"
 _PROBE_KEY = "pending/readiness-probe"
 
 
@@ -59,14 +59,18 @@ class ObjectStore:
         self._outage = outage
         self._may_create_bucket = may_create_bucket
         self._problem = problem
-        self._signer = Signer(address.base_url(address.public_endpoint), address.region, address.access_key_id, address.secret_access_key)
+        # What store_trust.py finds out: headers that upload URLs have to bar, and why no upload may be signed at all.
+        self.barred_headers: tuple[str, ...] = ()
+        self.distrust: str | None = None
+        self._signer = address.signer(address.public_endpoint)
+        self._upload_signer = address.upload_signer(address.public_endpoint)
         session = own_session()  # one for all: each would read the description of S3 from its files anew
         self.timeout_seconds = timeout_seconds
         self._quick_client = make_client(session, address, read_timeout_seconds=timeout_seconds, attempts=2)
         self._hasty_client = make_client(session, address, read_timeout_seconds=min(3, timeout_seconds), attempts=1)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
         self._slow_client = make_client(session, address, read_timeout_seconds=300, attempts=1)
-        signer = Signer(address.base_url(address.endpoint), address.region, address.access_key_id, address.secret_access_key)
+        signer = address.signer(address.endpoint)
         self._quick_requests = DirectRequests(self._quick_client, signer, address.bucket, attempts=2)
         self._slow_requests = DirectRequests(self._slow_client, signer, address.bucket, attempts=1)
 
@@ -98,25 +102,34 @@ class ObjectStore:
     # Signing: local, no I/O.
 
     def ensure_available(self) -> None:
-        """Raise StorageUnavailable while the store is known to be down or full."""
-        reason = self._problem()
+        """Raise StorageUnavailable while the store is known to be down or full, or not to be trusted."""
+        reason = self._problem() or self.distrust
         if reason:
             raise StorageUnavailable(f"Uploads can't be stored now: {reason}")
 
+    def ensure_trusted(self) -> None:
+        """Raise StorageUnavailable when the store lets strangers do what they must not: what they brought is not to be published either."""
+        if self.distrust:
+            raise StorageUnavailable(f"Uploads can't be taken now: {self.distrust}")
+
     def presign_put(self, key: str, content_type: str | None, size_bytes: int, at_ms: int, expires_seconds: int) -> str:
-        """Return a URL for one PUT of exactly `size_bytes` and `content_type` (None: any or none) to `key`."""
+        """Return a URL for one PUT of exactly `size_bytes` and `content_type` (None: any or none) to `key`. Raises StorageUnavailable."""
+        self.ensure_trusted()
         headers = {"content-length": str(size_bytes)} | ({} if content_type is None else {"content-type": content_type})
-        return self._signer.presign("PUT", key, at_ms=at_ms, expires_seconds=expires_seconds, headers=headers)
+        barred = self.barred_headers
+        return self._upload_signer.presign("PUT", key, at_ms=at_ms, expires_seconds=expires_seconds, headers=headers, barred=barred)
 
     def presign_part(self, key: str, upload_id: str, number: int, size_bytes: int, at_ms: int, expires_seconds: int) -> str:
-        """Return a URL for one PUT of part `number`, exactly `size_bytes` long."""
-        return self._signer.presign(
+        """Return a URL for one PUT of part `number`, exactly `size_bytes` long. Raises StorageUnavailable."""
+        self.ensure_trusted()
+        return self._upload_signer.presign(
             "PUT",
             key,
             at_ms=at_ms,
             expires_seconds=expires_seconds,
             query={"uploadId": upload_id, "partNumber": str(number)},
             headers={"content-length": str(size_bytes)},
+            barred=self.barred_headers,
         )
 
     def presign_read(self, method: Literal["GET", "HEAD"], key: str, content_type: str, disposition: str, expires_seconds: int) -> str:

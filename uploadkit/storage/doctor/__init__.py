@@ -5,18 +5,21 @@ It may run while the appliance serves: it touches no object but its own, and cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import urllib3
 
 from uploadkit.errors import StorageUnavailable
-from uploadkit.storage.doctor import objects, rules, strangers
+from uploadkit.storage.doctor import objects, rules, strangers, unsigned_headers
 from uploadkit.storage.doctor.examination import Examination, Expectations, Finding, Refused
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import AccessDenied, StorageRefused, tls_trouble
 
-__all__ = ["Expectations", "Finding", "Refused", "examine", "is_open_to_anybody"]
+__all__ = ["UNSAFE", "Expectations", "Finding", "Refused", "Safety", "examine", "is_open_to_anybody", "safety"]
+
+# The checks that a store must not fail before an upload URL is signed for it.
+UNSAFE = ("forged", "copy-source")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ _CHECKS = (
     _Check("bucket", objects.bucket, ("reach",)),
     _Check("public-endpoint", objects.public_endpoint, ("bucket",), "s3:PutObject"),
     _Check("put", objects.put, ("bucket",), "s3:PutObject"),
+    _Check("copy-source", unsigned_headers.copy_source, permission="s3:PutObject"),
+    _Check("unsigned-headers", unsigned_headers.other_headers, ("copy-source",), "s3:PutObject"),
     _Check("get", objects.get, permission="s3:GetObject"),
     _Check("read", objects.read, permission="s3:GetObject"),
     _Check("copy", objects.copy, ("get",)),
@@ -98,6 +103,44 @@ def is_open_to_anybody(store: ObjectStore, expected: Expectations) -> Finding:
         return strangers.anonymous(examination)
     finally:
         examination.close()
+
+
+@dataclass(frozen=True)
+class Safety:
+    """What `safety` found: only what is wrong, the headers that upload URLs have to bar, and what was not answered ("": all was).
+
+    `has_answered` is False when the store did not take an honest upload, so that there was nothing to find out.
+    """
+
+    findings: Sequence[Finding]
+    barred: Sequence[str]
+    unanswered: str
+    has_answered: bool
+
+
+def safety(store: ObjectStore, expected: Expectations, *, seconds: float) -> Safety:
+    """Make only the checks for what strangers can do with an upload URL, by the way that clients take. Raises nothing.
+
+    Begins no request after `seconds`. What was put into the bucket is deleted again.
+    """
+    examination = Examination(store, expected, fix=False, seconds=seconds)
+    findings: list[Finding] = []
+    unanswered, has_answered = "", False
+    try:
+        objects.public_endpoint(examination)
+        examination.put(examination.key("object"))
+        has_answered = True
+        for check in (unsigned_headers.copy_source, strangers.forged, unsigned_headers.other_headers):
+            finding = check(examination)
+            findings += [finding] if finding.outcome in ("failed", "warning") else []
+    except (StorageUnavailable, Refused) as error:
+        unanswered = str(error)
+        has_answered = has_answered or isinstance(error, StorageRefused | Refused)
+    except urllib3.exceptions.HTTPError as error:
+        unanswered = f"no answer ({type(error).__name__})"
+    finally:
+        examination.close()
+    return Safety(findings, examination.barred, unanswered, has_answered)
 
 
 def _run(check: _Check, examination: Examination, works: set[str]) -> Finding:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,6 @@ from uploadkit import clock
 from uploadkit.config import Config
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.bucket_rules import LifecycleDays
-from uploadkit.storage.presign import Signer
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import AccessDenied
 from uploadkit.storage.s3_plain import PlainRequests
@@ -44,7 +43,8 @@ class Finding:
 class Expectations:
     """What the bucket is to be held against. `private_key` is the key of a file that nobody may read without a signature, if there is one.
 
-    `section` is where the store's settings stand in config.toml.
+    `section` is where the store's settings stand in config.toml. `bar_copy_source` says whether upload URLs are signed so that a
+    store refuses x-amz-copy-source: "on", "off", or "auto": where it is found to need that.
     """
 
     section: str
@@ -53,6 +53,7 @@ class Expectations:
     days: LifecycleDays
     has_private_routes: bool = False
     private_key: str | None = None
+    bar_copy_source: Literal["auto", "on", "off"] = "auto"
 
     @classmethod
     def of(cls, config: Config, *, has_private_routes: bool = False, private_key: str | None = None) -> Expectations:
@@ -60,7 +61,8 @@ class Expectations:
         storage = config.storage
         origins = storage.byos.cors_origins if storage.mode == "byos" else storage.bundled.cors_origins
         section = f"storage.{storage.mode}"
-        return cls(section, origins, storage.public_url, LifecycleDays.needed(config), has_private_routes, private_key)
+        days, bar = LifecycleDays.needed(config), storage.byos.bar_copy_source
+        return cls(section, origins, storage.public_url, days, has_private_routes, private_key, bar)
 
 
 @dataclass(frozen=True)
@@ -102,20 +104,24 @@ class Refused(Exception):
 class Examination:
     """The store under examination, the HTTP client that stands for all clients, and what has been left in the bucket so far."""
 
-    def __init__(self, store: ObjectStore, expected: Expectations, *, fix: bool) -> None:
+    def __init__(self, store: ObjectStore, expected: Expectations, *, fix: bool, seconds: float | None = None) -> None:
+        """With `seconds`, no client's request is sent after so long, and each may take a shorter time."""
         self.store, self.expected, self.fix = store, expected, fix
         self.address = store.address
         self.server = ""
         self.skew_seconds = 0.0
         self.keeps_versions = False
         self.cors_was_set = False
+        self.barred: Sequence[str] = store.barred_headers  # headers that upload URLs bar; `unsigned_headers.copy_source` may add to them
         self.multipart = ("", "")  # upload id, and the ETag of its part
         # Clients go by the public endpoint; where that fails and the direct one works, the other checks go on there.
         self.client_endpoint = self.address.public_endpoint
         self._prefix = f"pending/doctor-{uuid.uuid4().hex}"
         self._keys: dict[str, None] = {}
         self._multiparts: dict[tuple[str, str], None] = {}
-        self._http = PlainRequests(self.address, urllib3.Timeout(connect=5, read=3 * store.timeout_seconds))
+        self._until_ms = None if seconds is None else clock.monotonic_ms() + int(seconds * 1000)
+        patience = 3 * store.timeout_seconds if seconds is None else store.timeout_seconds
+        self._http = PlainRequests(self.address, urllib3.Timeout(connect=5, read=patience))
 
     # What checks work with.
 
@@ -136,7 +142,9 @@ class Examination:
         return upload_id
 
     def send(self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Send a client's request; redirects are not followed, as a signature holds for one host."""
+        """Send a client's request; redirects are not followed, as a signature holds for one host. Raises StorageUnavailable: time is up."""
+        if self._until_ms is not None and clock.monotonic_ms() > self._until_ms:
+            raise StorageUnavailable("The object store takes too long to answer")
         answer = self._http.send(method, url, body, headers or {})
         return Answer(answer.status, answer.headers, answer.data)
 
@@ -158,20 +166,30 @@ class Examination:
         expires_seconds: int = _URL_SECONDS,
     ) -> str:
         """Return a presigned URL as clients get them."""
-        address = self.address
-        signer = Signer(address.base_url(self.client_endpoint), address.region, address.access_key_id, address.secret_access_key)
+        signer = self.address.signer(self.client_endpoint)
         at = clock.now_ms() if at_ms is None else at_ms
         return signer.presign(method, key, at_ms=at, expires_seconds=expires_seconds, query=query, headers=headers)
 
-    def signed_put(self, key: str, *, at_ms: int | None = None) -> str:
-        """Return a presigned URL for the PUT of BODY with TYPE."""
-        headers = {"content-length": str(len(BODY)), "content-type": TYPE}
-        return self.signed("PUT", key, headers=headers, at_ms=at_ms)
+    def signed_put(self, key: str, *, at_ms: int | None = None, barred: Sequence[str] | None = None) -> str:
+        """Return a presigned URL for the PUT of BODY, or of another body of its length, with TYPE."""
+        return self._signed_upload(key, {"content-type": TYPE}, {}, at_ms, barred)
 
-    def signed_part(self, key: str, upload_id: str) -> str:
-        """Return a presigned URL for the PUT of BODY as the first part of a multipart upload."""
-        query = {"uploadId": upload_id, "partNumber": "1"}
-        return self.signed("PUT", key, headers={"content-length": str(len(BODY))}, query=query)
+    def signed_part(self, key: str, upload_id: str, *, barred: Sequence[str] | None = None) -> str:
+        """Return a presigned URL for the PUT of BODY, or of another body of its length, as the first part of a multipart upload."""
+        return self._signed_upload(key, {}, {"uploadId": upload_id, "partNumber": "1"}, None, barred)
+
+    def _signed_upload(
+        self, key: str, headers: Mapping[str, str], query: Mapping[str, str], at_ms: int | None, barred: Sequence[str] | None
+    ) -> str:
+        return self.address.upload_signer(self.client_endpoint).presign(
+            "PUT",
+            key,
+            at_ms=clock.now_ms() if at_ms is None else at_ms,
+            expires_seconds=_URL_SECONDS,
+            query=query,
+            headers={"content-length": str(len(BODY)), **headers},
+            barred=self.barred if barred is None else barred,
+        )
 
     def put(self, key: str, headers: Mapping[str, str] | None = None) -> Answer:
         """PUT BODY to `key` as a client does. Raises Refused."""

@@ -10,7 +10,7 @@ from uploadkit import clock
 from uploadkit.storage import probe
 from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import BODY, TYPE, Answer, Examination, Finding
-from uploadkit.storage.s3_client import tls_trouble
+from uploadkit.storage.s3_client import AccessDenied, tls_trouble
 
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
 _TYPED = {"Content-Type": TYPE}
@@ -60,18 +60,33 @@ def _all_refused(name: str, what: str, answers: Iterator[Answer] | list[Answer])
 
 def forged(ex: Examination) -> Finding:
     """Are writes refused that nobody signed? Source: storage.md section 1, CVE-2026-41145."""
-    url = object_url(ex.address.base_url(ex.client_endpoint), ex.key("forged"))
+    address, key, unpacked = ex.address, ex.key("forged"), ex.key("forged-unpacked")
+    url = object_url(address.base_url(ex.client_endpoint), key)
+    unclear = ""
 
     def put(url: str, body: bytes, headers: Mapping[str, str]) -> int:
         return ex.send("PUT", url, body, headers).status
 
-    for name, status in probe.forgery_answers(url, ex.address.access_key_id, ex.address.region, put):
-        if 200 <= status < 300:
-            mend = (
-                "Stop using this store now and install a build that refuses it: anybody who has seen one upload URL can write to the bucket"
-            )
-            return Finding("forged", "failed", f"the store takes {name}", mend)
+    mend = "Stop using this store now and install a build that refuses it: anybody who has seen one of its URLs can write to the bucket"
+    for shown in filter(None, (address.access_key_id, address.upload_access_key_id)):
+        for name, status in probe.forgery_answers(url, shown, address.region, unpacked, put):
+            if 200 <= status < 300:
+                return Finding("forged", "failed", f"the store takes {name}", mend)
+            if status not in probe.REFUSALS:
+                unclear = unclear or f"{name}: HTTP {status}"
+    if _is_there(ex, key) or _is_there(ex, unpacked):
+        return Finding("forged", "failed", "the store has kept a forged write, whatever it answered", mend)
+    if unclear:
+        mend = "Run doctor again; if it stays so, ask the provider whether it refuses requests with a wrong signature"
+        return Finding("forged", "warning", f"the store took no forged write, but gives no clear answer to {unclear}", mend)
     return Finding("forged", "ok", "the store refuses every forged write that is known")
+
+
+def _is_there(ex: Examination, key: str) -> bool:
+    try:
+        return ex.store.look_at(key, 1) is not None
+    except AccessDenied:  # see the check of the bucket
+        return False
 
 
 def anonymous(ex: Examination) -> Finding:
