@@ -40,6 +40,7 @@ _CHECKS = (
     _Check("put", objects.put, ("bucket",), "s3:PutObject"),
     _Check("copy-source", unsigned_headers.copy_source, permission="s3:PutObject"),
     _Check("unsigned-headers", unsigned_headers.other_headers, ("copy-source",), "s3:PutObject"),
+    _Check("upload-credentials", strangers.upload_credentials),
     _Check("get", objects.get, permission="s3:GetObject"),
     _Check("read", objects.read, permission="s3:GetObject"),
     _Check("copy", objects.copy, ("get",)),
@@ -162,6 +163,9 @@ def _run(check: _Check, examination: Examination, works: set[str]) -> Finding:
         mend = _MENDS.get(error.answer.code, _UNKNOWN_CODE)
         if error.answer.code == "AccessDenied" and check.permission:
             mend = f"Give the appliance's credentials {check.permission} on the bucket"
+        if examination.address.upload_access_key_id and check.permission == "s3:PutObject":
+            mend = mend.replace("access_key_id", "upload_access_key_id").replace("secret_access_key", "upload_secret_access_key")
+            mend = mend.replace("the appliance's credentials", "the second pair of credentials")
         return Finding(check.name, "failed", f"a client's request was answered {error}", mend.format(section=section))
     except urllib3.exceptions.HTTPError as error:
         if (untrusted := tls_trouble(error)) is not None:

@@ -89,6 +89,28 @@ def _is_there(ex: Examination, key: str) -> bool:
         return False
 
 
+def upload_credentials(ex: Examination) -> Finding:
+    """Can the second pair of credentials write, and nothing else? That it writes, `put` has shown: URLs for uploads are signed by it."""
+    name, address, key = "upload-credentials", ex.address, ex.key("object")
+    if address.upload_access_key_id is None:
+        return Finding(name, "skipped", f"{ex.expected.section}.upload_access_key_id is not set")
+    signer = address.upload_signer(ex.client_endpoint)
+
+    def allows(method: str, key: str, query: Mapping[str, str]) -> bool:
+        url = signer.presign(method, key, at_ms=clock.now_ms(), expires_seconds=60, query=query)
+        return ex.send(method, url).status not in probe.REFUSALS
+
+    asked: dict[str, tuple[str, str, dict[str, str]]] = {
+        "read": ("GET", key, {}),
+        "list": ("GET", "", {"list-type": "2", "max-keys": "1"}),
+        "delete": ("DELETE", ex.key("not-deleted"), {}),
+    }
+    if found := [what for what, request in asked.items() if allows(*request)]:
+        told = f"the second pair of credentials may {', '.join(found)}: it is there to write only"
+        return Finding(name, "failed", told, "Allow its user s3:PutObject and nothing else (docs/storage.md)")
+    return Finding(name, "ok", "the second pair of credentials can't read, list or delete")
+
+
 def anonymous(ex: Examination) -> Finding:
     """Does the bucket answer people who show no permission?"""
     base, private = ex.address.base_url(ex.client_endpoint), ex.expected.private_key

@@ -29,6 +29,7 @@ def show_storage() -> str:
         checks=health.check(ctx),
         biggest=sorted(projects.all_projects(), key=lambda row: -row.storage_used_bytes)[:20],
         doctor=examiner(),
+        trust=ctx.store_trust,
     )
 
 
