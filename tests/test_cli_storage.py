@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance import JPEG, ROOT, Appliance, running
+from tests.store_proxy import Answered, Asked, PassOn, proxied
 from tests.stores import OtherStore, byos_settings
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.listing import objects
@@ -146,6 +147,33 @@ def test_nothing_is_switched_when_a_file_can_not_be_copied(tmp_path: Path, other
     assert lost["key"] in failed.stderr
     assert "Nothing was switched." in failed.stderr
     assert keys_in(target) == {good["key"]}
+
+
+def test_a_file_that_the_target_can_not_take_is_named_and_the_others_go_on(tmp_path: Path, other_store: OtherStore) -> None:
+    """Its every PUT is a 500 there, while the store is well: to wait for it would be to wait for ever."""
+    target, refused, deleted = other_store.bucket("but-for-one"), [""], [""]
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        if asked.method == "PUT" and asked.key == refused[0]:
+            return Answered.error(500, "InternalError")
+        if asked.method == "PUT" and asked.key == deleted[0]:
+            answer = appliance.call("DELETE", f"/files/{deleted[0]}")  # meanwhile
+            return Answered.error(500, "InternalError" if answer.status == 200 else "NotDeleted")
+        return pass_on(asked)
+
+    with proxied(target.address, rule) as address:
+        settings = byos_settings(address) | {"STORAGE__MODE": "bundled"}
+        with running(tmp_path, **settings) as appliance:
+            first, odd, gone, last = (appliance.upload(JPEG * n) for n in range(2, 6))
+            refused[0], deleted[0] = odd["key"], gone["key"]
+            copied = appliance.run("storage", "copy")
+            assert copied.returncode == 1, copied.stderr
+            assert "2 files copied, 0 were there already, 1 failed." in copied.stdout
+            assert f"failed: {odd['key']}: The object store refused PutObject: InternalError (HTTP 500)" in copied.stderr
+            assert keys_in(target) == {first["key"], last["key"]}
+            refused[0] = ""
+            again = appliance.run("storage", "copy")
+            assert (again.returncode, "1 files copied, 2 were there already, 0 failed." in again.stdout) == (0, True), again.stdout
 
 
 def test_only_what_was_verified_is_copied(tmp_path: Path, other_store: OtherStore) -> None:

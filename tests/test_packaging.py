@@ -15,7 +15,12 @@ from uploadkit import config
 from uploadkit.config.sections import DataConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-ENV_OF_COMPOSE = {"MINIO_ROOT_USER": "minio-user", "MINIO_ROOT_PASSWORD": "minio-password"}
+ENV_OF_COMPOSE = {
+    "MINIO_ROOT_USER": "minio-user",
+    "MINIO_ROOT_PASSWORD": "minio-password",
+    "STORE_SECRET": "store-secret",
+    "UPLOAD_SECRET": "upload-secret",
+}
 
 
 def interpolated(value: str, environment: dict[str, str]) -> str:
@@ -78,17 +83,38 @@ def test_config_toml_explains_every_setting() -> None:
 def test_no_secret_stands_in_a_shipped_file(compose: dict[str, Any]) -> None:
     with pytest.raises(AssertionError, match="set MINIO_ROOT_USER"):
         interpolated(compose["services"]["minio"]["environment"]["MINIO_ROOT_USER"], {})
-    for service, name in [("minio", "MINIO_ROOT_PASSWORD"), ("appliance", "UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY")]:
-        assert compose["services"][service]["environment"][name].startswith("${MINIO_ROOT_PASSWORD:?")
+    secrets = {
+        "minio": {"MINIO_ROOT_PASSWORD": "MINIO_ROOT_PASSWORD"},
+        "appliance": {
+            "UPLOADKIT_STORAGE__BYOS__SECRET_ACCESS_KEY": "STORE_SECRET",
+            "UPLOADKIT_STORAGE__BYOS__UPLOAD_SECRET_ACCESS_KEY": "UPLOAD_SECRET",
+        },
+        "minio-setup": {name: name for name in ("MINIO_ROOT_PASSWORD", "STORE_SECRET", "UPLOAD_SECRET")},
+    }
+    for service, names in secrets.items():
+        for name, source in names.items():
+            assert compose["services"][service]["environment"][name].startswith(f"${{{source}:?")
 
 
-def test_compose_on_one_machine_needs_nothing_but_two_secrets(compose: dict[str, Any], tmp_path: Path) -> None:
+def test_the_appliance_never_has_the_stores_root_credentials(compose: dict[str, Any]) -> None:
+    of_appliance = compose["services"]["appliance"]["environment"].values()
+    assert not [value for value in of_appliance if "MINIO_ROOT" in value]
+    (script,) = compose["services"]["minio-setup"]["command"]
+    for secret in ("MINIO_ROOT_PASSWORD", "STORE_SECRET", "UPLOAD_SECRET"):
+        lines = [line for line in script.splitlines() if secret in line]
+        assert lines
+        assert all(line.startswith("printf ") and " | mc " in line for line in lines), "printf is the shell's own: no argument of a process"
+
+
+def test_compose_on_one_machine_needs_nothing_but_secrets(compose: dict[str, Any], tmp_path: Path) -> None:
     loaded = load_compose_configuration(compose, tmp_path)
     byos = loaded.storage.byos
-    assert (loaded.storage.mode, byos.bucket, byos.create_bucket) == ("byos", "uploads", True)
+    assert (loaded.storage.mode, byos.bucket, byos.create_bucket) == ("byos", "uploads", False)
     assert (byos.endpoint, byos.public_endpoint) == ("http://minio:9000", "http://localhost:9000")
     assert byos.secret_access_key is not None
-    assert byos.secret_access_key.get_secret_value() == "minio-password"
+    assert byos.secret_access_key.get_secret_value() == "store-secret"
+    assert byos.upload_secret_access_key is not None
+    assert (byos.upload_access_key_id, byos.upload_secret_access_key.get_secret_value()) == ("uploadkit-uploads", "upload-secret")
     assert (loaded.server.host, loaded.server.base_url) == ("0.0.0.0", "http://localhost:8080")
     assert not loaded.server.https_enforced, "published on loopback only, so plain HTTP is right"
 
@@ -107,11 +133,13 @@ def test_compose_behind_tls_enforces_https(compose: dict[str, Any], tmp_path: Pa
 
 
 def test_compose_services_are_pinned_checked_kept_and_local(compose: dict[str, Any]) -> None:
-    services = compose["services"]
-    assert services["appliance"]["depends_on"] == {"minio": {"condition": "service_healthy"}}
+    services = dict(compose["services"])
+    set_up = {"minio-setup": {"condition": "service_completed_successfully"}}
+    assert services["appliance"]["depends_on"] == {"minio": {"condition": "service_healthy"}} | set_up
     image = interpolated(services["minio"]["image"], {})
     assert re.fullmatch(r"pgsty/silo:RELEASE\.[\dTZ-]+", image)
     assert image.rpartition(":")[2] >= "RELEASE.2026-09-16T00-00-00Z", "older builds accept forged writes (storage.md)"
+    assert re.fullmatch(r"pgsty/mc:RELEASE\.[\dTZ-]+", interpolated(services.pop("minio-setup")["image"], {}))
     for service in services.values():
         assert service["healthcheck"]["test"][0] == "CMD"
         assert {volume.partition(":")[0] for volume in service["volumes"]} <= compose["volumes"].keys()

@@ -17,6 +17,7 @@ from pathlib import Path
 from uploadkit.config import Config
 from uploadkit.content import disposition
 from uploadkit.db import execute, write
+from uploadkit.errors import StorageUnavailable
 from uploadkit.media_types import strict
 from uploadkit.models import File
 from uploadkit.reconcile import is_ours, projects_ever
@@ -69,15 +70,18 @@ def arrive(config: Config) -> None:
 def copy_files(config: Config, source: ObjectStore, target_config: Config, target: ObjectStore, tell: Callable[[File], None]) -> Copied:
     """Copy the object of every UPLOADED file that the target does not have; `tell` hears of each that is done.
 
-    A file that can't be copied is noted, and the others go on. May be repeated, and interrupted at any time.
-    Raises StorageUnavailable when one of the stores does not answer any more.
+    A file that can't be copied is noted, and the others go on; also one that a store fails at, as long as it answers otherwise. May be
+    repeated, and interrupted at any time. Raises StorageUnavailable when one of the stores does not answer any more.
     """
     done, written = Copied(), _CopyLog(config, store_name(target_config))
     pool = ThreadPoolExecutor(_THREADS)
     try:
         for batch in _batches():
-            work = pool.map(lambda file: _copy(source, target, file, written.etags.get(file.id), config.data_dir), batch)
+            work = pool.map(lambda file: _tried_twice(source, target, file, written.etags.get(file.id), config.data_dir), batch)
             for file, outcome in zip(batch, work, strict=True):
+                if outcome.at_store:
+                    source.probe()
+                    target.probe()
                 _note(done, written, file, outcome)
                 tell(file)
     finally:
@@ -155,6 +159,7 @@ class _Outcome:
     etag: str = ""
     copied: bool = False
     failure: str | None = None
+    at_store: bool = False  # it is not known whether this file alone makes a store fail
 
 
 def _batches() -> Iterator[list[File]]:
@@ -162,6 +167,11 @@ def _batches() -> Iterator[list[File]]:
     while batch := list(File.select().where(File.number > seen, File.status == "UPLOADED").order_by(File.number).limit(_BATCH)):
         yield batch
         seen = batch[-1].number
+
+
+def _tried_twice(source: ObjectStore, target: ObjectStore, file: File, copied_as: str | None, spool: Path) -> _Outcome:
+    outcome = _copy(source, target, file, copied_as, spool)
+    return _copy(source, target, file, copied_as, spool) if outcome.at_store else outcome
 
 
 def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str | None, spool: Path) -> _Outcome:
@@ -179,6 +189,8 @@ def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str |
         return _Outcome(failure=f"{error}; 'reconcile' says more")
     except StorageRefused as error:
         return _Outcome(failure=f"{error.message}. {error.suggestion}")
+    except StorageUnavailable as error:
+        return _Outcome(failure=error.message, at_store=True)
     except OSError as error:
         return _Outcome(failure=f"{error.strerror}: {spool} must have room for {_THREADS} objects or parts")
 
@@ -196,6 +208,8 @@ def _is_it(stored: StoredObject, file: File, copied_as: str | None) -> bool:
 
 def _note(done: Copied, written: _CopyLog, file: File, outcome: _Outcome) -> None:
     if outcome.failure is not None:
+        if not File.select().where(File.id == file.id, File.status == "UPLOADED").exists():
+            return  # deleted meanwhile
         done.failures[file.key] = outcome.failure
         return
     done.files += outcome.copied

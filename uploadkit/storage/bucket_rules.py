@@ -11,10 +11,11 @@ from typing import Any
 
 from uploadkit.config import Config
 from uploadkit.storage.s3 import ObjectStore
-from uploadkit.storage.s3_client import StorageRefused
+from uploadkit.storage.s3_client import AccessDenied, StorageRefused
 
 NOT_IMPLEMENTED = {"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"}
 METHODS = ("PUT", "GET", "HEAD")
+MULTIPARTS = "uploadkit-multiparts"
 _NO_RULE = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
 _DAY_SECONDS = 86400
 _LARGEST_OBJECT_BYTES = 5 * 1024**4
@@ -101,7 +102,7 @@ class LifecycleDays:
             {"ID": "uploadkit-pending", "Status": "Enabled", "Filter": {"Prefix": "pending/"}, "Expiration": {"Days": self.pending}},
             {"ID": "uploadkit-test", "Status": "Enabled", "Filter": {"Prefix": "test/"}, "Expiration": {"Days": self.test}},
             {
-                "ID": "uploadkit-multiparts",
+                "ID": MULTIPARTS,
                 "Status": "Enabled",
                 "Filter": {"Prefix": ""},
                 "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": self.multiparts},
@@ -118,12 +119,37 @@ def read_lifecycle(store: ObjectStore) -> list[Rule]:
     return _read(store, "get_bucket_lifecycle_configuration", "Rules")
 
 
-def set_lifecycle(store: ObjectStore, days: LifecycleDays, others: Sequence[Rule]) -> None:
-    """Write our lifecycle rules beside `others`, in the place of earlier ones of ours. Raises as `read_lifecycle` does."""
+def set_lifecycle(store: ObjectStore, days: LifecycleDays, others: Sequence[Rule]) -> Mapping[str, str]:
+    """Write our lifecycle rules beside `others`, in the place of earlier ones of ours; where the store refuses them together, one by one.
+
+    Returns the names of those that it does not take (MinIO: for multipart uploads), with its word for why. Raises as `read_lifecycle` does,
+    also when it takes none of them.
+    """
     ours = days.rules()
     names = {rule["ID"] for rule in ours}
-    kept = [rule for rule in others if rule.get("ID") not in names]
-    store.ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*kept, *ours]})
+    taken = [rule for rule in others if rule.get("ID") not in names]
+    try:
+        _write_lifecycle(store, [*taken, *ours])
+        return {}
+    except AccessDenied:
+        raise
+    except StorageRefused as error:
+        if error.store_code in NOT_IMPLEMENTED:
+            raise
+    refused: dict[str, StorageRefused] = {}
+    for rule in ours:
+        try:
+            _write_lifecycle(store, [*taken, rule])
+            taken.append(rule)
+        except StorageRefused as error:
+            refused[rule["ID"]] = error
+    if len(refused) == len(ours):
+        raise next(iter(refused.values()))
+    return {name: error.store_code for name, error in refused.items()}
+
+
+def _write_lifecycle(store: ObjectStore, rules: Sequence[Rule]) -> None:
+    store.ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": list(rules)})
 
 
 def too_early(rules: Sequence[Rule], days: LifecycleDays) -> str | None:
@@ -140,15 +166,15 @@ def too_early(rules: Sequence[Rule], days: LifecycleDays) -> str | None:
             if not prefix or (least is not None and expires < least):
                 return f"{name} deletes after {expires} day(s)" + (f", {least} are needed" if least else "")
         aborts = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
-        if rule.get("ID") == "uploadkit-multiparts" and aborts is not None and aborts < days.multiparts:
+        if rule.get("ID") == MULTIPARTS and aborts is not None and aborts < days.multiparts:
             return f"{name} ends multipart uploads after {aborts} day(s), {days.multiparts} are needed"
     return None
 
 
-def has_ours(rules: Sequence[Rule], days: LifecycleDays) -> bool:
-    """Say whether all our lifecycle rules are among `rules`, whatever their days."""
+def missing_of_ours(rules: Sequence[Rule], days: LifecycleDays) -> list[str]:
+    """Return the names of our lifecycle rules that are not among `rules`, whatever their days."""
     present = {rule.get("ID") for rule in rules if rule.get("Status") == "Enabled"}
-    return {rule["ID"] for rule in days.rules()} <= present
+    return [rule["ID"] for rule in days.rules() if rule["ID"] not in present]
 
 
 def _read(store: ObjectStore, operation: str, name: str) -> list[Rule]:

@@ -41,6 +41,8 @@ _PERMISSIONS = {
     "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
 }
 
+# What a bucket that locks objects denies to everybody.
+_LOCKED = {"CopyObject", "DeleteObject"}
 # What an answer to these has in it. A proxy or a captive portal may answer 200 with a page of its own.
 _MARKS = {
     "CopyObject": b"<CopyObjectResult",
@@ -189,7 +191,10 @@ def translated() -> Iterator[None]:
         if code_of(error) in _DENIED:
             denied = f"The object store denies {error.operation_name} to the appliance's credentials"
             permission = _PERMISSIONS.get(error.operation_name, f"s3:{error.operation_name}")
-            raise AccessDenied(denied, code_of(error), f"Give the appliance's credentials {permission} on the bucket") from None
+            mend = f"Give the appliance's credentials {permission} on the bucket"
+            if error.operation_name in _LOCKED:
+                mend += "; if they have it, the bucket may lock objects (Object Lock), and another one is needed"
+            raise AccessDenied(denied, code_of(error), mend) from None
         refused = f"The object store refused {error.operation_name}: {code_of(error) or 'no code'} (HTTP {status})"
         if status and (status < 500 or status == 501):  # 501: well, but without this feature
             raise StorageRefused(refused, code_of(error)) from None

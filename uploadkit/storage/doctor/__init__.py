@@ -37,6 +37,7 @@ _CHECKS = (
     _Check("clock", objects.clock_skew, ("reach",)),
     _Check("bucket", objects.bucket, ("reach",)),
     _Check("public-endpoint", objects.public_endpoint, ("bucket",), "s3:PutObject"),
+    _Check("object-lock", objects.object_lock, ("bucket",)),
     _Check("put", objects.put, ("bucket",), "s3:PutObject"),
     _Check("copy-source", unsigned_headers.copy_source, permission="s3:PutObject"),
     _Check("unsigned-headers", unsigned_headers.other_headers, ("copy-source",), "s3:PutObject"),
@@ -61,6 +62,9 @@ _CHECKS = (
     _Check("lifecycle", rules.lifecycle, ("bucket",)),
     _Check("delete", objects.delete),
 )
+_TEMPORARY = (
+    "{section}.access_key_id: temporary credentials, which need a session token and end within hours, are not supported; make a lasting key"
+)
 _MENDS = {
     "NoSuchBucket": "{section}.bucket: make the bucket, correct its name, or set create_bucket = true and run doctor --fix",
     "InvalidAccessKeyId": "{section}.access_key_id: the store does not know it",
@@ -71,10 +75,15 @@ _MENDS = {
     "PermanentRedirect": "{section}.region: it is not the bucket's (or addressing_style does not suit this store)",
     "301": "{section}.region: it is not the bucket's (or addressing_style does not suit this store)",
     "RequestTimeTooSkewed": "Set this machine's clock (NTP)",
+    # AWS, to a PUT without a checksum.
+    "InvalidRequest": "If the bucket locks objects (Object Lock), take one that does not; else the provider's documentation explains this",
+    "InvalidToken": _TEMPORARY,
+    "InvalidTokenId": _TEMPORARY,
+    "ExpiredToken": _TEMPORARY,
 }
-
-
-_UNKNOWN_CODE = "Check region, access_key_id and secret_access_key in {section}; the provider's documentation explains its code"
+_UNKNOWN_CODE = "The provider's documentation explains this code"
+# Until the bucket is known, the settings are the likeliest cause.
+_UNKNOWN_CODE_AT_FIRST = f"Check region, access_key_id and secret_access_key in {{section}}. {_UNKNOWN_CODE}"
 
 
 def examine(store: ObjectStore, expected: Expectations, *, fix: bool = False) -> Generator[Finding]:
@@ -149,18 +158,19 @@ def _run(check: _Check, examination: Examination, works: set[str]) -> Finding:
     if missing:
         return Finding(check.name, "skipped", f"needs {missing[0]}")
     section = examination.expected.section
+    unknown = _UNKNOWN_CODE if "bucket" in works else _UNKNOWN_CODE_AT_FIRST
     try:
         return check.run(examination)
     except AccessDenied as error:
         return Finding(check.name, "failed", error.message, error.suggestion or "")
     except StorageRefused as error:
-        mend = _MENDS.get(error.store_code, _UNKNOWN_CODE)
+        mend = _MENDS.get(error.store_code, unknown)
         return Finding(check.name, "failed", error.message, mend.format(section=section))
     except StorageUnavailable as error:
         own = error.suggestion if error.suggestion != error.default_suggestion else None
         return Finding(check.name, "failed", error.message, own or f"Check {section} and the network, then run doctor again")
     except Refused as error:
-        mend = _MENDS.get(error.answer.code, _UNKNOWN_CODE)
+        mend = _MENDS.get(error.answer.code, unknown)
         if error.answer.code == "AccessDenied" and check.permission:
             mend = f"Give the appliance's credentials {check.permission} on the bucket"
         if examination.address.upload_access_key_id and check.permission == "s3:PutObject":

@@ -109,6 +109,7 @@ class Examination:
         self.store, self.expected, self.fix = store, expected, fix
         self.address = store.address
         self.server = ""
+        self.is_minio = False
         self.skew_seconds = 0.0
         self.keeps_versions = False
         self.cors_was_set = False

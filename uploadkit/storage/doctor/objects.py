@@ -15,7 +15,7 @@ from uploadkit import clock
 from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import BODY, DISPOSITION, TYPE, Examination, Finding, Refused
 from uploadkit.storage.s3 import CopyRefused
-from uploadkit.storage.s3_client import AccessDenied, tls_trouble
+from uploadkit.storage.s3_client import AccessDenied, StorageRefused, tls_trouble
 
 _NO_S3 = "Ask the provider: this is not how S3 works"
 _MOST_SKEW_SECONDS = 60
@@ -24,8 +24,11 @@ _MOST_SKEW_SECONDS = 60
 def reach(ex: Examination) -> Finding:
     """Does anybody answer at the endpoint?"""
     before = clock.now_ms()
-    answer = ex.send("GET", object_url(ex.address.base_url(ex.address.endpoint), ex.unused_key()))
+    url = object_url(ex.address.base_url(ex.address.endpoint), ex.unused_key())
+    answer = ex.send("GET", url)
     ex.server = answer.headers.get("Server", "")
+    # A proxy in front has a name of its own, and lets this header through, which only an answer to HEAD has.
+    ex.is_minio = ex.server.lower() in ("minio", "silo") or "X-Minio-Error-Code" in ex.send("HEAD", url).headers
     with contextlib.suppress(TypeError, ValueError):
         # The header has whole seconds, cut off.
         told_ms = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp() * 1000 + 500
@@ -81,6 +84,31 @@ def public_endpoint(ex: Examination) -> Finding:
         "both as they came (nginx: proxy_set_header Host $http_host; see docs/deploy.md)",
     }.get(problem, f"Look at the proxy there, or correct {setting}")
     return Finding("public-endpoint", "failed", f"{public}, which clients are given, fails ({said}); {direct} takes the same PUT", mend)
+
+
+def object_lock(ex: Examination) -> Finding:
+    """Does the bucket lock what is stored in it?"""
+    name = "object-lock"
+    try:
+        settings = ex.store.ask("get_object_lock_configuration").get("ObjectLockConfiguration", {})
+    except AccessDenied:
+        told = "whether the bucket locks objects can't be seen without s3:GetBucketObjectLockConfiguration"
+        return Finding(name, "skipped", told)
+    except StorageRefused:  # there is none, or the store knows no locks
+        return Finding(name, "ok", "the bucket locks nothing")
+    if retention := settings.get("Rule", {}).get("DefaultRetention"):
+        period = ", ".join(f"{value} {unit.lower()}" for unit, value in retention.items() if unit != "Mode")
+        return Finding(
+            name,
+            "failed",
+            f"the bucket locks each object for {period} (Object Lock): a presigned PUT may be refused for want of a checksum, what is "
+            "deleted stays, and so does every upload that nobody completed",
+            "Take a bucket without Object Lock, or remove its default retention",
+        )
+    if settings.get("ObjectLockEnabled") == "Enabled":
+        told = "the bucket can lock objects (Object Lock), though none by default; it keeps versions, too"
+        return Finding(name, "warning", told, "Take a bucket without Object Lock, or add a rule that expires noncurrent versions")
+    return Finding(name, "ok", "the bucket locks nothing")
 
 
 def put(ex: Examination) -> Finding:

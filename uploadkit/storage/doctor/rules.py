@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from uploadkit.storage import bucket_rules
 from uploadkit.storage.doctor.examination import Answer, Examination, Finding
@@ -25,15 +25,15 @@ def cors_rule(ex: Examination) -> Finding:
         rules = bucket_rules.read_cors(ex.store)
         if bucket_rules.allows_browsers(rules, origins):
             return Finding(name, "ok", f"the bucket lets pages of {', '.join(origins)} upload")
-        if ex.server.lower() in ("minio", "silo"):
-            return Finding(name, "skipped", "MinIO has no CORS per bucket, only MINIO_API_CORS_ALLOW_ORIGIN for all")
+        if ex.is_minio:
+            return _cors_of_minio(name)
         if not ex.fix:
             detail = f"the bucket's CORS rules leave out something for {', '.join(origins)}" if rules else "the bucket has no CORS rule"
             return Finding(name, "failed", detail, _FIX)
         if not bucket_rules.set_cors(ex.store, origins, rules):
             return Finding(name, "skipped", "the store takes no CORS rules by S3; what it answers browsers, the next checks show")
     except AccessDenied as error:
-        return _denied(ex, name, error)
+        return _cors_of_minio(name) if ex.is_minio else _denied(ex, name, error)
     except StorageRefused as error:
         if error.store_code in bucket_rules.NOT_IMPLEMENTED:
             return Finding(name, "skipped", "the store does not show CORS rules by S3")
@@ -41,6 +41,10 @@ def cors_rule(ex: Examination) -> Finding:
     ex.cors_was_set = True
     kept = f"; {len(rules)} other rule(s) were looked at and kept" if rules else ""
     return Finding(name, "ok", f"set, for pages of {', '.join(origins)}{kept}")
+
+
+def _cors_of_minio(name: str) -> Finding:
+    return Finding(name, "skipped", "MinIO has no CORS per bucket, only MINIO_API_CORS_ALLOW_ORIGIN for all; the next checks show it")
 
 
 def _denied(ex: Examination, name: str, error: AccessDenied) -> Finding:
@@ -103,16 +107,17 @@ def _lists(answer: Answer, header: str, wanted: str) -> bool:
 def lifecycle(ex: Examination) -> Finding:
     """Does the bucket clear away by itself what the appliance may have missed, and nothing that is needed?"""
     name, days = "lifecycle", ex.expected.days
+    refused: Mapping[str, str] = {}
     try:
         rules = bucket_rules.read_lifecycle(ex.store)
-        problem, complete = bucket_rules.too_early(rules, days), bucket_rules.has_ours(rules, days)
+        problem, missing = bucket_rules.too_early(rules, days), bucket_rules.missing_of_ours(rules, days)
         if "seaweedfs" in ex.server.lower() and not problem:
             # docs/decisions/0014-doctor.md
             return Finding(name, "skipped", "SeaweedFS is not given lifecycle rules; the appliance clears away by itself")
-        if ex.fix and (problem or not complete):
-            bucket_rules.set_lifecycle(ex.store, days, rules)
+        if ex.fix and (problem or missing):
+            refused = bucket_rules.set_lifecycle(ex.store, days, rules)
             rules = bucket_rules.read_lifecycle(ex.store)
-            problem, complete = bucket_rules.too_early(rules, days), bucket_rules.has_ours(rules, days)
+            problem, missing = bucket_rules.too_early(rules, days), bucket_rules.missing_of_ours(rules, days)
     except AccessDenied as error:
         return _denied(ex, name, error)
     except StorageRefused as error:
@@ -121,12 +126,14 @@ def lifecycle(ex: Examination) -> Finding:
         raise
     if problem:
         return Finding(name, "failed", f"{problem}: files would vanish", "Change or remove that rule in the bucket")
-    if not complete:
-        return Finding(
-            name, "warning", "the bucket has no lifecycle rules of ours, a second line behind the appliance's own clearing", _FIX
-        )
-    return Finding(
-        name,
-        "ok",
-        f"the bucket clears away pending/ after {days.pending} days, test/ after {days.test}, multiparts after {days.multiparts}",
-    )
+    if missing and refused:
+        said = ", ".join(f"{rule} ({code})" for rule, code in refused.items())
+        told = f"the store does not take the rule {said}; the appliance clears that away by itself, and the other rules are set"
+        # MinIO ends unfinished multipart uploads by itself after a day (MINIO_API_STALE_UPLOADS_EXPIRY).
+        return Finding(name, "ok" if ex.is_minio else "warning", told, "Nothing to do, or set that rule in the provider's own way")
+    if missing and not (ex.is_minio and missing == [bucket_rules.MULTIPARTS]):
+        told = f"the bucket has no lifecycle rule {', '.join(missing)}: a second line behind the appliance's own clearing"
+        return Finding(name, "warning", told, _FIX)
+    multiparts = "as the store does by itself" if missing else f"after {days.multiparts}"
+    told = f"the bucket clears away pending/ after {days.pending} days, test/ after {days.test}, multiparts {multiparts}"
+    return Finding(name, "ok", told)

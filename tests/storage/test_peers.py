@@ -1,0 +1,178 @@
+"""MinIO and versitygw as they are, where their programs are found: what the doctor says of them, and an appliance on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import urllib3
+import yaml  # type: ignore[import-untyped]
+
+from tests.appliance import JPEG, ROOT, Appliance, running
+from tests.browsers import chromium
+from tests.storage.minio_admin import make_user
+from tests.storage.peers import started_minio, started_versitygw
+from tests.stores import byos_settings
+from uploadkit.config import Config
+from uploadkit.storage import doctor, probe
+from uploadkit.storage.address import StoreAddress
+from uploadkit.storage.bundled import BundledStore
+from uploadkit.storage.doctor import Expectations, Finding
+from uploadkit.storage.probe import accepted_forgery
+from uploadkit.storage.s3 import ObjectStore
+
+EXPECTED = replace(Expectations.of(Config()), section="storage.byos")
+UNSAFE = {"STORAGE__BYOS__ALLOW_UNSAFE_STORE": "true"}
+
+
+@pytest.fixture(scope="module")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreAddress]:
+    with started_minio(tmp_path_factory.mktemp("minio")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def takes_forgeries(minio: StoreAddress) -> bool:
+    """Whether this build has the holes of the last community edition; a build without them is told of, not failed."""
+    return accepted_forgery(minio.endpoint, minio.bucket, minio.access_key_id, minio.region) is not None
+
+
+@pytest.fixture(scope="module")
+def on_minio(minio: StoreAddress, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    with running(tmp_path_factory.mktemp("on-minio"), **byos_settings(minio, **UNSAFE)) as appliance:
+        yield appliance
+
+
+def findings(address: StoreAddress, expected: Expectations = EXPECTED, *, fix: bool = False) -> dict[str, Finding]:
+    return {finding.name: finding for finding in doctor.examine(ObjectStore(address), expected, fix=fix)}
+
+
+def policy_of_compose(service: str) -> dict[str, Any]:
+    """The policy that the compose file gives the appliance's user."""
+    loaded = yaml.safe_load((ROOT / "docker-compose.minio.yml").read_text())
+    found: dict[str, Any] = yaml.safe_load(loaded["configs"][service]["content"])
+    return found
+
+
+def test_the_doctor_finds_what_minio_believes(minio: StoreAddress, takes_forgeries: bool) -> None:
+    found = findings(minio)
+    if not takes_forgeries:
+        assert found["forged"].outcome == "ok"
+        pytest.skip("this build of MinIO refuses forged writes")
+    assert (found["forged"].outcome, "unsigned-trailer" in found["forged"].detail) == ("failed", True)
+    assert (found["copy-source"].outcome, found["unsigned-headers"].outcome) == ("warning", "warning")
+    assert "x-amz-tagging" in found["unsigned-headers"].detail
+    left = {name for name, finding in found.items() if finding.outcome == "failed"}
+    assert left == {"forged"}
+    off = findings(minio, replace(EXPECTED, bar_copy_source="off"))
+    assert off["copy-source"].outcome == "failed"
+
+
+def test_an_archive_that_nobody_signed_is_unpacked_by_the_same_build(minio: StoreAddress, takes_forgeries: bool) -> None:
+    if not takes_forgeries:
+        pytest.skip("this build of MinIO refuses forged writes")
+    store, key = ObjectStore(minio), "pending/unpacked-by-test"
+    (forgery,) = [one for one in probe.forgeries(minio.access_key_id, minio.region, key) if one.name.startswith("an archive in one")]
+    answer = urllib3.request("PUT", f"{minio.endpoint}/{minio.bucket}/pending/x", body=forgery.body, headers=forgery.headers)
+    stored = store.look_at(key)
+    store.delete(key)
+    assert (answer.status, stored is not None and stored.first_bytes) == (200, probe.CONTENT), "the probe's archive is a real one"
+
+
+def test_a_second_pair_that_can_only_write_closes_copies(minio: StoreAddress) -> None:
+    write_only = {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"arn:aws:s3:::{minio.bucket}/*"]}
+    make_user(minio, "writes-only", "secret-of-the-writer", {"Version": "2012-10-17", "Statement": [write_only]})
+    two = replace(minio, upload_access_key_id="writes-only", upload_secret_access_key="secret-of-the-writer")
+    found = findings(two, replace(EXPECTED, bar_copy_source="off"))
+    assert (found["copy-source"].outcome, found["upload-credentials"].outcome) == ("ok", "ok")
+    assert {name for name, finding in found.items() if finding.outcome == "failed"} <= {"forged"}
+    same = replace(minio, upload_access_key_id=minio.access_key_id, upload_secret_access_key=minio.secret_access_key)
+    found = findings(same)
+    assert (found["upload-credentials"].outcome, "read, list, delete" in found["upload-credentials"].detail) == ("failed", True)
+    wrong = findings(replace(two, upload_secret_access_key="another"))
+    assert "storage.byos.upload_secret_access_key" in wrong["put"].mend
+
+
+def test_an_upload_url_reads_nothing_on_minio(minio: StoreAddress, on_minio: Appliance) -> None:
+    secret = JPEG + b"top secret words of somebody else"
+    private = on_minio.upload(secret)
+    slot = on_minio.request(len(secret)).json
+    assert "x-amz-copy-source" in parse_qs(urlsplit(slot["uploadUrl"]).query, keep_blank_values=True)
+    for source in (f"/{minio.bucket}/{private['key']}", f"{minio.bucket}/{private['key']}"):
+        for more in ({}, {"x-amz-metadata-directive": "REPLACE"}, {"x-amz-copy-source-range": "bytes=0-9"}):
+            headers = {"Content-Type": "image/jpeg", "X-Amz-Copy-Source": source, **more}
+            assert on_minio.fetch("PUT", slot["uploadUrl"], b"A" * len(secret), headers).status == 403
+    assert on_minio.put(slot, JPEG.ljust(len(secret))).status == 200
+    assert on_minio.read(on_minio.complete(slot).json["url"]).body == JPEG.ljust(len(secret))
+
+
+def test_a_browser_puts_by_such_a_url(on_minio: Appliance) -> None:
+    slot = on_minio.request(len(JPEG)).json
+    put = """async ([url, bytes]) => {
+        const answer = await fetch(url, {method: 'PUT', headers: {'Content-Type': 'image/jpeg'}, body: new Uint8Array(bytes)})
+        return [answer.status, answer.headers.get('ETag') !== null]
+    }"""
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(f"{on_minio.base}/healthz")
+        assert page.evaluate(put, [slot["uploadUrl"], list(JPEG)]) == [200, True]
+    assert on_minio.complete(slot).status == 200
+
+
+def test_minio_is_refused_unless_it_is_allowed(minio: StoreAddress, takes_forgeries: bool, tmp_path: Path) -> None:
+    if not takes_forgeries:
+        pytest.skip("this build of MinIO refuses forged writes")
+    appliance = Appliance(tmp_path, **byos_settings(minio))
+    appliance._is_up = lambda: "no upload URL is signed" in appliance.log()  # type: ignore[method-assign]
+    try:
+        appliance.start()
+        assert appliance.request().code == "STORAGE_UNAVAILABLE"
+        assert appliance.fetch("GET", f"{appliance.base}/readyz").status == 503
+    finally:
+        appliance.kill()
+
+
+def test_the_policies_of_the_compose_file_are_enough_and_no_more(minio: StoreAddress) -> None:
+    for user in ("appliance", "uploads"):
+        make_user(minio, f"compose-{user}", f"secret-of-{user}", policy_of_compose(f"{user}-policy"))
+    ObjectStore(replace(minio, bucket="uploads")).create_bucket()
+    address = replace(
+        minio,
+        bucket="uploads",
+        access_key_id="compose-appliance",
+        secret_access_key="secret-of-appliance",
+        upload_access_key_id="compose-uploads",
+        upload_secret_access_key="secret-of-uploads",
+    )
+    found = findings(address, fix=True)
+    assert {name for name, finding in found.items() if finding.outcome == "failed"} <= {"forged"}
+    assert found["list-parts"].outcome == found["lifecycle"].outcome == found["upload-credentials"].outcome == "ok"
+    assert "uploadkit-multiparts (InvalidArgument)" in found["lifecycle"].detail
+    assert findings(address)["lifecycle"].outcome == "ok"
+    elsewhere = ObjectStore(replace(address, bucket=minio.bucket))
+    with pytest.raises(Exception, match="denies"):
+        elsewhere.ask("list_objects_v2")
+    with pytest.raises(Exception, match="denies"):
+        elsewhere.ask("put_object", Key="a", Body=b"a")
+
+
+def test_versitygw_is_sound(tmp_path: Path) -> None:
+    with started_versitygw(tmp_path) as address:
+        found = findings(address, fix=True)
+        assert {name for name, finding in found.items() if finding.outcome == "failed"} == set()
+        assert (found["copy-source"].outcome, found["unsigned-headers"].outcome, found["forged"].outcome) == ("ok", "ok", "ok")
+        on = findings(address, replace(EXPECTED, bar_copy_source="on"))
+        assert on["copy-source"].outcome == "ok", "the store's own setting counts: nothing is barred here"
+        with running(tmp_path / "appliance", **byos_settings(address)) as appliance:
+            file = appliance.upload()
+            assert "x-amz-copy-source" not in appliance.request().json["uploadUrl"]
+            assert appliance.read(file["url"]).body == JPEG * 100
+
+
+def test_the_bundled_minio_is_passed_over(minio: StoreAddress, takes_forgeries: bool) -> None:
+    assert BundledStore.bucket == "uploads"
+    assert takes_forgeries == (accepted_forgery(minio.endpoint, "no-such-bucket", minio.access_key_id, minio.region) is not None)
