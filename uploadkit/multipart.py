@@ -34,6 +34,7 @@ MIB = 1024**2
 MAX_OBJECT_BYTES = 5 * 1024**4
 MULTIPART_ABOVE_BYTES = 10 * MIB
 SMALLEST_PART_BYTES = 5 * MIB
+LARGEST_PART_BYTES = 5 * 1024**3  # S3's limit
 COMFORTABLE_PARTS = 1_000
 MOST_PARTS = 10_000  # S3's limit
 
@@ -171,9 +172,12 @@ def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) 
 
 
 def part_size(size_bytes: int) -> int:
-    """Return the bytes of every part but the last: 5 MiB while that gives at most 1,000 parts, then the smallest whole MiB that does."""
+    """Return the bytes of every part but the last: 5 MiB while that gives at most 1,000 parts, then the smallest whole MiB that does.
+
+    Never more than the 5 GiB that S3 takes in a part: over 4.88 TiB there are a few more parts than 1,000.
+    """
     smallest_whole_mib = -(-size_bytes // (COMFORTABLE_PARTS * MIB)) * MIB
-    return max(SMALLEST_PART_BYTES, smallest_whole_mib)
+    return min(max(SMALLEST_PART_BYTES, smallest_whole_mib), LARGEST_PART_BYTES)
 
 
 def part_count(file: File) -> int:
