@@ -269,6 +269,24 @@ def test_recycled_pid_is_not_ours(tmp_path: Path) -> None:
         assert stranger.poll() is None
 
 
+def test_a_copy_of_the_data_directory_leaves_the_original_store_alone(make_store: MakeStore, tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    store = make_store(data)
+    store.start()
+    (process,) = children_of(store, data)
+    subprocess.run(["cp", "-a", data, copy], check=True)
+    other = make_store(copy)
+    other.start()
+    assert process.is_running()
+    assert store.problem() is None
+    assert {ours.pid for ours in children_of(other, copy)}.isdisjoint({process.pid})
+    # Moved, it is still the same directory.
+    assert child_processes._works_below(process, data)
+    data.rename(tmp_path / "moved")
+    assert child_processes._works_below(process, tmp_path / "moved")
+    (tmp_path / "moved").rename(data)
+
+
 def test_long_data_directory(make_store: MakeStore, tmp_path: Path) -> None:
     data = tmp_path / ("d" * 150) / "data"
     assert len(str(data / "store" / "seaweedfs" / "filer.sock")) > 150

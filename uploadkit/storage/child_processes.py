@@ -1,6 +1,7 @@
 """Child processes that never outlive the appliance: spawned so that they die with it, written down so that a later start finds them.
 
-It ends only what it started: a process is ours when pid, start time and program all agree with the record.
+It ends only what it started: a process is ours when pid, start time and program all agree with the record, and it works in the
+data directory that the record lies in. The record in a *copy* of a data directory names the processes of the original.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from uploadkit.storage.engines import Command
 
 STOP_SECONDS = 10
 # Run between fork and the real program, in a fresh interpreter: `preexec_fn` may deadlock in a process with threads.
-# 1 is PR_SET_PDEATHSIG, 9 is SIGKILL (weed may hang on SIGTERM, and loses nothing acknowledged by SIGKILL).
+# 1 is PR_SET_PDEATHSIG, 9 is SIGKILL (weed may hang on SIGTERM, and loses nothing acknowledged by SIGKILL). A core would hold keys.
 _DIE_WITH_PARENT = (
-    "import ctypes, os, sys\n"
+    "import ctypes, os, resource, sys\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
+    "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
     "if os.getppid() != int(sys.argv[1]): sys.exit(1)\n"
     "os.execv(sys.argv[2], sys.argv[2:])\n"
 )
@@ -90,13 +92,17 @@ def record(path: Path, children: Sequence[tuple[subprocess.Popen[bytes], Command
 
 
 def end_orphans(path: Path) -> int:
-    """End the processes that an appliance that was killed left behind, and remove the record. Returns how many there were."""
+    """End the processes that an appliance that was killed left behind, and remove the record. Returns how many there were.
+
+    `path` is the record; what was recorded works in a directory below the record's.
+    """
     ended = 0
     for entry in _read_records(path):
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(entry.pid)
             # A pid is soon given to somebody else; the time and the program tell them apart. One second: the clock may be stepped.
-            if abs(process.create_time() - entry.started_at) < 1 and process.cmdline()[:1] == [entry.program]:
+            is_recorded = abs(process.create_time() - entry.started_at) < 1 and process.cmdline()[:1] == [entry.program]
+            if is_recorded and _works_below(process, path.parent):
                 _end(process)
                 ended += 1
     path.unlink(missing_ok=True)
@@ -126,6 +132,15 @@ def _read_records(path: Path) -> list[_Record]:
     except (OSError, ValueError, TypeError, KeyError):
         # Absent, or cut short: on Linux the children died with their parent anyway.
         return []
+
+
+def _works_below(process: psutil.Process, directory: Path) -> bool:
+    try:
+        wanted, working = directory.stat(), Path(process.cwd())
+        return any(os.path.samestat(parent.stat(), wanted) for parent in (working, *working.parents))
+    except (OSError, psutil.AccessDenied):
+        # Its directory was deleted, or isn't ours to look at.
+        return False
 
 
 def _end(process: psutil.Process) -> None:
