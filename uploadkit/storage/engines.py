@@ -1,14 +1,15 @@
 """The engines a bundled store can run on: which program, which command line, which environment, which ports.
 
-Nothing is started here. Every listener of an engine stays on 127.0.0.1: SeaweedFS's internal gRPC ports know no
-authentication. (`weed s3 -ip.bind=…` is no way out to a LAN: it opens its gRPC port on the same address, and that one
-accepts new identities from anybody. `relay.py` carries the S3 port, and only it, to other interfaces.)
+Nothing is started here. Every listener of an engine stays on 127.0.0.1, and SeaweedFS's internal gRPC ports ask for a
+certificate (`internal_tls.py`), as any user of this machine can reach them. `relay.py` carries the S3 port, and only it, to
+other interfaces.
 Secrets travel in environments, never in arguments, which every user of the machine can read.
 """
 
 from __future__ import annotations
 
 import errno
+import hmac
 import importlib.metadata
 import os
 import random
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from uploadkit.errors import ConfigError
+from uploadkit.storage import internal_tls
 from uploadkit.storage.disk import VolumePlan, plan_volumes
 
 REGION = "us-east-1"
 LOOPBACK = "127.0.0.1"
 _PORT_KEY = "storage.bundled.port"
+_TOKENS_LIVE_SECONDS = "3600"
 
 
 class StoreStartError(ConfigError):
@@ -65,7 +68,7 @@ class Engine:
     health_path: ClassVar[str]
 
     def serve(self, base: int, s3_port: int, credentials: Credentials, plan: VolumePlan | None) -> Command:
-        """Return the command that runs the engine in the foreground, within `plan`."""
+        """Return the command that runs the engine in the foreground, within `plan`. Writes what the engine reads at its start."""
         raise NotImplementedError
 
     def plan(self, limit_bytes: int) -> VolumePlan | None:
@@ -75,6 +78,10 @@ class Engine:
     def ports(self, base: int) -> list[int]:
         """Return the ports used beside the S3 port."""
         return []
+
+    def grpc_ports(self, base: int) -> dict[str, int]:
+        """Return the ports on which only the engine's own parts may be heard, by their names."""
+        return {}
 
     def ready_page(self, base: int) -> tuple[str, bytes] | None:
         """Return a page, and what it shows once files can be read and written; None where the health check says as much."""
@@ -120,6 +127,7 @@ class SeaweedFS(Engine):
         assert plan is not None
         # weed reads this file back and lets it win over flags that equal their defaults: yesterday's settings must not linger.
         (self.directory / "mini.options").unlink(missing_ok=True)
+        internal_tls.renew(self.directory)
         flags = {
             "dir": self.directory, "ip": LOOPBACK, "ip.bind": LOOPBACK,
             "s3.port": s3_port, "s3.port.grpc": base + 1, "filer.port": base + 2, "filer.port.grpc": base + 3,
@@ -144,6 +152,13 @@ class SeaweedFS(Engine):
             "WEED_JWT_SIGNING_KEY": credentials.volume_signing_key,
             "WEED_JWT_FILER_SIGNING_KEY": credentials.filer_signing_key,
             "WEED_JWT_FILER_SIGNING_READ_KEY": credentials.filer_read_signing_key,
+            # Without it the volume server gives a file's bytes to whoever guesses the 32 random bits in its number.
+            "WEED_JWT_SIGNING_READ_KEY": _derived(credentials.volume_signing_key, b"volume server, reading"),
+            # 10 s by default, which a burst or a laptop that slept outlasts ("wrong jwt", 500). Nobody but the engine sees them.
+            "WEED_JWT_SIGNING_EXPIRES_AFTER_SECONDS": _TOKENS_LIVE_SECONDS,
+            "WEED_JWT_SIGNING_READ_EXPIRES_AFTER_SECONDS": _TOKENS_LIVE_SECONDS,
+            "WEED_JWT_FILER_SIGNING_EXPIRES_AFTER_SECONDS": _TOKENS_LIVE_SECONDS,
+            "WEED_JWT_FILER_SIGNING_READ_EXPIRES_AFTER_SECONDS": _TOKENS_LIVE_SECONDS,
         }
         return Command(argv, environment, self.directory)
 
@@ -151,30 +166,37 @@ class SeaweedFS(Engine):
         """Return the master's page, which lists the volume server. That may join up to 5 s late; until then S3 answers 500."""
         return f"http://{LOOPBACK}:{base + 4}/", f"{LOOPBACK}:{base + 6}".encode()
 
+    def grpc_ports(self, base: int) -> dict[str, int]:
+        """Return the ports whose calls can do everything; the admin worker's is the last to open, seconds after S3's."""
+        return {"s3": base + 1, "filer": base + 3, "master": base + 5, "volume": base + 7, "admin": base + 10008}
+
     def volumes_page(self, base: int) -> str | None:
         """Return the volume server's page; it has one row for each volume, about a hundred."""
         return f"http://{LOOPBACK}:{base + 6}/status"
 
     def reclaim(self, base: int, least_garbage: float) -> tuple[Command, bytes] | None:
         """Return a vacuum of all volumes; by itself weed vacuums after many minutes, and only where much is gone."""
-        return self._shell(base, f"volume.vacuum -garbageThreshold={least_garbage}")
+        return self._locked(base, f"volume.vacuum -garbageThreshold={least_garbage}")
 
     def reopen(self, base: int, volumes: Sequence[int]) -> tuple[Command, bytes] | None:
         """Return a mark for each: the master, which learns of a vacuum seconds later, takes a volume for full in between, and for good."""
-        return self._shell(
+        return self._locked(
             base, *(f"volume.mark -node {LOOPBACK}:{base + 6}.{base + 7} -volumeId {number} -writable" for number in volumes)
         )
 
-    def _shell(self, base: int, *lines: str) -> tuple[Command, bytes]:
+    def shell(self, base: int) -> Command:
+        """Return a `weed shell`, which reads commands line by line; the directory's `security.toml` lets it in."""
         argv = [
             self.binary, "shell", f"-master={LOOPBACK}:{base + 4}.{base + 5}", f"-filer={LOOPBACK}:{base + 2}.{base + 3}"
         ]  # fmt: skip
-        return Command(argv, self._environment(), self.directory), "\n".join(["lock", *lines, "unlock", ""]).encode()
+        return Command(argv, self._environment(), self.directory)
+
+    def _locked(self, base: int, *lines: str) -> tuple[Command, bytes]:
+        return self.shell(base), "\n".join(["lock", *lines, "unlock", ""]).encode()
 
     def leftovers(self, base: int) -> list[Path]:
-        """Return the gRPC sockets. weed leaves no choice about where they lie; the umask keeps them to us."""
-        ports = {"s3": base + 1, "filer": base + 3, "master": base + 5, "volume": base + 7, "admin": base + 10008}
-        return [Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock") for name, port in ports.items()]  # noqa: S108
+        """Return the gRPC sockets. weed leaves no choice about where they lie; the umask keeps them to us, and TLS others' out."""
+        return [Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock") for name, port in self.grpc_ports(base).items()]  # noqa: S108
 
     def _environment(self) -> dict[str, str]:
         # HOME: weed looks for a security.toml below it. GOMEMLIMIT: a burst of uploads took 640 MB without, 240 MB with 256 MiB.
@@ -204,6 +226,10 @@ class Minio(Engine):
             "MINIO_API_CORS_ALLOW_ORIGIN": ",".join(self.cors_origins),
         }
         return Command(argv, environment, self.directory)
+
+
+def _derived(key: str, purpose: bytes) -> str:
+    return hmac.digest(key.encode(), purpose, "sha256").hex()
 
 
 def find_weed() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import urllib3
 
-from uploadkit.storage import child_processes, disk
+from uploadkit.storage import child_processes, disk, internal_ports
 from uploadkit.storage.engines import LOOPBACK, Command, Credentials, Engine, StoreStartError
 from uploadkit.storage.reclaiming import Reclaiming
 
@@ -28,6 +28,7 @@ HEALTH_SECONDS, HEALTH_TIMEOUT_SECONDS = 2.0, 5.0
 # Two loaded cores may well leave the store without an answer for some seconds.
 SILENT_SECONDS, HUNG_SECONDS = 15.0, 60.0
 MEASURE_SECONDS = 1.0
+FIRST_PORT_CHECK_SECONDS, PORT_CHECK_SECONDS = 10.0, 600.0
 FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS, HEALTHY_SECONDS = 0.2, 30.0, 60.0
 LOG_BYTES = 8 * disk.MIB
 
@@ -55,7 +56,7 @@ class RunningEngine:
         self._children: list[tuple[subprocess.Popen[bytes], Command]] = []
         self._reclaiming = Reclaiming(engine, base, self._log, self._http)
         self._restart_seconds = FIRST_RESTART_SECONDS
-        self._next_health = self._next_measure = self._launched_at = self._last_answer = 0.0
+        self._next_health = self._next_measure = self._next_port_check = self._launched_at = self._last_answer = 0.0
         self.trouble: str | None = RESTARTING
         self.disk_trouble: str | None = None
         self.disk_use = disk.DiskUse(0, 0)
@@ -82,9 +83,14 @@ class RunningEngine:
         self._launched_at = self._last_answer = time.monotonic()
 
     def wait_until_ready(self, deadline: float) -> bool:
-        """Return True as soon as the store answers; False when a child ends, on `stopping`, or at `deadline` (monotonic seconds)."""
+        """Return True as soon as the store answers; False when a child ends, on `stopping`, or at `deadline` (monotonic seconds).
+
+        Raises StoreStartError, with all children ended, when an internal port lets strangers in.
+        """
         while self._dead() is None:
             if self._answers() and self._shows_ready() and self._relay_answers():
+                self._require_closed_ports()
+                self._next_port_check = time.monotonic() + FIRST_PORT_CHECK_SECONDS
                 self._last_answer = time.monotonic()
                 self._measure()
                 self.trouble = None
@@ -109,6 +115,10 @@ class RunningEngine:
             self._bound_log()
             # A directory of millions of files takes its time: never more than a twentieth of ours.
             self._next_measure = time.monotonic() + max(MEASURE_SECONDS, 20 * (time.monotonic() - began))
+        if now >= self._next_port_check:
+            # Again: the admin worker's port opens seconds after S3's.
+            self._require_closed_ports()
+            self._next_port_check = time.monotonic() + PORT_CHECK_SECONDS
         if self._reclaiming.go_on(now, self.disk_use):
             self._measure()
             self._reclaiming.ended(self.disk_use)
@@ -124,6 +134,20 @@ class RunningEngine:
         self._pid_file.unlink(missing_ok=True)
         for path in self.engine.leftovers(self.base):
             path.unlink(missing_ok=True)
+
+    def _require_closed_ports(self) -> None:
+        """An engine that can't read its certificates opens its ports to everybody, with no more than a warning: better none at all."""
+        for name, port in self.engine.grpc_ports(self.base).items():
+            try:
+                accepted = internal_ports.accepted_stranger(port)
+            except internal_ports.NoAnswer:
+                continue
+            if accepted is not None:
+                self.end()
+                raise StoreStartError(
+                    f"the bundled store was stopped: its internal port {port} ({name}) accepts {accepted}, so any user of this machine "
+                    f"could read and change every file; see {self._log}"
+                )
 
     def _dead(self) -> str | None:
         if not self._children:
