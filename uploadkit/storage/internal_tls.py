@@ -95,6 +95,7 @@ def _key_usage(is_authority: bool) -> x509.KeyUsage:
 def _settings() -> str:
     lines = [
         "# Written by UploadKit at each start of the store; what is changed here is lost.",
+        # Both, or weed calls it a contradiction, and goes on without TLS.
         "[tls]",
         'min_version = "TLS 1.3"',
         'max_version = "TLS 1.3"',
