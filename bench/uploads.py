@@ -1,4 +1,5 @@
-"""Whole uploads per second beside a bare PUT of the same 4 KiB to the same store: the price of the appliance.
+"""Whole uploads per second beside a bare PUT of the same 4 KiB to the same store: the price of the appliance. And beside an appliance that
+does not wait for the store's disk (`storage.bundled.durable = false`): the price of surviving a power cut.
 
 Eight clients, each a process of its own, so that none waits for another's interpreter. Ours and the plain PUTs are sent by the same light
 HTTP client; boto3's `put_object` is what a program without an appliance would call.
@@ -45,6 +46,44 @@ Work = Callable[[Target, float], int]
 
 def measure(effort: Effort) -> list[Figure]:
     """Everything is on: each of our uploads also has its webhook queued, and delivered while the next ones come in."""
+    return [*_beside_boto3(effort), *_beside_not_durable(effort)]
+
+
+def _beside_not_durable(effort: Effort) -> list[Figure]:
+    """Two appliances that differ in one setting, each with a store of its own on the same disk, in turns."""
+    spawned = multiprocessing.get_context("spawn")
+    with (
+        receiving() as receiver,
+        house() as durable,
+        house(STORAGE__BUNDLED__DURABLE="false") as quick,
+        ProcessPoolExecutor(CLIENTS, mp_context=spawned) as clients,
+    ):
+        targets = []
+        for appliance in (durable, quick):
+            add_route(appliance, receiver, ROUTE)
+            targets.append(Target(appliance.base, headers(appliance), store_address(appliance)))
+
+        def rate(target: Target, count: int, seconds: float) -> float:
+            delivered, end = len(receiver.received), time.monotonic() + seconds
+            counts = [clients.submit(upload_until, target, end) for _ in range(count)]
+            uploads = sum(one.result() for one in counts)
+            wait_until(lambda: len(receiver.received) >= delivered + uploads, 120, "the webhooks of these uploads")
+            return uploads / seconds
+
+        def in_turns(count: int, seconds: float) -> tuple[float, float]:
+            ours, theirs = (rate(target, count, seconds) for target in targets)
+            return ours, theirs
+
+        in_turns(CLIENTS, 1)
+        rounds = {count: [in_turns(count, effort.seconds) for _ in range(effort.rounds)] for count in (1, CLIENTS)}
+    name, beside = "whole uploads of 4 KiB", "storage.bundled.durable = false"
+    return [
+        figure(f"{name}, one client", beside, "/s", rounds[1], at_least=0.5),
+        figure(f"{name}, {CLIENTS} clients", beside, "/s", rounds[CLIENTS], at_least=0.75),
+    ]
+
+
+def _beside_boto3(effort: Effort) -> list[Figure]:
     spawned = multiprocessing.get_context("spawn")  # none has a copy of what the others opened
     with receiving() as receiver, house() as appliance, ProcessPoolExecutor(CLIENTS, mp_context=spawned) as clients:
         add_route(appliance, receiver, ROUTE)

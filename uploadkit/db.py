@@ -22,6 +22,7 @@ from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: igno
 
 from uploadkit import clock, group_commit
 from uploadkit.config import Config
+from uploadkit.durable_files import put_in_place, sync
 from uploadkit.errors import ConfigError
 from uploadkit.models import database
 
@@ -96,7 +97,9 @@ def prepare_data_dir(data_dir: Path) -> None:
     Raises ConfigError when it can't be used.
     """
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not data_dir.exists():
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync(data_dir.parent)
         if (data_dir / "lock").exists() or all(path.name.startswith(".") for path in data_dir.iterdir()):
             data_dir.chmod(0o700)
     except OSError as error:
@@ -210,6 +213,7 @@ def migrate(path: Path) -> None:
     is_new = not path.exists()
     if is_new:
         path.touch(mode=0o600)
+        sync(path.parent)  # the name; SQLite sees to what is in it
     _refuse_newer(path)
     present = schema_version(path)
     todo = [(number, file) for number, file in migrations() if number > present]
@@ -243,7 +247,7 @@ def back_up(path: Path, target: Path) -> None:
     partial.touch(mode=0o600)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
         source.backup(copy)
-    partial.replace(target)
+    put_in_place(partial, target)
 
 
 def _refuse_newer(path: Path) -> None:

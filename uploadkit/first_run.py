@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from uploadkit import admins, keys, projects, tiers
 from uploadkit.access import COMMAND_LINE
 from uploadkit.config import Config
 from uploadkit.db import open_database
+from uploadkit.durable_files import write_private
 from uploadkit.models import ApiKey, Project
 
 FIRST_PROJECT_NAME = "Default"
@@ -77,10 +77,7 @@ def write_note(config: Config, start: Start) -> None:
     """
     path = note_file(config.data_dir)
     earlier = f"{path.read_text(encoding='utf-8')}\n" if path.exists() and not start.api_key else ""
-    partial = path.with_suffix(".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(earlier + note_text(config, start))
-    partial.replace(path)
+    write_private(path, earlier + note_text(config, start))
 
 
 def remove_note(config: Config) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from uploadkit import durable_files
 from uploadkit.config import Config
 from uploadkit.content import disposition
 from uploadkit.db import execute, write
@@ -86,6 +87,8 @@ def copy_files(config: Config, source: ObjectStore, target_config: Config, targe
                 tell(file)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+    target.sync()  # also what an earlier pass had copied
+    durable_files.sync(written.path)
     return done
 
 
@@ -135,7 +138,7 @@ class _CopyLog:
                 self._write("\n")
         if target is not None and target != self.target:
             self.target, self.etags = target, {}
-            self.path.write_text(json.dumps({"to": target}) + "\n", encoding="utf-8")
+            durable_files.write_private(self.path, json.dumps({"to": target}) + "\n")
 
     def add(self, file_id: str, etag: str) -> None:
         self.etags[file_id] = etag
@@ -184,6 +187,7 @@ def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str |
         shown_as = disposition(file.file_name, content_type)
         assert file.etag is not None
         etag = copy_object(source, target, file.key, file.size_bytes, file.etag, file.part_size_bytes, content_type, shown_as, spool=spool)
+        target.sync()
         return _Outcome(etag, copied=True)
     except SourceChanged as error:
         return _Outcome(failure=f"{error}; 'reconcile' says more")

@@ -194,7 +194,11 @@ def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -
 
 
 def finish(ctx: Context, file: File, etag: str, content_type: str, metadata: Mapping[str, Any], *, sweep_at: int | None) -> File:
-    """UPLOADING → UPLOADED, with all that goes with it, in one transaction. `content_type` is what its bytes are of."""
+    """UPLOADING → UPLOADED, with all that goes with it, in one transaction, once the store has the bytes on its disk.
+
+    `content_type` is what its bytes are of. Raises StorageUnavailable when they don't get to the disk; then the upload is as it was.
+    """
+    ctx.store.sync()
     now = clock.now_ms()
     with write():
         present = rows.get(File, file.id)

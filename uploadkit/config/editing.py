@@ -8,6 +8,7 @@ import tomllib
 from contextlib import suppress
 from pathlib import Path
 
+from uploadkit.durable_files import put_in_place
 from uploadkit.errors import ConfigError
 
 _STORAGE = re.compile(r"(?m)^[ \t]*\[storage\][^\n]*\n")
@@ -29,7 +30,7 @@ def set_storage_mode(path: Path, mode: str) -> None:
         temporary.chmod(present.st_mode & 0o777)
         with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(changed)
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     except OSError as error:
         raise ConfigError(f"{path}: can't be changed ({error.strerror}); set storage.mode to {mode!r} yourself") from None
 

@@ -86,6 +86,7 @@ class BundledConfig(Section):
     port: Port = 9000
     minio_binary: OptionalText = None
     public_endpoint: OptionalOrigin = None
+    durable: bool = True
     max_disk_bytes: Size = 0
     cors_origins: CorsOrigins = ("*",)
 

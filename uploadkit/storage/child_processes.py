@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from uploadkit import one_core
+from uploadkit.durable_files import write_private as write_private
 from uploadkit.storage.engines import Command
 
 STOP_SECONDS = 10
@@ -107,23 +108,6 @@ def end_orphans(path: Path) -> int:
                 ended += 1
     path.unlink(missing_ok=True)
     return ended
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` by `text`, mode 0600, all or nothing, also in a power failure."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _read_records(path: Path) -> list[_Record]:

@@ -18,6 +18,7 @@ from uploadkit.errors import ConfigError, StorageUnavailable
 from uploadkit.storage import bucket_rules, child_processes
 from uploadkit.storage.address import StoreAddress, byos_address
 from uploadkit.storage.bundled import BundledStore, load_or_make_credentials
+from uploadkit.storage.group_sync import GroupSync
 from uploadkit.storage.s3 import COPY_SOURCE, ObjectStore
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,11 @@ def _bundled_store(
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
     )
-    return ObjectStore(address, problem, outage, timeout_seconds=config.storage.timeout_seconds)
+    timeout_seconds = config.storage.timeout_seconds
+    if not config.storage.bundled.durable:
+        return ObjectStore(address, problem, outage, timeout_seconds=timeout_seconds)
+    disk = GroupSync(config.data_dir / "store")
+    return ObjectStore(address, lambda: problem() or disk.trouble(), outage, sync=disk.wait, timeout_seconds=timeout_seconds)
 
 
 def _address_file(config: Config) -> Path:

@@ -40,7 +40,8 @@ class CopyRefused(Exception):
 
 class ObjectStore:
     """One bucket. `problem` is asked before URLs are signed: it returns why the store can't take uploads now, or None.
-    `outage` is asked before every call: why the store can't answer at all, so that nobody waits for a time-out.
+    `outage` is asked before every call: why the store can't answer at all, so that nobody waits for a time-out. `sync` returns once all
+    that the store has acknowledged is on its disk, or raises StorageUnavailable; a store of somebody else's sees to that itself.
 
     With `may_create_bucket`, a probe that finds the store without the bucket makes it. `timeout_seconds` is how long one answer may keep
     us waiting: a call ends within twice that and a second or two between the two attempts. What takes the store minutes gets 300 s, once.
@@ -52,10 +53,12 @@ class ObjectStore:
         problem: Callable[[], str | None] = lambda: None,
         outage: Callable[[], str | None] = lambda: None,
         *,
+        sync: Callable[[], None] = lambda: None,
         may_create_bucket: bool = False,
         timeout_seconds: int = 10,
     ) -> None:
         self.address = address
+        self.sync = sync
         self._outage = outage
         self._may_create_bucket = may_create_bucket
         self._problem = problem
