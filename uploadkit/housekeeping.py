@@ -54,6 +54,12 @@ def sweep_due(ctx: Context) -> int:
             except Exception:
                 _try_later(file)  # or this row would hold up all others for ever
                 log.exception("sweep of file %s failed", file.id)
+        try:
+            if cleared:
+                ctx.store.sync()  # what is noted as gone must not come back with a power cut
+        except StorageUnavailable as error:
+            log.warning("sweep put off: %s", error.message)
+            break
         upload_states.note(cleared)
     return swept
 

@@ -159,6 +159,7 @@ def complete_multipart(
         stored = verification.look_at(ctx, file.key)
         content_type = upload_states.require_as_declared(ctx, file, stored)
         assert stored is not None
+        verification.require_readable(ctx, file, stored)
         return upload_states.finish(ctx, file, stored.etag, content_type, metadata, sweep_at=None)
 
 

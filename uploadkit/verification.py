@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from uploadkit import file_routes
 from uploadkit.context import Context
 from uploadkit.errors import FileTypeNotAllowed, UploadKitError, UploadNotVerified
@@ -12,6 +14,10 @@ from uploadkit.media_types import UNKNOWN, as_it_is, contradiction, in_words, is
 from uploadkit.models import File
 from uploadkit.storage.s3_client import AccessDenied
 from uploadkit.storage.stored import StoredObject
+
+_READ_BYTES = 1024**2
+# Between the machine's start and the first upload pass some seconds, and clocks are set about then.
+_AFTER_START_MS = 60_000
 
 
 def look_at(ctx: Context, key: str) -> StoredObject | None:
@@ -26,6 +32,21 @@ def look_at(ctx: Context, key: str) -> StoredObject | None:
             "The store answers 403 for the object: it is not there, or the appliance may not read it",
             "PUT the bytes first, then complete again; if that was done, give the appliance's credentials s3:GetObject",
         ) from None
+
+
+def require_readable(ctx: Context, file: File, stored: StoredObject) -> None:
+    """Read the object whole if parts of it may have come before this machine started, whose store is the bundled one.
+
+    A power cut can leave the entry of a part without its bytes, and joining the parts reads none of them. Raises StorageUnavailable.
+    """
+    if ctx.config.storage.mode == "bundled" and file.created_at < started_at_ms() + _AFTER_START_MS:
+        for _ in ctx.store.read(file.key, stored.etag, 0, stored.size_bytes, _READ_BYTES):
+            pass
+
+
+def started_at_ms() -> int:
+    """Return when this machine started, by the clock that is shown."""
+    return int(psutil.boot_time() * 1000)
 
 
 @dataclass(frozen=True)

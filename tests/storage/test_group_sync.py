@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.appliance import JPEG, wait_until
 from tests.conftest import House
 from tests.faults import volatile_disk
+from uploadkit import clock, upload_states, verification
 from uploadkit.errors import StorageUnavailable
+from uploadkit.housekeeping import sweep_due
 from uploadkit.models import File
+from uploadkit.multipart import complete_multipart, start_multipart
 from uploadkit.storage import group_sync
 from uploadkit.storage.group_sync import FileByFile, GroupSync
 from uploadkit.upload_states import UploadRequest
@@ -181,3 +185,47 @@ def test_one_that_waits_is_not_woken_by_an_older_sync(tmp_path: Path) -> None:
         ended: list[Future[None]] = [threads.submit(work) for _ in range(8)]
         for one in ended:
             one.result(60)
+
+
+def test_parts_from_before_the_machine_started_are_read_before_they_count(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may have left their entries and not their bytes; joining them reads none."""
+    content = b"\x00\x00\x00\x20ftypisom" + bytes(11 * MIB)
+    slot = start_multipart(house.ctx, house.caller, UploadRequest("a.mp4", len(content), "video/mp4", "default", {}))
+    file, size = slot.file, slot.file.part_size_bytes or 0
+    assert file.upload_id
+    for part in slot.part_urls:
+        body = content[(part.number - 1) * size : part.number * size]
+        assert urllib3.request("PUT", part.upload_url, body=body).status == 200
+    reads: list[int] = []
+
+    def unreadable(key: str, etag: str, start: int, length: int, chunk_bytes: int) -> Iterator[bytes]:
+        reads.append(length)
+        raise StorageUnavailable("The object store refused: 500")
+        yield b""
+
+    monkeypatch.setattr(house.ctx.store, "read", unreadable)
+    monkeypatch.setattr(verification, "started_at_ms", clock.now_ms)
+    with pytest.raises(StorageUnavailable):
+        complete_multipart(house.ctx, house.caller, file.id, file.upload_id, None, {})
+    assert reads == [len(content)]
+    assert File.get_by_id(file.id).status == "UPLOADING"
+    monkeypatch.setattr(verification, "started_at_ms", lambda: clock.now_ms() - 3600_000)  # now they came after it
+    assert complete_multipart(house.ctx, house.caller, file.id, file.upload_id, None, {}).status == "UPLOADED"
+    assert len(reads) == 1, "what came after the start is not read"
+
+
+def test_what_is_noted_as_gone_is_gone_from_the_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a deleted object would be back after a power cut, and no row would tell the sweeper."""
+    slot = request_upload(house.ctx, house.caller, UploadRequest("a.jpg", len(JPEG), "image/jpeg", "default", {}))
+    upload_states.leave_uploading(house.ctx, slot.file, "aborted", "The upload was aborted")
+
+    def failing() -> None:
+        raise StorageUnavailable("The disk fails")
+
+    monkeypatch.setattr(house.ctx.store, "sync", failing)
+    before = File.get_by_id(slot.file.id).sweep_at
+    sweep_due(house.ctx)
+    assert File.get_by_id(slot.file.id).sweep_at == before, "the sweeper comes back to it"
+    monkeypatch.undo()
+    sweep_due(house.ctx)
+    assert File.get_by_id(slot.file.id).sweep_at != before
