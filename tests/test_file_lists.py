@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import string
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -423,3 +426,39 @@ def test_random_names_are_found_by_any_part_of_them(desk: Desk, caller: Caller) 
         part = chosen.choice([str.upper, str.lower, str])(name[start : start + chosen.randint(1, 8)])
         expected = {file_id for file_id, other in names.items() if part.lower() in other.lower()}
         assert set(listed(caller, FileFilter(search=part))) == expected, part
+
+
+# Long texts: a few of their trigrams are looked up, and the names that have these are looked at.
+
+
+def test_a_long_text_finds_what_contains_it_and_nothing_else(desk: Desk, caller: Caller) -> None:
+    """Names whose trigrams are nearly the same, held against Python; and against the index's own phrases."""
+    chance = random.Random(5)
+    alphabets = ("ab", "aB", "Äöa", "京都a", "σΣς", "ﬁßẞs", "e\u0301É", "%_'\"*")
+    names = {"".join(chance.choices(letters, k=chance.randint(3, 60))) for letters in alphabets for _ in range(25)}
+    names |= {"aab" + "a" * 240 + "baa", "a" * 255, "ab" * 127, "%" * 255, "\U0001f600" * 200}
+    made = {name: desk.add(caller, name).id for name in sorted(names)}
+    searches = [name[start : start + length] for name in sorted(names) for start, length in ((0, 255), (chance.randrange(9), 4), (2, 30))]
+    searches += ["b" + "a" * 200 + "b", "a" * 254 + "b", "ab" * 60 + "b", "ba" * 100, "A" * 250]
+    for search in searches:
+        forms = (search, *(unicodedata.normalize(form, search) for form in ("NFC", "NFD")))
+        if min(map(len, forms)) < 3:  # the tests above have those
+            continue
+        found = set(listed(caller, FileFilter(search=search)))
+        phrases = " OR ".join('"' + form.replace('"', '""') + '"' for form in forms)
+        rows = db.execute("SELECT rowid FROM file_search WHERE file_search MATCH ?", (f"file_name : ({phrases})",)).fetchall()
+        known = {row.id for row in File.select().where(File.number << [number for (number,) in rows], File.project == caller.project_id)}
+        assert found == known, search
+        assert {file_id for name, file_id in made.items() if search in name} <= found
+
+
+def test_case_is_ignored_wherever_the_index_ignores_it() -> None:
+    """What FTS5 takes for the same letter is the same to us: else a search would leave out what the index has found."""
+    cased = [chr(code) for code in range(1, 0x110000) if (c := chr(code)).lower() != c or c.upper() != c or c.casefold() != c]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE VIRTUAL TABLE probe USING fts5 (text, tokenize = 'trigram', detail = none)")
+        connection.execute("CREATE VIRTUAL TABLE terms USING fts5vocab (probe, instance)")
+        connection.executemany("INSERT INTO probe (rowid, text) VALUES (?, ?)", ((ord(c), c * 3) for c in cased))
+        folded = connection.execute("SELECT doc, term FROM terms").fetchall()
+    assert len(folded) == len(cased) > 2000
+    assert [chr(code) for code, term in folded if file_search._folded(chr(code) * 3) != file_search._folded(term)] == []

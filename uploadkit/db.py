@@ -20,7 +20,7 @@ import uuid_utils
 from peewee import DatabaseError
 from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: ignore[attr-defined]
 
-from uploadkit import clock, group_commit
+from uploadkit import clock, group_commit, read_deadline, read_places
 from uploadkit.config import Config
 from uploadkit.durable_files import put_in_place, sync
 from uploadkit.errors import ConfigError
@@ -39,6 +39,10 @@ _TROUBLES = {
     "is full": ("its disk is full", "Free some space there; it goes on by itself then, and nothing that was acknowledged is lost"),
     "disk I/O error": ("its disk fails or is full", "Look at the disk and the kernel's log; it goes on by itself once the disk does"),
     "readonly database": ("it may not be written", "Give the appliance's user the right to write the file and its folder"),
+    "unable to open": (
+        "its file can't be opened",
+        "Give the appliance's user the right to write the file and its folder; look at its disk",
+    ),
     "malformed": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
     "not a database": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
 }
@@ -46,6 +50,8 @@ _MENDS_AT_THE_START = {
     "is full": "free some space on its disk and start again: nothing is lost",
     "disk I/O error": "its disk is full or fails: free some space on it, or look at the kernel's log, and start again",
     "is locked": "end the program that holds it, a backup or an sqlite3 shell perhaps, and start again",
+    "readonly database": "this user may not write it, or its disk is mounted read-only",
+    "unable to open": "this user may not write its folder, or its disk is mounted read-only",
 }
 
 
@@ -132,6 +138,7 @@ def open_database(config: Config, *, upgrade: bool) -> None:
         mend = next((mend for said, mend in _MENDS_AT_THE_START.items() if said in str(error)), another)
         raise ConfigError(f"database.path: {path} can't be used as UploadKit's database: {error}; {mend}") from None
     close()
+    read_places.set_up(config.server.threads)
     database.init(
         str(path),
         check_same_thread=False,
@@ -189,6 +196,7 @@ def on_commit(callback: Callable[[], None]) -> None:
 
 def execute(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
     """Run one hand-written statement of the few that are hot or atomic beyond what a model can say; return its cursor."""
+    read_deadline.statement_begins()
     with peewees_own_exceptions:
         cursor: sqlite3.Cursor = database.connection().execute(sql, parameters)  # type: ignore[no-untyped-call]
         return cursor
@@ -278,7 +286,7 @@ def damage() -> str | None:
 
 def trouble(error: Exception) -> tuple[str, str] | None:
     """Return what is wrong and what to do, when SQLite was let down by what is around it; None for a mistake of ours."""
-    if not isinstance(error, DatabaseError):
+    if not isinstance(error, DatabaseError | sqlite3.DatabaseError):
         return None
     return next((words for said, words in _TROUBLES.items() if said in str(error)), None)
 

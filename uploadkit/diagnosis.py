@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import urllib3
 
-from uploadkit import clock, db
+from uploadkit import clock, db, health
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.errors import StorageUnavailable
@@ -25,9 +25,18 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
 
     With `fix`, the bucket's CORS and lifecycle rules are set where they are wrong. Who stops early closes the generator, which clears up.
     """
+    yield _data_dir(config)
     if config.database_path.exists():
         yield _database()
     yield from doctor.examine(store, _expectations(config), fix=fix)
+
+
+def _data_dir(config: Config) -> Finding:
+    refused = health.unwritable(config)
+    if refused is None:
+        return Finding("data directory", "ok", f"{config.data_dir} can be written")
+    mend = "Look at its owner and mode, at how its disk is mounted, and at df and df -i: no upload goes through until it can be written"
+    return Finding("data directory", "failed", refused, mend)
 
 
 def _database() -> Finding:

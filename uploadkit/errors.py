@@ -189,7 +189,7 @@ class RateLimited(UploadKitError):
 
 
 class StorageUnavailable(UploadKitError):
-    """The object store is down, full or refusing."""
+    """The object store or the database is down, full, refusing, or would take too long."""
 
     code, status = "STORAGE_UNAVAILABLE", 503
     default_suggestion = "Try again in some seconds; GET /readyz says what is wrong, 'python app.py doctor' what to do"

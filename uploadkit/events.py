@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 from peewee import SQL, ModelSelect, fn
 
-from uploadkit import clock, paging, rows, webhooks
+from uploadkit import clock, paging, read_places, rows, webhooks
 from uploadkit.access import Caller
 from uploadkit.context import Context
 from uploadkit.db import execute, new_id
@@ -54,6 +54,11 @@ class EventFilter:
     event: str | None = None
     route_slug: str | None = None
     api_key_id: str | None = None
+
+    @property
+    def needs_a_place(self) -> bool:
+        """Whether many events may have to be looked at to find a few: no index leads to them alone."""
+        return self.event is not None or self.route_slug is not None or self.api_key_id is not None
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,14 @@ def feed(caller: Caller, after: int, limit: int) -> Feed:
 
 
 def list_events(caller: Caller, wanted: EventFilter, limit: int, cursor: str | None) -> Page[Event]:
-    """Return up to `limit` events of the caller's project and environment, newest first. Raises ValidationFailed for a bad cursor."""
+    """Return up to `limit` events of the caller's project and environment, newest first. Raises as `files.list_files` does."""
+    if wanted.needs_a_place:
+        with read_places.taken(caller.project_id):
+            return _list_events(caller, wanted, limit, cursor)
+    return _list_events(caller, wanted, limit, cursor)
+
+
+def _list_events(caller: Caller, wanted: EventFilter, limit: int, cursor: str | None) -> Page[Event]:
     query = _in_scope(caller) if wanted.api_key_id is None else _by_key(caller, wanted.api_key_id)
     if wanted.status is not None:
         query = query.where(Event.status == wanted.status)

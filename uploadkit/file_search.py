@@ -2,13 +2,17 @@
 
 Names are looked up in the trigram index `file_search`, from the newest match down and only until the page is full. One or two characters
 are looked up there, too, by all trigrams that begin with them. Case is ignored, in any script.
+
+Whoever names files decides what a search costs. The index is asked for a few trigrams of a text, never for the text as a phrase: a phrase
+is held against all places where each of its trigrams stands, which for names such as "aaaa…" are hundreds in each name, and took a minute.
+The names that have the few are then looked at themselves.
 """
 
 from __future__ import annotations
 
 import itertools
 import unicodedata
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import Any
 
@@ -16,13 +20,15 @@ from peewee import JOIN, SQL, ModelSelect, Table, fn
 
 from uploadkit.client.media_types import names_of
 from uploadkit.db import execute
-from uploadkit.models import File
+from uploadkit.models import File, database
 
 _TRIGRAM = 3
 # Two of them stand behind each name in the index; no name has one (migration 0005).
 _BEHIND_NAMES = "\x1f"
 # A character of Chinese may begin more than that, in all projects together; then walking through the list finds what is asked for sooner.
 _MOST_TRIGRAMS = 500
+# So many trigrams of a longer text are looked up: more cost more and leave out hardly anything.
+_MOST_LOOKED_UP = 8
 _LAST_CHARACTER = "\U0010ffff"
 # The trigrams between two texts, each found by one step into the index: what files they are in is not read. Trigrams have three
 # characters, so that one with something behind it stands before the next one. The vocabulary gives them in their order.
@@ -47,18 +53,47 @@ def matching(project_id: str, environment: str, text: str) -> tuple[ModelSelect[
         return File.select(), File.number
     # Names come composed from some systems and decomposed from others (é as one character or as two).
     forms = {unicodedata.normalize(form, text) for form in ("NFC", "NFD")} | {text}
-    phrases = {phrase for form in forms for phrase in ([form] if len(form) >= _TRIGRAM else _trigrams_that_begin(form))}
     # NUL is in no name either, and the end of the text to the index.
-    if not phrases or "\0" in text or _BEHIND_NAMES in text:
+    if "\0" in text or _BEHIND_NAMES in text:
         return File.select().where(SQL("FALSE")), File.number
-    if len(phrases) >= _MOST_TRIGRAMS:
+    terms = {term for form in forms for term in ([_few_of(form)] if len(form) >= _TRIGRAM else map(_quoted, _trigrams_that_begin(form)))}
+    if not terms:
+        return File.select().where(SQL("FALSE")), File.number
+    if len(terms) >= _MOST_TRIGRAMS:
         return File.select().where(fn.max(0, *(fn.instr(File.file_name, written) for written in _ways_to_write(forms)))), File.number
     scope = environment[:1] + project_id[-2:]
-    wanted = f"scope : {_quoted(scope)} AND file_name : ({' OR '.join(map(_quoted, sorted(phrases)))})"
+    wanted = f"scope : {_quoted(scope)} AND file_name : ({' OR '.join(sorted(terms))})"
     # CROSS JOIN: from the index to the rows, in the index's order; SQLite must not turn that round.
     joined = _index.join(File, JOIN.CROSS)
     query = File.select().from_(joined).where(SQL("file_search MATCH ?", (wanted,)), File.number == _index.c.rowid)
+    if any(len(form) > _TRIGRAM for form in forms):
+        query = query.where(fn.name_contains(File.file_name, *sorted(forms)))
     return query, _index.c.rowid
+
+
+def _few_of(text: str) -> str:
+    """Return some trigrams of `text`, from all over it, in the index's query language."""
+    trigrams = list(dict.fromkeys(text[place : place + _TRIGRAM] for place in range(len(text) - _TRIGRAM + 1)))
+    few = min(len(trigrams), _MOST_LOOKED_UP)
+    chosen = [trigrams[number * (len(trigrams) - 1) // max(few - 1, 1)] for number in range(few)]
+    return f"({' AND '.join(map(_quoted, chosen))})"
+
+
+@database.func("name_contains", deterministic=True)
+def _name_contains(name: str, *forms: str) -> bool:
+    """Say whether a name contains one of these texts, case ignored as the index ignores it: character by character."""
+    folded = name.casefold()  # quick, and never a reason to say no to what the next line says yes to
+    return any(form.casefold() in folded and _folded(form) in _folded(name) for form in forms)
+
+
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else "".join(map(_folded_character, text))
+
+
+@lru_cache(maxsize=4096)
+def _folded_character(character: str) -> str:
+    # One for one: to the index, the small letter of ẞ is ß and not ss.
+    return next((folded for folded in (character.casefold(), character.lower()) if len(folded) == 1), character)
 
 
 def _trigrams_that_begin(text: str) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import SQL
 
-from uploadkit import audit, clock, events, file_search, paging, quotas, upload_states
+from uploadkit import audit, clock, events, file_search, paging, quotas, read_places, upload_states
 from uploadkit.access import Caller
 from uploadkit.content import merged_metadata
 from uploadkit.context import Context
@@ -37,6 +37,11 @@ class FileFilter:
     search: str | None = None
     since: int | None = None
     until: int | None = None
+
+    @property
+    def needs_a_place(self) -> bool:
+        """Whether many files may have to be looked at to find a few: no index leads to them alone."""
+        return bool(self.search or self.content_type is not None or self.route_slug is not None)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,18 @@ def _found(caller: Caller, condition: Any, message: str) -> File:
 
 
 def list_files(caller: Caller, wanted: FileFilter, limit: int, cursor: str | None) -> Page[File]:
-    """Return up to `limit` files of the caller's project and environment, newest first. Raises ValidationFailed for a bad cursor."""
+    """Return up to `limit` files of the caller's project and environment, newest first.
+
+    Raises ValidationFailed for a bad cursor; StorageUnavailable when too many searches are under way, or for what takes the database too
+    long.
+    """
+    if wanted.needs_a_place:
+        with read_places.taken(caller.project_id):
+            return _list_files(caller, wanted, limit, cursor)
+    return _list_files(caller, wanted, limit, cursor)
+
+
+def _list_files(caller: Caller, wanted: FileFilter, limit: int, cursor: str | None) -> Page[File]:
     query, place = file_search.matching(caller.project_id, caller.environment, wanted.search or "")
     query = query.where(File.project == caller.project_id, File.environment == caller.environment)
     query = query.where(_DELETED if wanted.status == "DELETED" else _PRESENT)

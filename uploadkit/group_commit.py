@@ -14,6 +14,7 @@ from typing import Any
 
 from peewee import OperationalError, PeeweeException
 
+from uploadkit import read_deadline
 from uploadkit.models import database
 
 LONGEST_WAIT_SECONDS, _SHORT_WAIT_SECONDS = 5, 0.1
@@ -79,7 +80,8 @@ def connection() -> Any:
     global _writer, _writes_to
     if _writes_to != database.database:
         close()
-        _writer, _writes_to = database._connect(), database.database  # type: ignore[attr-defined]
+        _writer, _writes_to = database._connect(), database.database
+        read_deadline.leave_alone(_writer)
     return _writer
 
 
@@ -170,7 +172,7 @@ def _commit_unless_awaited() -> None:
 
 
 def _run(sql: str) -> None:
-    database.execute_sql(sql)  # type: ignore[no-untyped-call]
+    database.execute_sql(sql)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import psutil
 from peewee import PeeweeException
 
-from uploadkit import db
+from uploadkit import db, writable
+from uploadkit.config import Config
 from uploadkit.context import Context
 
 _LEAST_FREE_BYTES = 64 * 1024**2
@@ -25,6 +27,16 @@ class Check:
 def check(ctx: Context) -> list[Check]:
     """Look at database, storage, scheduler and disk."""
     return [_database(), _storage(ctx), _scheduler(ctx), _disk(ctx)]
+
+
+def unwritable(config: Config) -> str | None:
+    """Say which of the directories that the appliance writes to can't be written, and why; None when all can."""
+    for directory in dict.fromkeys((config.data_dir, config.database_path.parent)):
+        if (reason := writable.problem(directory)) is not None:
+            return f"{directory} can't be written: {reason}"
+    if config.database_path.exists() and not os.access(config.database_path, os.W_OK):
+        return f"{config.database_path} can't be written by this user"
+    return None
 
 
 def _database() -> Check:
@@ -53,7 +65,9 @@ def _disk(ctx: Context) -> Check:
         (psutil.disk_usage(str(directory)).free, name)
         for directory, name in ((ctx.config.data_dir, "the data directory"), (ctx.config.database_path.parent, "the database"))
     )
-    return Check("disk", free >= _LEAST_FREE_BYTES, f"{free / 1024**3:.1f} GB free at {place}")
+    # Not which directory: anybody may ask. The doctor names it.
+    refused = "" if unwritable(ctx.config) is None else ", but the data directory can't be written; 'python app.py doctor' says why"
+    return Check("disk", free >= _LEAST_FREE_BYTES and not refused, f"{free / 1024**3:.1f} GB free at {place}{refused}")
 
 
 @dataclass(frozen=True)

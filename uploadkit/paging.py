@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from peewee import Field, Model, ModelSelect, Tuple
 
+from uploadkit import read_deadline
 from uploadkit.errors import ValidationFailed
 
 Item = TypeVar("Item")
@@ -37,7 +38,7 @@ def newest_first(query: ModelSelect[Row], at: Field[Any], row_id: Field[Any], li
     """
     if cursor is not None:
         query = query.where(Tuple(at, row_id) < Tuple(*_read_cursor(cursor)))
-    rows = list(query.order_by(at.desc(), row_id.desc()).limit(limit + 1))
+    rows = _read(query.order_by(at.desc(), row_id.desc()), limit + 1)
     if len(rows) <= limit:
         return Page(rows, None)
     last = rows[limit - 1]
@@ -51,8 +52,13 @@ def highest_first(query: ModelSelect[Row], place: Any, place_of: Callable[[Row],
     """
     if cursor is not None:
         query = query.where(place < _read_cursor(cursor)[0])
-    rows = list(query.order_by(place.desc()).limit(limit + 1))
+    rows = _read(query.order_by(place.desc()), limit + 1)
     return Page(rows[:limit], _make_cursor(place_of(rows[limit - 1]), "") if len(rows) > limit else None)
+
+
+def _read(query: ModelSelect[Row], most: int) -> list[Row]:
+    with read_deadline.told():
+        return list(query.limit(most))
 
 
 def _make_cursor(at_ms: int, row_id: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from peewee import fn
 
-from uploadkit import clock, tiers
+from uploadkit import clock, read_places, tiers
 from uploadkit.access import Caller
 from uploadkit.config import Config, TierConfig
 from uploadkit.db import execute, write
@@ -55,7 +55,10 @@ class Difference:
 
 
 def present(config: Config, caller: Caller) -> Now:
-    """Return what the caller's project uses now; for a test key, what its sandbox holds, which has no quota."""
+    """Return what the caller's project uses now; for a test key, what its sandbox holds, which has no quota.
+
+    The sandbox has no counters: its files are added up. Raises StorageUnavailable as `files.list_files` does.
+    """
     period = clock.month_of(clock.now_ms())
     month: Usage | None = Usage.get_or_none(
         Usage.project == caller.project_id, Usage.environment == caller.environment, Usage.period == period
@@ -70,7 +73,8 @@ def present(config: Config, caller: Caller) -> Now:
 
 def _stored_bytes(caller: Caller) -> int:
     own = File.select(fn.sum(File.size_bytes)).where(File.project == caller.project_id, File.environment == caller.environment)
-    return int(own.where(File.status == "UPLOADED").scalar() or 0)
+    with read_places.taken(caller.project_id):
+        return int(own.where(File.status == "UPLOADED").scalar() or 0)
 
 
 def history(caller: Caller) -> list[Month]:

@@ -77,6 +77,7 @@ class DatabaseConfig(Section):
 
     path: FilePath = Path("uploadkit.db")
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    read_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 5
 
 
 class BundledConfig(Section):

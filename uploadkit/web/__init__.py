@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
-from uploadkit import db
+from uploadkit import db, read_deadline
 from uploadkit.content import nested_at_most
 from uploadkit.context import Context
 from uploadkit.errors import (
@@ -101,6 +101,7 @@ def _begin() -> AnyResponse | None:
     asked, here = request_ctx.request, app_ctx.g
     here.request_id = os.urandom(16).hex()
     here.began = time.perf_counter()
+    read_deadline.begin(context().config.database.read_timeout_seconds)
     here.door = door = doors.at(asked.path)
     if isinstance(asked.routing_exception, RequestRedirect):  # a slash is missing; werkzeug itself would name the host of the request
         there = urlsplit(asked.routing_exception.new_url)
@@ -130,6 +131,7 @@ def _end(answer: Response) -> Response:
     headers.setdefault("Referrer-Policy", SAFE_HEADERS["Referrer-Policy"])
     headers.extend({"X-Request-Id": here.request_id, "X-Content-Type-Options": SAFE_HEADERS["X-Content-Type-Options"]})
     _log_access(answer)
+    read_deadline.end()
     return answer
 
 
@@ -160,18 +162,19 @@ def _log_access(answer: Response) -> None:
     )
 
 
-def _answer_failure(failure: UploadKitError) -> Response | tuple[str, int]:
-    if _wants_page():
-        return render_template("error.html", failure=failure), failure.status
-    answer = json_answer(*(g.door or doors.DOCUMENTED).render(failure))
+def _answer_failure(failure: UploadKitError) -> Response:
     if isinstance(failure, StorageUnavailable):
         log.warning("request %s: %s. %s", g.request_id, failure.message, failure.suggestion)
+    if _wants_page():
+        answer = Response(render_template("error.html", failure=failure), failure.status, mimetype="text/html")
+    else:
+        answer = json_answer(*(g.door or doors.DOCUMENTED).render(failure))
     if failure.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(failure.retry_after_seconds)
     return answer
 
 
-def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, int]:
+def _answer_http_exception(exception: HTTPException) -> Response:
     if isinstance(exception.response, Response):
         return exception.response
     status = exception.code or 500
@@ -190,12 +193,14 @@ def _answer_http_exception(exception: HTTPException) -> Response | tuple[str, in
     else:
         return _answer_unexpected(exception)
     answer = _answer_failure(failure)
-    if isinstance(answer, Response) and answer.status_code == 405:
+    if answer.status_code == 405:
         answer.headers["Allow"] = ", ".join(sorted(getattr(exception, "valid_methods", None) or ()))
     return answer
 
 
-def _answer_unexpected(exception: Exception) -> Response | tuple[str, int]:
+def _answer_unexpected(exception: Exception) -> Response:
+    if read_deadline.was_passed(exception):
+        return _answer_failure(read_deadline.ReadTookTooLong())
     if (trouble := db.trouble(exception)) is not None:
         log.error("request %s failed: SQLite says %s", g.request_id, exception)
         return _answer_failure(StorageUnavailable(f"The database can't be used now: {trouble[0]}", trouble[1]))

@@ -16,7 +16,7 @@ _deletion: dict[str, Any] = answers(shapes.Deletion, body=True)
 _deletion["responses"] |= {207: shapes.Deletion, 404: shapes.NothingDeleted}
 
 
-@api.get("/files", **answers(shapes.FilePage))
+@api.get("/files", **answers(shapes.FilePage, StorageUnavailable))
 def list_files(query: schemas.FileListQuery) -> Response:
     """List files, newest first."""
     page = files.list_files(g.caller, query.to_filter(), query.limit, query.cursor)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from flask import Response, g
 
 from uploadkit import events, usage
+from uploadkit.errors import StorageUnavailable
 from uploadkit.paging import Page
 from uploadkit.web import context, documented, json_answer, schemas, shapes
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
 
 
-@api.get("/usage", **answers(shapes.UsageObject))
+@api.get("/usage", **answers(shapes.UsageObject, StorageUnavailable))
 def get_usage() -> Response:
     """Get what the project uses now, and its limits."""
     return json_answer(documented.usage_now(usage.present(context().config, g.caller)))
@@ -23,7 +24,7 @@ def list_usage_history() -> Response:
     return json_answer(documented.page_of(Page(usage.history(g.caller), None), documented.usage_month))
 
 
-@api.get("/logs", **answers(shapes.LogPage))
+@api.get("/logs", **answers(shapes.LogPage, StorageUnavailable))
 def list_logs(query: schemas.LogListQuery) -> Response:
     """List what happened to the project's uploads and files, newest first."""
     page = events.list_events(g.caller, events.EventFilter(query.status, query.since), query.limit, query.cursor)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from flask import request
+from flask import Response, after_this_request, request
 from pydantic import BaseModel, ValidationError
 
-from uploadkit.errors import UploadKitError, ValidationFailed
+from uploadkit.errors import StorageUnavailable, UploadKitError, ValidationFailed
 from uploadkit.paging import Page
 from uploadkit.web import schemas
 
@@ -75,7 +76,15 @@ def listed(find: Callable[[str | None], Page[Item]]) -> Listing[Item]:
     """Return the page of a list that the address asks for; `find` is called with where it begins."""
     try:
         return Listing(find(request.args.get("cursor") or None))
+    except StorageUnavailable as failure:  # the page is still good for asking for less
+        after_this_request(partial(_with_retry_after, failure))
+        return Listing(Page([], None), failure)
     except ValidationFailed as failure:
         if "cursor" in (failure.details or {}):
             failure = ValidationFailed("This list has no such page", "Its address was changed or cut off. Begin with the newest")
         return Listing(Page([], None), failure)
+
+
+def _with_retry_after(failure: UploadKitError, answer: Response) -> Response:
+    answer.headers["Retry-After"] = str(failure.retry_after_seconds)
+    return answer
