@@ -19,6 +19,7 @@ from uploadkit.models import File, FileRoute, Project
 from uploadkit.paging import Page
 
 DEFAULT_SLUG = "default"
+MOST_OF_A_PROJECT = 500
 # Other people's webhook URLs are often secrets in themselves.
 _SECRET = frozenset({"webhook_url"})
 
@@ -35,7 +36,7 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
 
     `remember` gets its id in that transaction.
     Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound (project), DuplicateSlug, and Conflict as
-    `update_file_route` does.
+    `update_file_route` does, and when the project has `MOST_OF_A_PROJECT`.
     """
     require_live(caller)
     _check_webhook_url(config, rules)
@@ -43,11 +44,21 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
     with write():
         project = find_project(caller, project_id)
         _require_free(project.id, rules["slug"])
+        _require_room(project.id)
         route: FileRoute = FileRoute.create(id=new_id(), project=project, created_at=now, updated_at=now, **rules)
         _keep_origins_apart(route)
         audit.record(caller.key_id, "created", "file_route", route.id, project.id, {"slug": route.slug})
         remember(route.id)
     return route
+
+
+def _require_room(project_id: str) -> None:
+    """Pages of the dashboard offer all file routes of a project to choose from. Raises Conflict."""
+    if FileRoute.select().where(FileRoute.project == project_id).count() >= MOST_OF_A_PROJECT:
+        raise Conflict(
+            f"A project has at most {MOST_OF_A_PROJECT} file routes, and this one has as many",
+            "Delete one that is no longer used: its files stay. What differs from file to file belongs into metadata",
+        )
 
 
 def list_file_routes(caller: Caller, project_id: str, limit: int, cursor: str | None) -> Page[FileRoute]:

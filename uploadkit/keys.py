@@ -148,12 +148,12 @@ def list_keys(caller: Caller, project_id: str, limit: int, cursor: str | None, *
     return paging.newest_first(query, ApiKey.created_at, ApiKey.id, limit, cursor)
 
 
-def all_keys(project_id: str | None = None, *, revoked: bool = False) -> list[ApiKey]:
-    """Return all active (or all revoked) keys, newest first, of one project or of all, for the command line."""
+def all_keys(project_id: str | None = None, *, revoked: bool = False, most: int | None = None) -> list[ApiKey]:
+    """Return all active (or all revoked) keys, newest first, of one project or of all; of more than `most`, the newest."""
     query = ApiKey.select(ApiKey, Project).join(Project).where(ApiKey.revoked_at.is_null(not revoked), Project.deleted_at.is_null())
     if project_id is not None:
         query = query.where(ApiKey.project == project_id)
-    return list(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()))
+    return list(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(most))
 
 
 def names(key_ids: Collection[str]) -> dict[str, str]:

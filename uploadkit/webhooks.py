@@ -23,6 +23,7 @@ from uploadkit.models import Event, WebhookAttempt, WebhookDelivery, WebhookDest
 from uploadkit.paging import Page
 from uploadkit.webhook_payload import PUBLIC_EVENTS, TEST_EVENT, event_body
 
+MOST_ATTEMPTS = 100
 Row = TypeVar("Row", WebhookDelivery, WebhookDestination)
 _ROUTE = "SELECT webhook_url, webhook_events FROM file_route WHERE project_id = ? AND slug = ? AND webhook_url IS NOT NULL"
 
@@ -136,9 +137,10 @@ def deliveries_of_file(caller: Caller, file_id: str) -> list[WebhookDelivery]:
 
 
 def attempts_of(delivery: WebhookDelivery) -> list[WebhookAttempt]:
-    """Return every attempt at a delivery, oldest first."""
+    """Return the attempts at a delivery, oldest first; of one that was redelivered over and over, the last `MOST_ATTEMPTS`."""
     query = WebhookAttempt.select().where(WebhookAttempt.delivery == delivery.id)
-    return list(query.order_by(WebhookAttempt.started_at, WebhookAttempt.id))
+    newest = query.order_by(WebhookAttempt.started_at.desc(), WebhookAttempt.id.desc()).limit(MOST_ATTEMPTS)
+    return list(newest)[::-1]
 
 
 def redeliver(caller: Caller, delivery_id: str) -> WebhookDelivery:

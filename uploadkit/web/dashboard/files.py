@@ -130,7 +130,8 @@ def _timeline(file_id: str) -> Iterator[Moment]:
     for event in events.of_file(caller(), file_id):
         yield Moment(event.at, *_told_of(event))
     for delivery in webhooks.deliveries_of_file(caller(), file_id):
-        for number, attempt in enumerate(webhooks.attempts_of(delivery), 1):
+        attempts = webhooks.attempts_of(delivery)
+        for number, attempt in enumerate(attempts, max(delivery.attempts - len(attempts), 0) + 1):
             arrived = attempt.error is None and attempt.status_code is not None and 200 <= attempt.status_code < 300
             answer = attempt.error or f"answered {attempt.status_code} in {attempt.duration_ms} ms"
             yield Moment(attempt.started_at, f"Webhook {delivery.event}, try {number}", "good" if arrived else "bad", answer)

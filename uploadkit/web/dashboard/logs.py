@@ -13,6 +13,7 @@ from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.files import STATUSES, WORDS, day_after
 from uploadkit.web.dashboard.gate import caller, project
 
+_MOST_ACTIVE, _MOST_REVOKED = 500, 100
 _FILTERS = ("status", "event", "route", "key", "since", "until")
 
 
@@ -32,7 +33,7 @@ class _LogQuery(schemas.FileListQuery):
 def list_logs() -> tuple[str, int]:
     """List what happened to files, newest first; the newest page keeps itself up to date."""
     found = forms.listed(lambda cursor: events.list_events(caller(), _filter(), forms.MOST_ON_A_PAGE, cursor))
-    own = [*keys.all_keys(g.project.id), *keys.all_keys(g.project.id, revoked=True)]
+    own = [*keys.all_keys(g.project.id, most=_MOST_ACTIVE), *keys.all_keys(g.project.id, revoked=True, most=_MOST_REVOKED)]
     page = render_template(
         "dashboard/logs.html",
         page=found.page,
