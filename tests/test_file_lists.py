@@ -49,7 +49,7 @@ class Desk:
 
     def set_status(self, file: File, status: str) -> None:
         if status == "UPLOADED":
-            upload_states.finish(self.ctx, file, "etag", {}, sweep_at=None)
+            upload_states.finish(self.ctx, file, "etag", file.content_type, {}, sweep_at=None)
         elif status == "FAILED":
             upload_states.leave_uploading(self.ctx, file, "not_verified", "not there")
 

@@ -83,7 +83,7 @@ def completed(house: House, caller: keys.Caller | None = None, slug: str = "defa
     """An upload that is complete, as far as the rows go."""
     request = uploads.UploadRequest("a.jpg", 5, "image/jpeg", slug, {"by": "ann"})
     file = uploads.request_upload(house.ctx, caller or house.caller, request).file
-    return upload_states.finish(house.ctx, file, "etag", {}, sweep_at=None)
+    return upload_states.finish(house.ctx, file, "etag", file.content_type, {}, sweep_at=None)
 
 
 def send_due(house: House, calls: Calls) -> int:
@@ -147,7 +147,7 @@ def test_a_transaction_that_fails_leaves_no_event_and_no_delivery(told: House, m
     file = uploads.request_upload(told.ctx, told.caller, uploads.UploadRequest("a.jpg", 5, "image/jpeg", "default", {})).file
     monkeypatch.setattr(webhooks, "on_commit", fail)
     with pytest.raises(RuntimeError):
-        upload_states.finish(told.ctx, file, "etag", {}, sweep_at=None)
+        upload_states.finish(told.ctx, file, "etag", file.content_type, {}, sweep_at=None)
     assert File.get_by_id(file.id).status == "UPLOADING"
     assert events.feed(told.caller, 0, 10).items == []
     assert not WebhookDelivery.select().exists()
@@ -179,11 +179,11 @@ def test_what_is_set_now_counts_and_an_unknown_file_route_is_told_nothing(told: 
     request = uploads.UploadRequest("a.jpg", 5, "image/jpeg", "gone", {})
     file = uploads.request_upload(told.ctx, told.caller, request).file
     file_routes.delete_file_route(told.caller, route.id)
-    upload_states.finish(told.ctx, file, "etag", {}, sweep_at=None)
+    upload_states.finish(told.ctx, file, "etag", file.content_type, {}, sweep_at=None)
     assert not WebhookDelivery.select().exists()
     before = uploads.request_upload(told.ctx, told.caller, uploads.UploadRequest("a.jpg", 5, "image/jpeg", "default", {})).file
     FileRoute.update(webhook_url="https://new.example/").execute()
-    upload_states.finish(told.ctx, before, "etag", {}, sweep_at=None)
+    upload_states.finish(told.ctx, before, "etag", before.content_type, {}, sweep_at=None)
     assert webhooks.find_delivery(told.caller, only().id).destination.url == "https://new.example/"
 
 
