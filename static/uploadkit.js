@@ -82,7 +82,7 @@ export function createUploader({ endpoint, request = fetch.bind(globalThis), use
   const addressOf = async (route, signal) => {
     const here = globalThis.location?.href ?? "http://localhost";
     const base = await retrying(here, options, signal, () => endpointOf(endpoint));
-    return `${base.replace(/\/+$/, "")}/${encodeURIComponent(route)}`;
+    return `${base.replace(/(?<!\/)\/+$/, "")}/${encodeURIComponent(route)}`;
   };
   return {
     /** What may be uploaded to a file route. @param {string} [route] @returns {Promise<Rules>} */

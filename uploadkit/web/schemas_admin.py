@@ -18,7 +18,7 @@ from uploadkit.web.schemas import PageQuery, Schema, whole
 
 MOST = 2**53 - 1  # what every JSON reader can hold exactly
 _SIZE_TEXT = re.compile(r"[1-9][0-9]{0,5} ?[KMGkmg]?[Bb]|[1-9][0-9]{0,3} ?[Tt][Bb]")
-_NAME = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+_NAME = r"^[^\S\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
 _SLUG = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,99}")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = rf"{_LABEL}(\.{_LABEL}){{0,9}}"

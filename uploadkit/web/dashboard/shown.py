@@ -12,11 +12,11 @@ from uploadkit.config import TierConfig
 
 # In this order: most browsers name those that came before them as well.
 _BROWSERS = {
-    "Edge": r"Edg(?:e|A|iOS)?/(\d+)",
-    "Opera": r"OPR/(\d+)",
-    "Firefox": r"(?:Firefox|FxiOS)/(\d+)",
-    "Chrome": r"(?:HeadlessChrome|Chrome|CriOS)/(\d+)",
-    "Safari": r"Version/(\d+)[\d.]* (?:Mobile/\S+ )?Safari/",
+    "Edge": re.compile(r"Edg(?:e|A|iOS)?/(\d+)"),
+    "Opera": re.compile(r"OPR/(\d+)"),
+    "Firefox": re.compile(r"(?:Firefox|FxiOS)/(\d+)"),
+    "Chrome": re.compile(r"(?:HeadlessChrome|Chrome|CriOS)/(\d+)"),
+    "Safari": re.compile(r"Version/(\d+)[\d.]* (?:Mobile/\S+ )?Safari/"),
 }
 _SYSTEMS = {"iPhone": "iOS", "iPad": "iPadOS", "Mac OS X": "macOS", "Windows": "Windows", "Android": "Android", "Linux": "Linux"}
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
@@ -60,7 +60,7 @@ def short_day(at_ms: int) -> str:
 
 def browser(user_agent: str) -> str:
     """Return the program and the system that a User-Agent names, in a few words; what names neither of those known here, as it begins."""
-    program = next((f"{name} {found[1]}" for name, pattern in _BROWSERS.items() if (found := re.search(pattern, user_agent))), None)
+    program = next((f"{name} {found[1]}" for name, pattern in _BROWSERS.items() if (found := pattern.search(user_agent))), None)
     system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), None)
     if program and system:
         return f"{program} on {system}"
