@@ -22,7 +22,9 @@ from uploadkit.storage.s3_client import StorageRefused
 log = logging.getLogger(__name__)
 
 _BATCH = 200
+_SHORTEST_WAIT_MS = 15_000
 _LONGEST_WAIT_MS = 3600_000
+_LONGEST_WAIT_UNDER_WAY_MS = 60_000
 _DAY_MS = 86_400_000
 
 
@@ -50,7 +52,7 @@ def sweep_due(ctx: Context) -> int:
                 goes_on = False
                 break
             except Conflict:  # somebody is completing or aborting it right now
-                _try_later(file)
+                _look_again(file)
             except Exception:
                 _try_later(file)  # or this row would hold up all others for ever
                 log.exception("sweep of file %s failed", file.id)
@@ -65,11 +67,18 @@ def sweep_due(ctx: Context) -> int:
 
 
 def _try_later(file: File) -> None:
-    wait_ms = min(15_000 * 2 ** min(file.sweep_attempts, 10), _LONGEST_WAIT_MS)
+    # What is under way may have been joined and be looked at by nobody; it does not wait longer than it has to.
+    longest_ms = _LONGEST_WAIT_UNDER_WAY_MS if file.status == "UPLOADING" else _LONGEST_WAIT_MS
+    wait_ms = min(_SHORTEST_WAIT_MS * 2 ** min(file.sweep_attempts, 10), longest_ms)
     with write():
         File.update(sweep_at=clock.now_ms() + wait_ms, sweep_attempts=File.sweep_attempts + 1).where(
             File.id == file.id, File.sweep_at == file.sweep_at
         ).execute()
+
+
+def _look_again(file: File) -> None:
+    with write():
+        File.update(sweep_at=clock.now_ms() + _SHORTEST_WAIT_MS).where(File.id == file.id, File.sweep_at == file.sweep_at).execute()
 
 
 def purge_test_files(ctx: Context) -> int:

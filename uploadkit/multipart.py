@@ -140,7 +140,8 @@ def complete_multipart(
 ) -> File:
     """Have the store put the parts together, verify the object, and make it a file. Repeating it answers the same file.
 
-    `parts` (number, ETag) may be left out; then the store's own list counts.
+    `parts` (number, ETag) may be left out; then the store's own list counts. Once the store is asked, `metadata` is kept, and the sweeper
+    sees it through if nobody else does (docs/decisions/0029-joined-and-not-looked-at.md).
     Raises UploadNotFound, InvalidParts, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable.
     """
     _find_multipart(caller, file_id, upload_id)
@@ -154,13 +155,10 @@ def complete_multipart(
         ctx.store.ensure_trusted()
         listed = _parts_to_join(ctx, file, upload_id, parts)
         if listed is not None:
+            upload_states.expect_joined(file, metadata)
             ctx.store.complete_multipart(file.key, upload_id, file.size_bytes, listed)
         # When the store knows no such upload, it may have put the parts together before a crash took the answer.
-        stored = verification.look_at(ctx, file.key)
-        content_type = upload_states.require_as_declared(ctx, file, stored)
-        assert stored is not None
-        verification.require_readable(ctx, file, stored)
-        return upload_states.finish(ctx, file, stored.etag, content_type, metadata, sweep_at=None)
+        return upload_states.finish_joined(ctx, file, verification.look_at(ctx, file.key), metadata)
 
 
 def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) -> None:

@@ -21,6 +21,7 @@ from uploadkit.context import Context
 from uploadkit.db import execute, new_id, write
 from uploadkit.errors import (
     Conflict,
+    FileTypeNotAllowed,
     StorageUnavailable,
     UploadExpired,
     UploadKitError,
@@ -33,10 +34,23 @@ from uploadkit.storage.stored import StoredObject
 
 MIB = 1024**2
 SLOWEST_BYTES_PER_SECOND = 256 * 1024
+_JOINED_UNSEEN_MS = 60_000
+"""How long bytes may stand under their final key before somebody looks at them."""
+_JOINING_MS = 15 * 60_000
+"""How long a store may take to put parts together that it was asked for; the appliance waits for its answer a third of that."""
 _FINISH = """
 UPDATE file SET status = 'UPLOADED', etag = ?, content_type = ?, metadata = ?, uploaded_at = ?, updated_at = ?, reserved_bytes = 0,
-       sweep_at = ?, sweep_attempts = 0
+       sweep_at = ?, sweep_attempts = 0, joining_at = NULL
  WHERE id = ? AND status = 'UPLOADING'
+"""
+_EXPECT_JOINED = """
+UPDATE file SET joining_at = :now, metadata = :metadata, updated_at = :now, sweep_at = :look_at, sweep_attempts = 0
+ WHERE id = :id AND status = 'UPLOADING'
+"""
+# One whose parts the store was asked to join is looked at when that was to be, whatever becomes of its deadline.
+_PUT_OFF = """
+UPDATE file SET expires_at = :expires, deadline_at = :deadline, sweep_at = iif(joining_at IS NULL, :deadline, sweep_at), updated_at = :now
+ WHERE id = :id AND status = 'UPLOADING'
 """
 _CLEARED = "UPDATE file SET sweep_at = ?, sweep_attempts = 0 WHERE id = ? AND status = ?"
 _EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "not_verified": "upload.failed"}
@@ -150,12 +164,9 @@ def put_off_deadline(ctx: Context, file: File) -> int:
     """Give an upload under way the time that URLs signed now are good for; return now. Raises what `ended` says of one that has ended."""
     now = clock.now_ms()
     file.expires_at, file.deadline_at = _expiry(ctx, now, file.size_bytes)
+    new = {"expires": file.expires_at, "deadline": file.deadline_at, "now": now, "id": file.id}
     with write():
-        extended = (
-            File.update(expires_at=file.expires_at, deadline_at=file.deadline_at, sweep_at=file.deadline_at, updated_at=now)
-            .where(File.id == file.id, File.status == "UPLOADING")
-            .execute()
-        )
+        extended = execute(_PUT_OFF, new).rowcount
     if not extended:
         raise ended(rows.get(File, file.id))
     return now
@@ -214,12 +225,36 @@ def finish(ctx: Context, file: File, etag: str, content_type: str, metadata: Map
     return present
 
 
+def expect_joined(file: File, metadata: Mapping[str, Any]) -> None:
+    """Note that the store is about to be asked to put the parts of `file` together, and with which `metadata`.
+
+    From now on its bytes may stand under the final key, verified by nobody: the sweeper looks in a minute, if they are not by then.
+    Raises what `ended` says of an upload that has ended.
+    """
+    now = clock.now_ms()
+    with write():
+        present = rows.get(File, file.id)
+        merged = orjson.dumps(merged_metadata(present.metadata, metadata)).decode()
+        new = {"now": now, "metadata": merged, "look_at": now + _JOINED_UNSEEN_MS, "id": file.id}
+        expected = execute(_EXPECT_JOINED, new).rowcount
+    if not expected:
+        raise ended(present)
+
+
+def finish_joined(ctx: Context, file: File, stored: StoredObject | None, metadata: Mapping[str, Any]) -> File:
+    """Make what the store has put together a file, if it is as declared; otherwise the upload ends. Raises as `require_as_declared` does."""
+    content_type = require_as_declared(ctx, file, stored)
+    assert stored is not None
+    verification.require_readable(ctx, file, stored)
+    return finish(ctx, file, stored.etag, content_type, metadata, sweep_at=None)
+
+
 def leave_uploading(ctx: Context, file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
     """UPLOADING → FAILED; the sweeper takes it from there."""
     now = clock.now_ms()
     with write():
         failed = (
-            File.update(status="FAILED", failure=failure, failure_message=message, updated_at=now, sweep_at=now)
+            File.update(status="FAILED", failure=failure, failure_message=message, updated_at=now, sweep_at=now, **_joined_or_not(failure))
             .where(File.id == file.id, File.status == "UPLOADING")
             .execute()
         )
@@ -228,6 +263,11 @@ def leave_uploading(ctx: Context, file: File, failure: str, message: str, delete
             events.record(ctx, file, _EVENT_OF_FAILURE[failure], "FAILED", verification.told(message))
             if deleted_by is not None:
                 audit.record(deleted_by, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADING"})
+
+
+def _joined_or_not(failure: str) -> dict[str, None]:
+    """What was looked at was put together, or will not be; otherwise the store may still be at it."""
+    return {"joining_at": None} if failure == "not_verified" else {}
 
 
 def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
@@ -252,9 +292,15 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
 
 
 def expire(ctx: Context, file: File) -> None:
-    """End an upload whose deadline has passed, unless parts of it still arrive. Raises StorageUnavailable."""
+    """End an upload whose deadline has passed, unless parts of it still arrive; one that the store has joined becomes a file.
+
+    Raises StorageUnavailable, and Conflict while somebody else completes or aborts it.
+    """
     with claimed(file.id, wait_seconds=0):
-        deadline_at = rows.get(File, file.id).deadline_at  # it may have been put off since the sweeper read the row
+        file = rows.get(File, file.id)  # it may have been put off, or completed, since the sweeper read it
+        if file.status != "UPLOADING" or (file.joining_at is not None and _sees_to_joined(ctx, file)):
+            return
+        deadline_at = file.deadline_at
         if file.upload_id and deadline_at <= clock.cautious_ms() and (newest := _last_arrival(ctx, file.key, file.upload_id)):
             deadline_at = max(deadline_at, newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000)
         if deadline_at > clock.cautious_ms():
@@ -264,6 +310,32 @@ def expire(ctx: Context, file: File) -> None:
             return
         leave_uploading(ctx, file, "expired", "The upload was not completed before its deadline")
         tidy(ctx, rows.get(File, file.id))
+
+
+def _sees_to_joined(ctx: Context, file: File) -> bool:
+    """Finish or end an upload whose parts the store has put together; say whether that is done, or may still come.
+
+    Whoever asked for it has got no answer, as when an answer is lost: asking again answers the file. Parts that the store has not put
+    together stay as they are, until the deadline.
+    """
+    assert file.joining_at is not None
+    try:
+        stored = ctx.store.look_at(file.key)
+    except AccessDenied:  # AWS says so of a missing object, too
+        stored = None
+    if stored is not None and not ctx.store.distrust:
+        with suppress(UploadNotVerified, FileTypeNotAllowed):
+            finish_joined(ctx, file, stored, {})
+        return True
+    if not _may_be_joining(file):
+        return False
+    with write():
+        File.update(sweep_at=clock.now_ms() + _JOINED_UNSEEN_MS).where(File.id == file.id, File.status == "UPLOADING").execute()
+    return True
+
+
+def _may_be_joining(file: File) -> bool:
+    return file.joining_at is not None and file.joining_at <= clock.now_ms() < file.joining_at + _JOINING_MS
 
 
 def _last_arrival(ctx: Context, key: str, upload_id: str) -> int:
@@ -314,4 +386,7 @@ def note(cleared: Sequence[Cleared]) -> None:
             file = one.file
             if file.status != "UPLOADED" and (one.over or file.is_multipart) and (present := rows.find(File, "id = ?", file.id)):
                 quotas.release_bytes(present)
-            execute(_CLEARED, (None if one.over else clock.shown_at(file.deadline_at), file.id, file.status))
+            look_at = None if one.over else clock.shown_at(file.deadline_at)
+            if file.status != "UPLOADED" and _may_be_joining(file):  # what the store puts together now comes after the deletion
+                look_at = clock.now_ms() + _JOINED_UNSEEN_MS
+            execute(_CLEARED, (look_at, file.id, file.status))

@@ -33,7 +33,7 @@ def complete(ctx: Context, caller: Caller, facts: Facts) -> None:
 
 
 def complete_in_parts(ctx: Context, caller: Caller, facts: Facts) -> None:
-    multipart.complete_multipart(ctx, caller, facts["id"], facts["upload_id"], None, {})
+    multipart.complete_multipart(ctx, caller, facts["id"], facts["upload_id"], None, {"a": 1})
 
 
 def start_in_parts(ctx: Context, caller: Caller, facts: Facts) -> None:

@@ -155,6 +155,8 @@ class Model:
             return self._ended(upload)
         if upload.in_parts and not upload.pending:
             return "INVALID_PARTS"
+        if upload.in_parts:
+            upload.metadata |= {"completed": note}  # kept before the store is asked to join the parts
         if upload.pending not in ("right", "other"):
             self._fail(now, upload, "not_verified")
             return "UPLOAD_NOT_VERIFIED"

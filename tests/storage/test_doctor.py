@@ -332,7 +332,11 @@ def public_to(owner: StoreAddress, *, pending: bool = True) -> Rule:
 
 def test_a_public_bucket_is_a_warning_and_with_private_routes_a_fault(bucket: ObjectStore) -> None:
     with proxied(bucket.address, public_to(bucket.address)) as address:
-        assert findings(address)["anonymous"].outcome == "warning"
+        for expected in (EXPECTED, replace(EXPECTED, public_url=f"{address.endpoint}/{address.bucket}")):
+            found = findings(address, expected)["anonymous"]
+            assert found.outcome == "warning"
+            assert "pending/" in found.detail
+            assert "private file routes" in found.detail
         assert failed(findings(address, replace(EXPECTED, has_private_routes=True))) == ["anonymous"]
     # A policy may well open everything but pending/: a private file itself is asked for.
     bucket.ask("put_object", Key="project/private/file", Body=b"secret")

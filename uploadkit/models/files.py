@@ -41,6 +41,7 @@ class File(Table):
     etag = TextField(null=True)
     part_size_bytes = BigIntegerField(null=True)
     upload_id = TextField(null=True)
+    joining_at = BigIntegerField(null=True)
     reserved_bytes = BigIntegerField(default=0)
     expires_at = BigIntegerField()
     deadline_at = BigIntegerField()

@@ -15,6 +15,7 @@ from uploadkit.storage.s3_client import AccessDenied, tls_trouble
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
 _TYPED = {"Content-Type": TYPE}
 _HOUR_MS = 3600_000
+_SHOWN = "what lies under pending/, parts that were put together and looked at by nobody for up to a minute, files of private file routes"
 
 
 def wrong_length(ex: Examination) -> Finding:
@@ -115,22 +116,23 @@ def anonymous(ex: Examination) -> Finding:
     """Does the bucket answer people who show no permission?"""
     base, private = ex.address.base_url(ex.client_endpoint), ex.expected.private_key
     private_is_open = private is not None and _answers(ex, base, private)
-    if not private_is_open and not _answers(ex, base, ex.key("object")):
+    pending_is_open = _answers(ex, base, ex.key("object"))
+    if not private_is_open and not pending_is_open:
         return Finding("anonymous", "ok", "without a signature nothing is shown")
     if private_is_open or ex.expected.has_private_routes:
         return Finding(
             "anonymous",
             "failed",
-            "the bucket answers anonymous GETs, and there are private file routes: who knows a key reads the file",
+            f"the bucket answers anonymous GETs, and there are private file routes: who knows a key reads the file. It shows {_SHOWN}",
             "Take the public access off the bucket; public files don't need it, /f/ redirects to signed URLs",
         )
-    if ex.expected.public_url:
-        return Finding("anonymous", "ok", "the bucket answers anonymous GETs, as storage.public_url may need; no file route is private")
     return Finding(
         "anonymous",
         "warning",
-        "the bucket answers anonymous GETs; no file route is private so far",
-        "Take the public access off the bucket: /f/ redirects to signed URLs and does not need it",
+        f"the bucket answers anonymous GETs; no file route is private so far. To who knows a key it shows {_SHOWN}",
+        "Have only the CDN of storage.public_url read the bucket, and refuse pending/ there"
+        if ex.expected.public_url
+        else "Take the public access off the bucket: /f/ redirects to signed URLs and does not need it",
     )
 
 
