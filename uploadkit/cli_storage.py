@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import click
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from uploadkit import config, diagnosis, reconcile, storage_copy
+from uploadkit import clock, config, deep_check, diagnosis, reconcile, storage_copy
 from uploadkit.config import Config, editing
 from uploadkit.context import Context
 from uploadkit.db import DataDirInUse, lock_data_dir, open_database
@@ -23,7 +24,16 @@ from uploadkit.errors import ConfigError, StorageUnavailable
 from uploadkit.storage.doctor import Finding
 from uploadkit.storage.opening import reached_store, running_store, serving_store, store_name
 from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.s3_client import AccessDenied
 
+_MIB = 1024**2
+_DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
+_TELL_EVERY_MS = 60_000
+_GOES_ON = "What was read stays read; the same command goes on from there"
+_DAMAGED_MEND = (
+    "Damaged objects are not mended by --fix, and their files stay: put them back from a backup of the store, under the same keys, and run "
+    "this again; or delete the files (DELETE /api/v1/files/{key}, or in the dashboard) and have them sent anew."
+)
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
 
@@ -74,21 +84,46 @@ def _show(console: Console, finding: Finding) -> None:
         console.print(f"{'':<9}{'':<19} → {escape(finding.mend)}")
 
 
+@dataclass(frozen=True)
+class _Deep:
+    """How `--deep` reads."""
+
+    since_ms: int | None
+    bytes_per_second: float | None
+    anew: bool
+
+
 @click.command("reconcile")
 @click.option("--fix", is_flag=True, help="Delete objects that no file refers to; set files DELETED whose object is gone.")
 @click.option("--force", is_flag=True, help="Fix also where it looks like the wrong bucket, the wrong database, or work under way.")
+@click.option("--deep", is_flag=True, help="Read every file's bytes, too. May be interrupted; the next run goes on where it was.")
+@click.option("--since", type=click.DateTime(_DATES), help="With --deep: only files completed from then on (UTC).")
+@click.option("--max-mib-per-second", "most_mib", type=click.FloatRange(min=0, min_open=True), help="With --deep: read no faster.")
+@click.option("--anew", is_flag=True, help="With --deep: begin from the first file, also if an earlier run was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def reconcile_command(context: click.Context, fix: bool, force: bool, as_json: bool) -> None:
-    """Hold the files in the database against the objects in the bucket, and report what is on one side only (exit code 1)."""
+def reconcile_command(
+    context: click.Context,
+    fix: bool,
+    force: bool,
+    deep: bool,
+    since: datetime | None,
+    most_mib: float | None,
+    anew: bool,
+    as_json: bool,
+) -> None:
+    """Hold the files in the database against the objects in the bucket, and report what is on one side only, or damaged (exit code 1)."""
     os.umask(0o077)
+    if not deep and (since or most_mib or anew):
+        raise click.UsageError("--since, --max-mib-per-second and --anew are for --deep")
+    how = _Deep(int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else None, most_mib * _MIB if most_mib else None, anew)
     loaded = config.load(context.find_root().obj)
     open_database(loaded, upgrade=False)
     if fix:
         _require_store_in_use(loaded)
     with reached_store(loaded, lambda message: click.echo(message, err=True)) as store:
         ctx = Context(loaded, store)
-        report = reconcile.compare(ctx)
+        report = _compared(ctx, how if deep else None)
         if fix and not force:
             reconcile.require_plausible(ctx, report)
         if fix:
@@ -99,6 +134,67 @@ def reconcile_command(context: click.Context, fix: bool, force: bool, as_json: b
     else:
         _show_report(report)
     sys.exit(1 if left else 0)
+
+
+def _compared(ctx: Context, deep: _Deep | None) -> reconcile.Report:
+    """The report; with `deep`, of the bytes as well, also where the bucket can't be listed."""
+    if deep is None:
+        return reconcile.compare(ctx)
+    try:
+        report = reconcile.compare(ctx)
+    except AccessDenied as error:
+        report = reconcile.Report(unseen=[f"the bucket as a whole: {error.message}. {error.suggestion or ''}".strip()])
+    found = _read_all(ctx, deep)
+    report.read_files, report.read_bytes, report.unproven = found.files, found.read_bytes, found.unproven
+    known = {finding.key for finding in report.findings}
+    report.findings += [
+        reconcile.Finding(one.damage.kind, one.key, one.damage.detail, None, one.file_id) for one in found.damaged if one.key not in known
+    ]
+    return report
+
+
+def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
+    """Read with a progress bar, or a line a minute where there is no terminal. On Ctrl-C or SIGTERM, what is read stays read."""
+    seen = deep_check.Pass()
+    told_at = clock.monotonic_ms()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading")
+
+        def tell(present: deep_check.Pass) -> None:
+            nonlocal seen, told_at
+            is_first, seen = seen is not present, present
+            if is_first and present.went_on:
+                click.echo(f"Going on after {_how_far(present)}", err=True)
+            bar.update(task, total=present.total_bytes, completed=present.read_bytes, description=f"{len(present.damaged)} damaged")
+            if bar.disable and clock.monotonic_ms() - told_at >= _TELL_EVERY_MS:
+                told_at = clock.monotonic_ms()
+                click.echo(f"{_how_far(present)}, {len(present.damaged)} damaged", err=True)
+
+        try:
+            return deep_check.run(
+                ctx.config,
+                ctx.store,
+                since_ms=deep.since_ms,
+                bytes_per_second=deep.bytes_per_second,
+                anew=deep.anew,
+                stopping=ctx.stopping,
+                tell=tell,
+            )
+        except StorageUnavailable as error:
+            raise StorageUnavailable(f"Broken off after {_how_far(seen)}: {error.message}", _GOES_ON) from None
+        except KeyboardInterrupt:
+            bar.stop()
+            click.echo(f"\nInterrupted after {_how_far(seen)}. {_GOES_ON}.", err=True)
+            for one in seen.damaged:
+                click.echo(f"{one.damage.kind:<21} {one.key}: {one.damage.detail}", err=True)
+            sys.exit(130)
+
+
+def _how_far(present: deep_check.Pass) -> str:
+    mib, total_mib = present.read_bytes / _MIB, present.total_bytes / _MIB
+    return f"{present.files} of {present.total_files} files, {mib:.0f} of {total_mib:.0f} MiB"
 
 
 def _require_store_in_use(loaded: Config) -> None:
@@ -122,6 +218,14 @@ def _show_report(report: reconcile.Report) -> None:
         + (f", {report.not_ours} of them not the appliance's (left alone)" if report.not_ours else "")
         + (f", {len(report.findings)} findings." if report.findings else ": they agree.")
     )
+    if report.read_files:
+        click.echo(
+            f"{report.read_files} files were read, {report.read_bytes / _MIB:.0f} MiB"
+            + (f"; {report.unproven} of them have no ETag that says anything of their bytes" if report.unproven else "")
+            + "."
+        )
+    if any(finding.kind in ("object_unreadable", "object_differs") for finding in report.findings):
+        click.echo(_DAMAGED_MEND)
     if report.waiting:
         click.echo(
             f"{report.waiting} rows have waited over an hour for the sweeper: does the appliance run? /readyz says how its jobs are."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 from peewee import PeeweeException
 
-from uploadkit import db, writable
+from uploadkit import db, scrub, writable
 from uploadkit.config import Config
 from uploadkit.context import Context
 
@@ -49,7 +49,16 @@ def _database() -> Check:
 
 def _storage(ctx: Context) -> Check:
     failure = ctx.store_watch.failure() or ctx.store.distrust
-    return Check("storage", failure is None, failure or f"bucket {ctx.store.address.bucket} answers")
+    return Check("storage", failure is None, failure or f"bucket {ctx.store.address.bucket} answers{_damaged()}")
+
+
+def _damaged() -> str:
+    """What the scrub found. Uploads go on all the same, so nobody should be sent elsewhere; this is for whoever looks."""
+    try:
+        count = scrub.damaged_files()
+    except PeeweeException:
+        return ""
+    return f"; {count} file(s) can't be read as they were verified: the log names them, and 'reconcile --deep' reads all" if count else ""
 
 
 def _scheduler(ctx: Context) -> Check:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import clock, db, history, housekeeping, idempotency, removals, store_trust, upload_tokens
+from uploadkit import clock, db, history, housekeeping, idempotency, removals, scrub, store_trust, upload_tokens
 from uploadkit.context import Context, JobReport
 from uploadkit.request_counts import WRITE_EVERY_SECONDS
 from uploadkit.webhook_dispatcher import Dispatcher
@@ -31,6 +31,7 @@ class Jobs:
             ("purge", housekeeping.purge_test_files, ctx.config.housekeeping.interval_seconds),
             ("retention", housekeeping.retire_old_files, 3600),
             ("history", history.forget, 3600),
+            ("scrub", scrub.scrub, scrub.EVERY_SECONDS),
             ("idempotency", idempotency.purge_expired, 3600),
             ("upload tokens", upload_tokens.purge_expired, 3600),
             ("store safety", lambda ctx: ctx.store_trust.look_if_due(), store_trust.LOOK_EVERY_SECONDS),

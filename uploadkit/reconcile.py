@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from uploadkit import audit, clock, files
+from uploadkit import audit, clock, files, object_check
 from uploadkit.context import Context
 from uploadkit.db import execute, write
-from uploadkit.errors import Conflict
+from uploadkit.errors import Conflict, StorageUnavailable
 from uploadkit.models import File
+from uploadkit.object_check import Unreadable
 from uploadkit.storage import listing
 from uploadkit.storage.bucket_rules import LifecycleDays
 from uploadkit.storage.s3_client import AccessDenied
 
-Kind = Literal["object_without_row", "row_without_object", "object_differs", "multipart_without_row"]
+Kind = Literal["object_without_row", "row_without_object", "object_differs", "object_unreadable", "multipart_without_row"]
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _FINAL_KEY = re.compile(rf"(?:test/)?({_ID})/[^/]+/{_ID}/[^/]+")
 _DAY_MS = 86_400_000
@@ -74,12 +75,18 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was compared and found. `waiting` rows should have been swept an hour ago; `unseen` says what could not be looked at."""
+    """What was compared and found. `waiting` rows should have been swept an hour ago; `unseen` says what could not be looked at.
+
+    Of `read_files` verified files all bytes were read, as far as they came; for `unproven` of them the store has no digest to hold against.
+    """
 
     objects: int = 0
     files: int = 0
     not_ours: int = 0
     waiting: int = 0
+    read_files: int = 0
+    read_bytes: int = 0
+    unproven: int = 0
     findings: list[Finding] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
 
@@ -129,7 +136,7 @@ def require_plausible(ctx: Context, report: Report) -> None:
 
 def fix(ctx: Context, report: Report) -> Report:
     """Do what the findings' `mend` says, each after a last look; return the report with what was fixed."""
-    return replace(report, findings=[replace(finding, fixed=_fix(ctx, finding)) for finding in report.findings])
+    return replace(report, findings=[replace(finding, fixed=_fixed(ctx, finding)) for finding in report.findings])
 
 
 def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Iterator[Finding]:
@@ -137,9 +144,15 @@ def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Itera
     for key, size_bytes, written_at in execute(_WITHOUT_ROW).fetchall():
         if not is_ours(key, known):
             report.not_ours += 1
-        elif _has_no_use(key) and ctx.store.look_at(key, 1) is not None:
+        elif _has_no_use(key):
+            what = f"{size_bytes} bytes that no file refers to"
+            try:
+                if object_check.read(ctx.store, key, 0, 1) is None:
+                    continue
+            except Unreadable as error:
+                what += f"; the store can't read them: {error}"
             young = written_at > started_at - _DAY_MS
-            yield Finding("object_without_row", key, f"{size_bytes} bytes that no file refers to", "delete the object", is_young=young)
+            yield Finding("object_without_row", key, what, "delete the object", is_young=young)
     # Until then a PUT may be under way, of another appliance in this bucket perhaps.
     until = started_at - LifecycleDays.needed(ctx.config).pending * _DAY_MS
     for key, size_bytes in execute(_PENDING_WITHOUT_ROW, (until,)).fetchall():
@@ -164,20 +177,31 @@ def _has_no_use(key: str) -> bool:
 
 def _rows_without_object(ctx: Context, started_at: int) -> Iterator[Finding]:
     for file_id, key in execute(_WITHOUT_OBJECT, (started_at,)).fetchall():
-        if _is_missing(ctx, file_id, key):
-            yield Finding("row_without_object", key, "the file's object is not in the bucket", "set the file DELETED", file_id)
+        try:
+            if _is_missing(ctx, file_id, key):
+                yield Finding("row_without_object", key, "the file's object is not in the bucket", "set the file DELETED", file_id)
+        except Unreadable as error:
+            yield _unreadable(file_id, key, error)
 
 
 def _is_missing(ctx: Context, file_id: str, key: str) -> bool:
     file: File | None = File.get_or_none(File.id == file_id)
-    return file is not None and file.status == "UPLOADED" and ctx.store.look_at(key, 1) is None
+    return file is not None and file.status == "UPLOADED" and object_check.read(ctx.store, key, 0, 1) is None
+
+
+def _unreadable(file_id: str, key: str, error: Unreadable) -> Finding:
+    return Finding("object_unreadable", key, f"the store can't read it: {error}", None, file_id)
 
 
 def _different_objects(ctx: Context) -> Iterator[Finding]:
     for file_id, key, wanted_bytes, present_bytes in execute(_DIFFERENT).fetchall():
         file: File | None = File.get_or_none(File.id == file_id, File.status == "UPLOADED")
-        stored = ctx.store.look_at(key, 1) if file else None
-        if file and stored and (stored.size_bytes, stored.etag) != (file.size_bytes, file.etag):
+        try:
+            piece = object_check.read(ctx.store, key, 0, 1) if file else None
+        except Unreadable as error:
+            yield _unreadable(file_id, key, error)
+            continue
+        if file and piece and (piece.stored.size_bytes, piece.stored.etag) != (file.size_bytes, file.etag):
             what = (
                 f"{present_bytes} bytes, {wanted_bytes} were verified"
                 if present_bytes != wanted_bytes
@@ -212,6 +236,16 @@ def _is_over(key: str, upload_id: str) -> bool:
     return not under_way and file.sweep_at is None
 
 
+def _fixed(ctx: Context, finding: Finding) -> bool:
+    try:
+        return _fix(ctx, finding)
+    except Unreadable:
+        return False
+    except StorageUnavailable:
+        object_check.require_answer(ctx.store)
+        return False
+
+
 def _fix(ctx: Context, finding: Finding) -> bool:
     match finding.kind:
         case "object_without_row":
@@ -224,7 +258,7 @@ def _fix(ctx: Context, finding: Finding) -> bool:
         case "row_without_object":
             assert finding.file_id is not None
             return _is_missing(ctx, finding.file_id, finding.key) and _give_up(ctx, finding.file_id)
-        case "object_differs":
+        case "object_differs" | "object_unreadable":
             return False
     return True
 

@@ -26,6 +26,7 @@ from uploadkit.errors import (
     UploadExpired,
     UploadKitError,
     UploadNotFound,
+    UploadNotVerified,
 )
 from uploadkit.idempotency import Remember
 from uploadkit.models import NUMBER_BITS, File
@@ -242,7 +243,7 @@ def expect_joined(file: File, metadata: Mapping[str, Any]) -> None:
 
 
 def finish_joined(ctx: Context, file: File, stored: StoredObject | None, metadata: Mapping[str, Any]) -> File:
-    """Make what the store has put together a file, if it is as declared; otherwise the upload ends. Raises as `require_as_declared` does."""
+    """Make what the store has put together a file, if `require_as_declared` agrees. Raises as that does."""
     content_type = require_as_declared(ctx, file, stored)
     assert stored is not None
     verification.require_readable(ctx, file, stored)

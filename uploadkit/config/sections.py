@@ -89,6 +89,7 @@ class BundledConfig(Section):
     public_endpoint: OptionalOrigin = None
     durable: bool = True
     max_disk_bytes: Size = 0
+    scrub_bytes_per_hour: SizeLimit = 256 * 1024**2
     cors_origins: CorsOrigins = ("*",)
 
 

@@ -26,7 +26,7 @@ from uploadkit.storage.s3_client import (
     translated,
 )
 from uploadkit.storage.s3_direct import DirectRequests
-from uploadkit.storage.stored import StoredObject, StoredPart, last_of_each, require_etag, stored_object, stored_part
+from uploadkit.storage.stored import Piece, StoredObject, StoredPart, last_of_each, piece, require_etag, stored_object, stored_part
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
 _LARGE_BYTES = 64 * 1024**2
@@ -76,6 +76,7 @@ class ObjectStore:
         signer = address.signer(address.endpoint)
         self._quick_requests = DirectRequests(self._quick_client, signer, address.bucket, attempts=2)
         self._slow_requests = DirectRequests(self._slow_client, signer, address.bucket, attempts=1)
+        self._single_requests = DirectRequests(self._quick_client, signer, address.bucket, attempts=1)
 
     @property
     def _client(self) -> Any:
@@ -154,6 +155,22 @@ class ObjectStore:
                     return StoredObject(0, "", "", b"")
                 raise
         return stored_object(headers, head)
+
+    def read_piece(self, key: str, start: int, length: int) -> Piece | None:
+        """Return `length` bytes of the object under `key` from byte `start` on, or as many as it has; None when nothing is there.
+
+        Asks once, and does not wait for another attempt: for what reads every object. Raises StorageUnavailable and its kinds.
+        """
+        with translated():
+            try:
+                headers, content = self._answering(self._single_requests).get(key, length, start=start)
+            except ClientError as error:
+                if code_of(error) in GONE:
+                    return None
+                if code_of(error) in {"InvalidRange", "416"}:
+                    return Piece(StoredObject(0 if start == 0 else start, "", "", b""), start, b"")
+                raise
+        return piece(headers, start, content)
 
     def copy(self, source: str, seen: StoredObject, target: str, content_type: str, disposition: str) -> str:
         """Have the store copy `source`, if it still is what was `seen` there, to `target` with our own type and disposition.

@@ -38,9 +38,9 @@ class DirectRequests:
         self._operations = {name: client.meta.service_model.operation_model(name) for name in ("GetObject", "CopyObject", "DeleteObject")}
         self._signer = signer
 
-    def get(self, key: str, first_bytes: int) -> tuple[Mapping[str, str], bytes]:
-        """Return headers and body of a GET of the first bytes of an object. Raises ClientError and BotoCoreError."""
-        answer = self._send("GetObject", "GET", key, {"Range": f"bytes=0-{first_bytes - 1}"}, most_bytes=first_bytes)
+    def get(self, key: str, length: int, *, start: int = 0) -> tuple[Mapping[str, str], bytes]:
+        """Return headers and body of a GET of `length` bytes of an object, from byte `start` on. Raises ClientError and BotoCoreError."""
+        answer = self._send("GetObject", "GET", key, {"Range": f"bytes={start}-{start + length - 1}"}, most_bytes=length)
         return answer["headers"], answer["body"]
 
     def copy(self, source: str, source_etag: str, target: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:

@@ -13,12 +13,25 @@ from uploadkit.storage.s3_client import STRANGER_MEND
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What the store says of an object: size in bytes, type, ETag (without quotes) and its first bytes."""
+    """What the store says of an object: size in bytes, type, ETag (without quotes) and its first bytes.
+
+    `encryption` is what it says of that, "" without any: under a key of a KMS, an ETag is no digest of the bytes.
+    """
 
     size_bytes: int
     content_type: str
     etag: str
     first_bytes: bytes
+    encryption: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes of an object, and what the store says of it with them."""
+
+    stored: StoredObject
+    start: int
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,17 @@ def stored_object(headers: Mapping[str, str], first_bytes: bytes) -> StoredObjec
     if not total and ("Content-Range" in headers or "Content-Length" not in headers):
         raise StorageUnavailable("The object store's answer to GetObject does not say how large the object is", STRANGER_MEND)
     size = int(total[1]) if total else int(headers["Content-Length"])
-    return StoredObject(size, headers.get("Content-Type", ""), headers["ETag"].strip('"'), first_bytes)
+    encryption = headers.get("x-amz-server-side-encryption", "")
+    return StoredObject(size, headers.get("Content-Type", ""), headers["ETag"].strip('"'), first_bytes, encryption)
+
+
+def piece(headers: Mapping[str, str], start: int, content: bytes) -> Piece:
+    """Read the answer to a GET of bytes from `start` on. Raises StorageUnavailable when these are others, or it is no answer of S3."""
+    stored = stored_object(headers, content if start == 0 else b"")
+    said = headers.get("Content-Range", "bytes 0-")
+    if not said.startswith(f"bytes {start}-"):
+        raise StorageUnavailable("The object store answers with other bytes of the object than it was asked for", STRANGER_MEND)
+    return Piece(stored, start, content)
 
 
 def require_etag(answer: Mapping[str, Any]) -> None:
