@@ -171,6 +171,8 @@ def test_what_was_acknowledged_survives_power_cuts(tmp_path: Path) -> None:
             appliance.start()
             Load(appliance, facts).complete_what_was_under_way()
             missing = missing_of(appliance, facts)
+            given_up = "volumeDataIntegrityChecking failed"  # weed reads such a volume, and never writes to or vacuums it again
+            assert given_up not in (appliance.data_dir / "store.log").read_text(errors="replace")
             said = f"cut {number + 1}, {cut}: {len(missing)} lost of {facts.acknowledged} acknowledged, {len(facts.files)} not deleted"
             print(f"{said}; {dict(facts.calls)}", flush=True)
             assert not missing, f"{said}: {list(missing.items())[:5]}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from uploadkit.errors import ConfigError
-from uploadkit.storage import internal_tls
+from uploadkit.storage import internal_tls, torn_volumes
 from uploadkit.storage.disk import VolumePlan, plan_volumes
 
 REGION = "us-east-1"
@@ -101,6 +101,9 @@ class Engine:
     def reopen(self, base: int, volumes: Sequence[int]) -> tuple[Command, bytes] | None:
         """Return the command (and its standard input) that has the engine write to these volumes again; None where none is needed."""
         return None
+
+    def tidy_up(self) -> None:
+        """Put right, before a start, what a power cut or a kill has left in the directory. Raises OSError."""
 
     def leftovers(self, base: int) -> list[Path]:
         """Return what an engine that was killed leaves outside its directory."""
@@ -193,6 +196,10 @@ class SeaweedFS(Engine):
 
     def _locked(self, base: int, *lines: str) -> tuple[Command, bytes]:
         return self.shell(base), "\n".join(["lock", *lines, "unlock", ""]).encode()
+
+    def tidy_up(self) -> None:
+        """Cut the torn ends off volumes, which weed would never write to again."""
+        torn_volumes.cut_off_torn_ends(self.directory)
 
     def leftovers(self, base: int) -> list[Path]:
         """Return the gRPC sockets. weed leaves no choice about where they lie; the umask keeps them to us, and TLS others' out."""

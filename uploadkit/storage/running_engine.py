@@ -70,6 +70,7 @@ class RunningEngine:
         """Spawn the engine and, for another interface than loopback, the relay. Returns before they answer."""
         directory = self.engine.directory
         directory.mkdir(mode=0o700, exist_ok=True)
+        self.engine.tidy_up()
         self._limit_bytes = disk.limit_bytes(self._max_disk_bytes, directory)
         self._plan = self.engine.plan(self._limit_bytes)
         commands = [self.engine.serve(self.base, self.s3_port, self._credentials, self._plan)]

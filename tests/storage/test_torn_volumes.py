@@ -1,0 +1,109 @@
+"""A volume whose end is torn is whole again before weed starts, which else would never write to it, delete from it or vacuum it again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import JPEG, running, wait_until
+from uploadkit.storage.torn_volumes import cut_off_torn_ends
+
+ENTRY = 17
+GIVEN_UP = "volumeDataIntegrityChecking failed"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an appliance that was stopped in peace after some uploads and deletions."""
+    home = tmp_path_factory.mktemp("whole")
+    with running(home, HOUSEKEEPING__INTERVAL_SECONDS="1") as appliance:
+        files = [appliance.upload(JPEG * (100 + number)) for number in range(4)]
+        before = len(index_of(home / "data"))
+        appliance.call("DELETE", f"/files/{files[0]['key']}")
+        wait_until(lambda: len(index_of(home / "data")) > before, what="the deletion in the volume")
+        appliance.stop()
+    return home
+
+
+def volume_of(data: Path) -> Path:
+    return next((data / "store" / "seaweedfs").glob("uploads_*.dat"))
+
+
+def index_of(data: Path) -> bytes:
+    return volume_of(data).with_suffix(".idx").read_bytes()
+
+
+@pytest.fixture
+def volume(whole: Path, tmp_path: Path) -> Path:
+    """A copy of its volume."""
+    source = volume_of(whole / "data")
+    shutil.copy(source.with_suffix(".idx"), tmp_path)
+    return Path(shutil.copy(source, tmp_path))
+
+
+def add(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+
+
+def test_a_whole_volume_is_left_as_it_is(volume: Path) -> None:
+    content, index = volume.read_bytes(), volume.with_suffix(".idx").read_bytes()
+    assert cut_off_torn_ends(volume.parent) == []
+    assert (volume.read_bytes(), volume.with_suffix(".idx").read_bytes()) == (content, index)
+
+
+@pytest.mark.parametrize("torn", ["needle without entry", "zeros in both", "entry without needle", "half an entry", "zeros for a needle"])
+def test_a_torn_end_is_cut_off_and_laid_aside(volume: Path, torn: str) -> None:
+    content, index = volume.read_bytes(), volume.with_suffix(".idx").read_bytes()
+    last = index[-ENTRY:]
+    if torn == "needle without entry":
+        add(volume, b"a needle, or half of one")
+    elif torn == "zeros in both":
+        add(volume, bytes(5000))
+        add(volume.with_suffix(".idx"), bytes(3 * ENTRY + 5))
+    elif torn == "entry without needle":
+        add(volume.with_suffix(".idx"), last[:8] + (len(content) // 8).to_bytes(4) + b"\0" + (4096).to_bytes(4))
+    elif torn == "half an entry":
+        add(volume.with_suffix(".idx"), last[:9])
+    else:
+        add(volume, bytes(4200))
+        add(volume.with_suffix(".idx"), last[:8] + (len(content) // 8).to_bytes(4) + b"\0" + (4096).to_bytes(4))
+    added = volume.read_bytes()[len(content) :]
+    assert cut_off_torn_ends(volume.parent) == [volume]
+    assert volume.read_bytes() == content
+    assert volume.with_suffix(".idx").read_bytes() == index
+    aside = [path.read_bytes() for path in volume.parent.glob("*.torn")]
+    assert aside == ([added] if added else [])
+    assert cut_off_torn_ends(volume.parent) == []
+
+
+@pytest.mark.parametrize("strange", ["another version", "no index", "an index of something else", "empty"])
+def test_what_does_not_look_like_a_volume_is_left_as_it_is(volume: Path, strange: str) -> None:
+    index = volume.with_suffix(".idx")
+    if strange == "another version":
+        volume.write_bytes(b"\x02" + volume.read_bytes()[1:] + b"more")
+    elif strange == "no index":
+        index.write_bytes(b"")
+    elif strange == "an index of something else":
+        index.write_bytes(b"\x07" * 10 * ENTRY)
+    else:
+        volume.write_bytes(b"")
+    before = (volume.read_bytes(), index.read_bytes())
+    assert cut_off_torn_ends(volume.parent) == []
+    assert (volume.read_bytes(), index.read_bytes()) == before
+
+
+def test_weed_writes_to_a_volume_that_was_torn(whole: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(whole, home, ignore=shutil.ignore_patterns("*.sock"))
+    (home / "data" / "store.log").unlink()
+    for volume in (home / "data" / "store" / "seaweedfs").glob("uploads_*.dat"):
+        add(volume, b"half a needle")
+    with running(home) as appliance:
+        for file in appliance.call("GET", "/files").json["items"]:
+            assert appliance.read(file["url"]).status == 200
+        assert len(appliance.call("GET", "/files").json["items"]) == 3
+        assert GIVEN_UP not in (home / "data" / "store.log").read_text()
+        assert "was torn" in appliance.log()
