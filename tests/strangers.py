@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,15 @@ def weed_shell(weed: str, base: int, commands: str, *, user: int | None = None, 
             shell.kill()
             said, _ = shell.communicate()
     return said.decode(errors="replace")
+
+
+def plant(weed: str, base: int, entry: bytes, folder: Path, **shell: Any) -> str:
+    """Have `weed shell` make an entry in the filer; return what it then lists below /etc."""
+    path = folder / "planted.meta"
+    path.write_bytes(entry)
+    # It does not wait for what it loads: the lists that follow keep it long enough.
+    said = weed_shell(weed, base, f"fs.meta.load {path}\n" + "fs.tree /etc\n" * 5, **{"seconds": 30, **shell})
+    return said.rpartition("etc\n")[2]
 
 
 def planted_entry(directory: str, name: str, content: bytes) -> bytes:

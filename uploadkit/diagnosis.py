@@ -15,6 +15,7 @@ from uploadkit.errors import StorageUnavailable
 from uploadkit.models import File, FileRoute, Project
 from uploadkit.storage import doctor
 from uploadkit.storage.doctor import Expectations, Finding
+from uploadkit.storage.doctor.engine import examine_engine
 from uploadkit.storage.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
     yield _data_dir(config)
     if config.database_path.exists():
         yield _database()
+    if config.storage.mode == "bundled":
+        yield from examine_engine(config)
     yield from doctor.examine(store, _expectations(config), fix=fix)
 
 
@@ -68,6 +71,8 @@ class Examiner:
 
     def _examine(self, expected: Expectations) -> None:
         try:
+            if self._ctx.config.storage.mode == "bundled":
+                self.findings.extend(examine_engine(self._ctx.config))
             for finding in doctor.examine(self._ctx.store, expected, fix=False):
                 self.findings.append(finding)
         except Exception:  # whatever it is, the next examination must be possible

@@ -17,11 +17,12 @@ import boto3
 import pytest
 import urllib3
 from botocore.config import Config as BotoConfig
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.strangers import EVIL_KEY, EVIL_SECRET, NOBODY, needs_root, planted_identity, weed_shell
+from tests.appliance import wait_until
+from tests.strangers import EVIL_KEY, EVIL_SECRET, NOBODY, needs_root, plant, planted_entry, planted_identity, weed_shell
 from uploadkit.config import BundledConfig
-from uploadkit.storage import internal_ports, internal_tls
+from uploadkit.storage import identities, internal_ports, internal_tls
 from uploadkit.storage.bundled import BundledStore, StoreStartError
 from uploadkit.storage.engines import SeaweedFS, find_weed
 
@@ -264,3 +265,57 @@ def test_a_store_that_would_be_open_to_everybody_is_not_served(tmp_path: Path, m
     with pytest.raises(StoreStartError, match=r"internal port \d+ \(\w+\) accepts a client without TLS, so any user of this machine"):
         store.start()
     assert not (tmp_path / "data" / "store.pid").exists()
+
+
+def test_an_identity_that_was_planted_before_is_found_told_and_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = tmp_path / "data"
+    store = make_store(data)
+    store.start()
+    s3(store).create_bucket(Bucket=store.bucket)
+    directory = data / "store" / "seaweedfs"
+    assert "iam" in plant(find_weed(), base_of(store), planted_identity(), tmp_path, directory=directory)
+    evil = s3(store, EVIL_KEY, EVIL_SECRET)
+    wait_until(lambda: is_believed(evil), what="the stranger to be let in, as weed does")
+    store.stop()
+
+    again = make_store(data)
+    with caplog.at_level("WARNING"):
+        again.start()
+        evil_again = s3(again, EVIL_KEY, EVIL_SECRET)
+        try:
+            wait_until(lambda: "the bundled store answers again" in caplog.text, what="the stranger to be shut out")
+            assert identities.find(SeaweedFS(find_weed(), directory), base_of(again)) is None
+            assert s3(again).list_objects_v2(Bucket=again.bucket)["KeyCount"] == 0
+            assert not is_believed(evil_again)
+        finally:
+            again.stop()
+    told = [record.message for record in caplog.records if "SECURITY" in record.message]
+    assert len(told) == 1
+    assert "evil.json" in told[0]
+    assert EVIL_SECRET not in caplog.text
+    assert "evil.json" in identities.report_path(data).read_text()
+    assert stat.S_IMODE(identities.report_path(data).stat().st_mode) == 0o600
+
+
+def is_believed(client: Any) -> bool:
+    try:
+        client.list_objects_v2(Bucket="uploads")
+    except (ClientError, BotoCoreError):
+        return False
+    return True
+
+
+def test_names_that_look_like_an_empty_list_hide_nothing(store: BundledStore, data: Path, tmp_path: Path) -> None:
+    engine = SeaweedFS(find_weed(), data / "store" / "seaweedfs")
+    assert identities.find(engine, base_of(store)) is None
+    named = planted_entry("/etc/iam/notes", "x\n\n0 directories, 0 files\n", b"?")
+    assert "notes" in plant(find_weed(), base_of(store), named, tmp_path, directory=engine.directory)
+    assert identities.find(engine, base_of(store)) is not None
+    identities.remove(engine, base_of(store))
+    assert identities.find(engine, base_of(store)) is None
+
+
+def test_a_store_that_can_not_be_asked_is_not_taken_for_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identities, "LOOK_SECONDS", 1.0)
+    with pytest.raises(identities.Unknown):
+        identities.find(SeaweedFS(find_weed(), tmp_path), 10240)

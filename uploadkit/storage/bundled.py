@@ -49,8 +49,8 @@ class BundledStore:
     """The store and its supervisor: one thread, from `start` to `stop`, spawns and watches all children.
 
     `data_dir` is the data directory, `listen_host` is server.host, `public_host` the host name that browsers know the
-    appliance by. The attributes `engine`, `endpoint`, `public_endpoint`, `access_key_id` and `secret_access_key` hold from
-    `start` on, through every restart of the engine.
+    appliance by. The attributes `engine`, `base` (the first of its ports), `endpoint`, `public_endpoint`, `access_key_id` and
+    `secret_access_key` hold from `start` on, through every restart of the engine.
     """
 
     region = REGION
@@ -66,6 +66,7 @@ class BundledStore:
         self._thread: threading.Thread | None = None
         self._stopping, self._settled = threading.Event(), threading.Event()
         self._start_error: StoreStartError | None = None
+        self.base = 0
         self._deadline = 0.0
 
     def __repr__(self) -> str:
@@ -213,7 +214,7 @@ class BundledStore:
             raise StoreStartError(f"the bundled store ({running.engine.name}) broke off while it was tried out; see {log}") from None
 
     def _announce(self, running: RunningEngine) -> None:
-        self.engine, self.endpoint = running.engine.name, running.endpoint
+        self.engine, self.endpoint, self.base = running.engine.name, running.endpoint, running.base
         host = self._public_host.strip("[]")
         named = f"[{host}]" if ":" in host else host
         self.public_endpoint = self._settings.public_endpoint or f"http://{named}:{running.base}"

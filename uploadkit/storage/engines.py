@@ -94,6 +94,10 @@ class Engine:
         """
         return None
 
+    def shell(self, base: int) -> Command | None:
+        """Return the engine's administrative shell, which reads commands from its standard input; None where it has none."""
+        return None
+
     def volumes_page(self, base: int) -> str | None:
         """Return a page that tells, as JSON in `Volumes`, what is in each; None where there are none and deleted files are gone at once."""
         return None

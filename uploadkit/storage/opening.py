@@ -49,7 +49,9 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
         store = _bundled_store(config, bundled.endpoint, bundled.public_endpoint, bundled.problem, bundled.outage)
         store.create_bucket()
         bucket_rules.set_cors(store, config.storage.bundled.cors_origins)
-        found = {"endpoint": bundled.endpoint, "publicEndpoint": bundled.public_endpoint}
+        found = {
+            "endpoint": bundled.endpoint, "publicEndpoint": bundled.public_endpoint, "engine": bundled.engine, "base": bundled.base,
+        }  # fmt: skip
         child_processes.write_private(written, json.dumps(found) + "\n")
         yield store
     finally:

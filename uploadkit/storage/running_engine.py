@@ -17,7 +17,8 @@ from pathlib import Path
 
 import urllib3
 
-from uploadkit.storage import child_processes, disk, internal_ports
+from uploadkit import clock
+from uploadkit.storage import child_processes, disk, identities, internal_ports
 from uploadkit.storage.engines import LOOPBACK, Command, Credentials, Engine, StoreStartError
 from uploadkit.storage.reclaiming import Reclaiming
 
@@ -50,13 +51,15 @@ class RunningEngine:
         self._relayed = needs_relay(listen_host)
         self.s3_port = base + s3_offset(listen_host)
         self._listen_host, self._credentials, self._max_disk_bytes = listen_host, credentials, max_disk_bytes
+        self._data_dir = data_dir
         self._log, self._pid_file = data_dir / "store.log", data_dir / "store.pid"
         self._stopping = stopping
         self._http = urllib3.PoolManager(retries=False, timeout=HEALTH_TIMEOUT_SECONDS)
         self._children: list[tuple[subprocess.Popen[bytes], Command]] = []
         self._reclaiming = Reclaiming(engine, base, self._log, self._http)
         self._restart_seconds = FIRST_RESTART_SECONDS
-        self._next_health = self._next_measure = self._next_port_check = self._launched_at = self._last_answer = 0.0
+        self._next_health = self._next_measure = self._launched_at = self._last_answer = 0.0
+        self._next_port_check = self._next_look_for_strangers = 0.0
         self.trouble: str | None = RESTARTING
         self.disk_trouble: str | None = None
         self.disk_use = disk.DiskUse(0, 0)
@@ -120,6 +123,9 @@ class RunningEngine:
             # Again: the admin worker's port opens seconds after S3's.
             self._require_closed_ports()
             self._next_port_check = time.monotonic() + PORT_CHECK_SECONDS
+        if now >= self._next_look_for_strangers:
+            self._next_look_for_strangers = time.monotonic() + PORT_CHECK_SECONDS
+            self._expel_strangers()
         if self._reclaiming.go_on(now, self.disk_use):
             self._measure()
             self._reclaiming.ended(self.disk_use)
@@ -149,6 +155,27 @@ class RunningEngine:
                     f"the bundled store was stopped: its internal port {port} ({name}) accepts {accepted}, so any user of this machine "
                     f"could read and change every file; see {self._log}"
                 )
+
+    def _expel_strangers(self) -> None:
+        """Remove S3 identities that aren't ours, and start the engine anew, so that it forgets them."""
+        if self.engine.shell(self.base) is None:
+            return
+        try:
+            found = identities.find(self.engine, self.base, self._stopping)
+        except identities.Unknown as error:
+            if not self._stopping.is_set():
+                logger.warning("could not look for S3 identities of others in the bundled store: %s", error)
+            return
+        if found is None:
+            return
+        logger.error(
+            "SECURITY: the bundled store has S3 identities that are not the appliance's: %r. Somebody could read and change every file. "
+            "They are removed; docs/upgrading.md says what to check",
+            found,
+        )
+        identities.report(self._data_dir, found, clock.now_ms())
+        identities.remove(self.engine, self.base)
+        self._restart("identities of others were removed", child_processes.STOP_SECONDS)
 
     def _dead(self) -> str | None:
         if not self._children:
