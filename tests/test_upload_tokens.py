@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -40,6 +41,27 @@ def test_only_the_hash_is_kept_and_nothing_shows_the_token(house: House) -> None
 def test_what_is_no_token(house: House, presented: str) -> None:
     with pytest.raises(Unauthorized):
         upload_tokens.find_caller(presented)
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_a_visitor_is_not_told_how_large_what_was_found_is(house: House, anonymous: bool) -> None:
+    """On a store that obeys a stranger's headers that would be the size of somebody else's file. Who has an API key is told."""
+    door, headers = house.door(), {"Origin": "https://page.example"}
+    rules = {"anonymousUploads": True, "allowedOrigins": [headers["Origin"]]}
+    assert door.post(f"/api/v1/projects/{house.project.id}/file-routes", json={"slug": "drop", **rules}).status_code == 201
+    where = "/api/uploadkit/drop"
+    if not anonymous:
+        where = f"/api/uploadkit/t/{upload_tokens.issue_token(house.caller, 'drop', {}).plaintext}/drop"
+    ask = {"action": "request-upload", "fileName": "a.jpg", "fileSize": 10, "contentType": "image/jpeg"}
+    slot = door.post(where, json=ask, headers=headers).json
+    house.ctx.store.ask("put_object", Key=File.get_by_id(slot["fileId"]).pending_key, Body=b"x" * 54_321, ContentType="text/secret")
+    done = {"action": "upload-complete", "fileId": slot["fileId"], "key": slot["key"]}
+    for _ in range(2):  # the second time it is read from the row
+        refused = door.post(where, json=done, headers=headers)
+        assert (refused.status_code, refused.json["error"]["code"]) == (422, "UPLOAD_NOT_VERIFIED")
+        assert not {"54321", "54_321", "secret"} & set(re.split(r"\W+", refused.text)), refused.text
+    told = door.post("/api/v1/upload/complete", json={"fileId": slot["fileId"]})
+    assert "54321 bytes" in told.json["error"]["suggestion"]
 
 
 @pytest.mark.parametrize("kind", ["single", "multipart", "both"])

@@ -90,7 +90,10 @@ def verdict(file: File, stored: StoredObject | None) -> str | Refusal:
         sent = "its parts are gone" if file.is_multipart else "the PUT to uploadUrl did not happen or did not succeed"
         return Refusal(f"The object is not in storage: {sent}")
     if stored.size_bytes != file.size_bytes:
-        return Refusal(f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared")
+        return Refusal(
+            "What arrived has another size than the file that was chosen. Was it changed meanwhile?",
+            f"The object in storage has {stored.size_bytes} bytes, {file.size_bytes} were declared",
+        )
     judged = _type_of(file, stored.first_bytes)
     if isinstance(judged, Refusal):
         return judged

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from tests.appliance import JPEG, ROOT, Appliance, running
 from tests.browsers import chromium
 from tests.storage.minio_admin import make_user
-from tests.storage.peers import started_minio, started_versitygw
+from tests.storage.peers import program, started_minio, started_versitygw
 from tests.stores import byos_settings
 from uploadkit.config import Config
 from uploadkit.storage import doctor, probe
@@ -158,6 +160,42 @@ def test_the_policies_of_the_compose_file_are_enough_and_no_more(minio: StoreAdd
         elsewhere.ask("list_objects_v2")
     with pytest.raises(Exception, match="denies"):
         elsewhere.ask("put_object", Key="a", Body=b"a")
+
+
+def test_the_setup_of_the_compose_file_makes_both_users_and_may_run_again(tmp_path: Path) -> None:
+    mc, loaded = Path(program("mc")), yaml.safe_load((ROOT / "docker-compose.minio.yml").read_text())
+    setup = loaded["services"]["minio-setup"]
+    for config in setup["configs"]:
+        (tmp_path / Path(config["target"]).name).write_text(loaded["configs"][config["source"]]["content"])
+    (script,) = setup["command"]
+    with started_minio(tmp_path) as root:
+        environment = {
+            "PATH": f"{mc.parent}:{os.defpath}",
+            "STORE_URL": root.endpoint,
+            "POLICIES": str(tmp_path),
+            "MC_CONFIG_DIR": str(tmp_path / "mc"),
+            "MINIO_ROOT_USER": root.access_key_id,
+            "MINIO_ROOT_PASSWORD": root.secret_access_key,
+            "STORE_SECRET": "a secret/with$odd 'signs",
+            "UPLOAD_SECRET": "another-secret",
+        }
+        for _ in range(2):
+            command = [*setup["entrypoint"], script.replace("$$", "$")]
+            ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            assert ran.returncode == 0, ran.stderr + ran.stdout
+            assert "a secret" not in ran.stdout + ran.stderr
+        of_appliance = loaded["services"]["appliance"]["environment"]
+        address = replace(
+            root,
+            bucket="uploads",
+            access_key_id=of_appliance["UPLOADKIT_STORAGE__BYOS__ACCESS_KEY_ID"],
+            secret_access_key=environment["STORE_SECRET"],
+            upload_access_key_id=of_appliance["UPLOADKIT_STORAGE__BYOS__UPLOAD_ACCESS_KEY_ID"],
+            upload_secret_access_key=environment["UPLOAD_SECRET"],
+        )
+        found = findings(address, fix=True)
+        assert {name for name, finding in found.items() if finding.outcome == "failed"} <= {"forged"}
+        assert found["upload-credentials"].outcome == "ok"
 
 
 def test_versitygw_is_sound(tmp_path: Path) -> None:

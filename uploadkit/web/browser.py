@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from uploadkit import anonymous_uploads, file_routes, idempotency, multipart, tiers, upload_states, upload_tokens, uploads
 from uploadkit.access import Browser, Caller
-from uploadkit.errors import Unauthorized, UploadNotFound, ValidationFailed
+from uploadkit.errors import Unauthorized, UploadNotFound, UploadNotVerified, ValidationFailed
 from uploadkit.models import File
 from uploadkit.rate_limits import network_of
 from uploadkit.web import auth, context, documented, json_answer, rate_limits, schemas, schemas_browser, sdk
@@ -51,7 +51,13 @@ def perform(caller: Caller, visitor: Browser) -> Response:
         asked = schema.model_validate(body)
     except ValidationError as error:
         raise schemas.to_validation_failed(error) from None
-    return json_answer(action(caller, visitor, asked))
+    try:
+        return json_answer(action(caller, visitor, asked))
+    except UploadNotVerified as error:
+        if caller.browser is None:
+            raise
+        # What the store has is for those who hold an API key: a visitor who had it copy something would learn how large that is.
+        raise UploadNotVerified(error.message, "Start again; GET /api/v1/logs, with an API key, says what was found") from None
 
 
 def _let_in(token: str | None, slug: str) -> tuple[Caller, Browser]:
