@@ -95,7 +95,7 @@ class StoreTrust:
         if self.verdict is None:
             self.store.distrust = without_verdict
             return
-        if byos.bar_copy_source == "auto":
+        if byos.bar_headers == "auto":
             self.store.barred_headers = self.verdict.barred
         self.store.distrust = _UNSAFE if self.verdict.is_unsafe and not byos.allow_unsafe_store else None
 

@@ -105,7 +105,7 @@ class ByosConfig(Section):
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     upload_access_key_id: OptionalText = None
     upload_secret_access_key: OptionalSecret = None
-    bar_copy_source: Literal["auto", "on", "off"] = "auto"
+    bar_headers: Literal["auto", "off"] = "auto"
     allow_unsafe_store: bool = False
     create_bucket: bool = False
     ca_bundle: OptionalPath = None

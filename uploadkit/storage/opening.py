@@ -19,7 +19,7 @@ from uploadkit.storage import bucket_rules, child_processes
 from uploadkit.storage.address import StoreAddress, byos_address
 from uploadkit.storage.bundled import BundledStore, load_or_make_credentials
 from uploadkit.storage.group_sync import GroupSync
-from uploadkit.storage.s3 import COPY_SOURCE, ObjectStore
+from uploadkit.storage.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +90,7 @@ def _byos_store(config: Config) -> ObjectStore:
 
 def _reach_byos(config: Config) -> ObjectStore:
     byos, timeout_seconds = config.storage.byos, config.storage.timeout_seconds
-    store = ObjectStore(byos_address(byos), may_create_bucket=byos.create_bucket, timeout_seconds=timeout_seconds)
-    store.barred_headers = (COPY_SOURCE,) if byos.bar_copy_source == "on" else ()
-    return store
+    return ObjectStore(byos_address(byos), may_create_bucket=byos.create_bucket, timeout_seconds=timeout_seconds)
 
 
 def running_store(config: Config) -> ObjectStore:

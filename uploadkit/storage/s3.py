@@ -30,7 +30,6 @@ from uploadkit.storage.stored import Piece, StoredObject, StoredPart, last_of_ea
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
 _LARGE_BYTES = 64 * 1024**2
-COPY_SOURCE = "x-amz-copy-source"
 _PROBE_KEY = "pending/readiness-probe"
 
 

@@ -43,8 +43,8 @@ class Finding:
 class Expectations:
     """What the bucket is to be held against. `private_key` is the key of a file that nobody may read without a signature, if there is one.
 
-    `section` is where the store's settings stand in config.toml. `bar_copy_source` says whether upload URLs are signed so that a
-    store refuses x-amz-copy-source: "on", "off", or "auto": where it is found to need that.
+    `section` is where the store's settings stand in config.toml. `bar_headers` says whether upload URLs are signed so that a
+    store refuses x-amz-copy-source and the like: "off", or "auto": where it is found to need that.
     """
 
     section: str
@@ -53,7 +53,7 @@ class Expectations:
     days: LifecycleDays
     has_private_routes: bool = False
     private_key: str | None = None
-    bar_copy_source: Literal["auto", "on", "off"] = "auto"
+    bar_headers: Literal["auto", "off"] = "auto"
 
     @classmethod
     def of(cls, config: Config, *, has_private_routes: bool = False, private_key: str | None = None) -> Expectations:
@@ -61,7 +61,7 @@ class Expectations:
         storage = config.storage
         origins = storage.byos.cors_origins if storage.mode == "byos" else storage.bundled.cors_origins
         section = f"storage.{storage.mode}"
-        days, bar = LifecycleDays.needed(config), storage.byos.bar_copy_source
+        days, bar = LifecycleDays.needed(config), storage.byos.bar_headers
         return cls(section, origins, storage.public_url, days, has_private_routes, private_key, bar)
 
 
@@ -113,7 +113,7 @@ class Examination:
         self.skew_seconds = 0.0
         self.keeps_versions = False
         self.cors_was_set = False
-        self.barred: Sequence[str] = store.barred_headers  # headers that upload URLs bar; `unsigned_headers.copy_source` may add to them
+        self.barred: Sequence[str] = store.barred_headers  # headers that upload URLs bar; unsigned_headers.py may add to them
         self.multipart = ("", "")  # upload id, and the ETag of its part
         # Clients go by the public endpoint; where that fails and the direct one works, the other checks go on there.
         self.client_endpoint = self.address.public_endpoint

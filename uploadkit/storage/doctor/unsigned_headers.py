@@ -16,14 +16,15 @@ from uploadkit.errors import InvalidParts
 from uploadkit.storage import probe
 from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import TYPE, Answer, Examination, Finding
-from uploadkit.storage.s3 import COPY_SOURCE
 from uploadkit.storage.s3_client import AccessDenied, StorageRefused
 
+COPY_SOURCE = "x-amz-copy-source"
 Outcome = Literal["refused", "ignored", "obeyed", "unclear"]
 # Of one length, so that a URL for one is a URL for all.
 _BEFORE, _SENT, _OTHERS = b"was there before", b"what was sent on", b"secret of others"
 _TYPED = {"Content-Type": TYPE}
 _ETAG = re.compile(rb"<ETag>(?:&quot;|&#34;|\")?([0-9a-f-]{32,40})")
+_CHOSEN_ETAG = "0" * 31 + "1"
 _EVERYBODY = 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'
 _HEADERS = {
     "x-amz-acl": "public-read",
@@ -32,6 +33,8 @@ _HEADERS = {
     "x-amz-website-redirect-location": "https://doctor.example/",
     "x-amz-storage-class": "REDUCED_REDUNDANCY",
     "x-amz-meta-doctor": "1",
+    # MinIO: an ETag of the uploader's choice. What is copied after it was looked at is known by its ETag.
+    "x-minio-source-etag": _CHOSEN_ETAG,
 }
 _STRIP = "Install a build that refuses headers which are not signed, or have the proxy in front of it remove them (docs/storage.md)"
 
@@ -45,15 +48,15 @@ def copy_source(ex: Examination) -> Finding:
     victim = ex.key("victim")
     ex.must("PUT", ex.signed_put(victim), _OTHERS, _TYPED)
     found = _copies(ex, victim, ex.barred)
-    if "obeyed" in found.values() and not ex.barred and ex.expected.bar_copy_source == "auto":
-        barred = _copies(ex, victim, (COPY_SOURCE,)) if _takes_uploads(ex, (COPY_SOURCE,)) else {}
-        if barred and set(barred.values()) <= {"refused"}:
-            ex.barred = (COPY_SOURCE,)
+    if "obeyed" in found.values() and ex.expected.bar_headers == "auto":
+        barred = (*ex.barred, COPY_SOURCE)
+        if _takes_uploads(ex, barred) and set(_copies(ex, victim, barred).values()) <= {"refused"}:
+            ex.barred = barred
             return Finding(
                 name,
                 "warning",
                 f"the store obeys {COPY_SOURCE} on an upload URL although nobody signed it: who has one could read every object. URLs are "
-                "signed so that it refuses that (bar_copy_source)",
+                "signed so that it refuses that (bar_headers)",
                 "Install a build that refuses headers which are not signed; MinIO's fork silo does since September 2026",
             )
     for tried, outcome in found.items():
@@ -70,9 +73,6 @@ def copy_source(ex: Examination) -> Finding:
             return Finding(
                 name, "warning", f"the store gives no clear answer to {tried}", "Run doctor again; if it stays so, ask the provider"
             )
-    if ex.barred and not _takes_uploads(ex, ex.barred):
-        mend = f'Set {ex.expected.section}.bar_copy_source = "auto"'
-        return Finding(name, "failed", f"the store takes no upload by a URL that bars {COPY_SOURCE}", mend)
     return Finding(name, "ok", f"an upload URL can't be turned into a copy by {COPY_SOURCE}")
 
 
@@ -100,6 +100,12 @@ def other_headers(ex: Examination) -> Finding:
     name = "unsigned-headers"
     found = {header: _upload(ex, {header: value}, ex.barred) for header, value in _HEADERS.items()}
     obeyed = [header for header, outcome in found.items() if outcome == "obeyed"]
+    if obeyed and ex.expected.bar_headers == "auto" and not any(header.startswith("x-amz-meta-") for header in obeyed):
+        barred = (*ex.barred, *obeyed)
+        if _takes_uploads(ex, barred) and all(_upload(ex, {header: _HEADERS[header]}, barred) == "refused" for header in obeyed):
+            ex.barred = barred
+            told = f"the store obeys {', '.join(obeyed)} although nobody signed that. URLs are signed so that it refuses them"
+            return Finding(name, "warning", f"{told} ({ex.expected.section}.bar_headers)", _STRIP)
     if opened := [header for header in obeyed if header in ("x-amz-acl", "x-amz-grant-read")]:
         told = f"the store obeys {opened[0]} although nobody signed it: an uploader can show the world what nobody has verified"
         return Finding(name, "failed", told, _STRIP)
@@ -160,6 +166,9 @@ def _content(ex: Examination, key: str) -> bytes:
 def _shows(ex: Examination, key: str, headers: Mapping[str, str]) -> bool:
     """Say whether an object shows that headers were obeyed."""
     (header,) = headers
+    if header == "x-minio-source-etag":
+        stored = ex.store.look_at(key, 1)
+        return stored is not None and stored.etag == _CHOSEN_ETAG
     if header in ("x-amz-acl", "x-amz-grant-read"):
         return _is_open(ex, key)
     told = ex.must("GET", ex.signed("GET", key)).headers
