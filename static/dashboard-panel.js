@@ -27,6 +27,7 @@ function show(text, address) {
   panel.setAttribute("aria-label", inside.querySelector("h1")?.textContent ?? page.title);
   document.title = page.title;
   showLocalTimes(panel);
+  showPdfs(panel);
 }
 
 async function openPanel(address, isNew) {

@@ -31,13 +31,18 @@ def safe_name(file_name: str) -> str:
     return f"{stem}.{extension}" if extension else stem
 
 
+def is_shown_inline(content_type: str) -> bool:
+    """Say whether browsers may show a file of this type, and not only save it: never what they would execute."""
+    return essence(strict(content_type)) in SHOWN_INLINE
+
+
 def disposition(file_name: str, content_type: str, *, download: bool = False) -> str:
     """Return a Content-Disposition that carries the original name (RFC 6266, RFC 8187).
 
     Only what a browser shows without executing it is `inline` (media_types.SHOWN_INLINE): HTML, SVG, XML, JavaScript and anything that is
     not on that list is an `attachment`. `content_type` is the one that is served.
     """
-    kind = "inline" if not download and essence(strict(content_type)) in SHOWN_INLINE else "attachment"
+    kind = "inline" if not download and is_shown_inline(content_type) else "attachment"
     decomposed = "".join(c for c in unicodedata.normalize("NFKD", file_name) if not unicodedata.combining(c))
     fallback = re.sub(r"[^A-Za-z0-9 !#$&+.^_`{}~()\[\],;=@-]", "_", decomposed)
     return f"{kind}; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='!#$&+-.^_`|~')}"

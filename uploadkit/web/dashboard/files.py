@@ -11,6 +11,7 @@ from flask import abort, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit import events, file_routes, file_urls, files, links, webhooks
+from uploadkit.content import is_shown_inline
 from uploadkit.errors import NotFound, UploadKitError
 from uploadkit.models import Event, File, WebhookDelivery
 from uploadkit.web import context, schemas
@@ -26,7 +27,9 @@ WORDS = {"content_type": "must be a media type such as image/* or application/pd
 _LARGEST_THUMBNAIL_BYTES = 2 * 1024**2
 _PREVIEW_SECONDS = 3600
 _LINK_SECONDS = {"1 hour": 3600, "1 day": 86_400, "7 days": links.LONGEST_LINK_SECONDS}
-_SHOWN = {"image/": "image", "video/": "video", "audio/": "audio", "application/pdf": "page", "text/plain": "page"}
+_LARGEST_PDF_BYTES = 32 * 1024**2
+# How what may be shown at all (content.py) is embedded: none of it can run as a page, whatever the store says that it is.
+_EMBEDDED = {"image/": "image", "video/": "video", "audio/": "audio", "application/pdf": "pdf", "text/plain": "text"}
 
 
 class Moment(NamedTuple):
@@ -80,7 +83,8 @@ def url_of(file: File) -> str:
 
 def thumbnail(file: File) -> str | None:
     """Return where a list gets a small picture from; None where there is none, or only a large one."""
-    is_small_image = file.content_type.lower().startswith("image/") and file.size_bytes <= _LARGEST_THUMBNAIL_BYTES
+    is_image = is_shown_inline(file.content_type) and file.content_type.lower().startswith("image/")
+    is_small_image = is_image and file.size_bytes <= _LARGEST_THUMBNAIL_BYTES
     return _readable_url(file) if is_small_image and file.status == "UPLOADED" else None
 
 
@@ -110,20 +114,27 @@ def _find(file_id: str) -> File:
 
 def _file_page(file_id: str, failure: UploadKitError | None) -> str:
     file = _find(file_id)
-    shown_as = next((kind for start, kind in _SHOWN.items() if file.content_type.lower().startswith(start)), None)
     uploaded = file.status == "UPLOADED"
     return render_template(
         "dashboard/file.html",
         file=file,
         url=url_of(file),
         preview_url=_readable_url(file) if uploaded else None,
-        shown_as=shown_as if uploaded else None,
+        shown_as=_embedded_as(file) if uploaded else None,
         timeline=sorted(_timeline(file_id), key=lambda moment: moment.at),
         link=take_shown_once("link"),
         lifetimes=_LINK_SECONDS,
         metadata=request.form.get("metadata") if failure else shown.pretty(file.metadata),
         failure=failure,
     )
+
+
+def _embedded_as(file: File) -> str | None:
+    """Return how a page shows a file; None where it is to be opened by itself. A PDF is read into memory, so a large one is not."""
+    if not is_shown_inline(file.content_type):
+        return None
+    kind = next((kind for start, kind in _EMBEDDED.items() if file.content_type.lower().startswith(start)), None)
+    return None if kind == "pdf" and file.size_bytes > _LARGEST_PDF_BYTES else kind
 
 
 def _timeline(file_id: str) -> Iterator[Moment]:

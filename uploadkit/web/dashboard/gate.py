@@ -304,7 +304,7 @@ def _policy_for(*addresses: str) -> str:
     stores = " ".join(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data: {stores}; media-src 'self' blob: {stores}; "
-        f"frame-src 'self' {stores}; connect-src 'self' {stores}; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        f"frame-src 'self' blob: {stores}; connect-src 'self' {stores}; object-src 'none'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
     )
 

@@ -1,0 +1,155 @@
+"""What a file is shown in can't be brought to run it, even where the store says that it is a page; and what others plant beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.appliance import JPEG, Appliance, running
+from tests.browsers import Watched
+from tests.dashboard.visitors import EMAIL, PASSWORD, new_admin
+from tests.store_proxy import Answered, Asked, PassOn, proxied
+from tests.stores import OtherStore, byos_settings
+
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+)
+MP4 = b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0" * 100
+FILES = {
+    "a.txt": ("text/plain", b"Hello"),
+    "a.pdf": ("application/pdf", PDF),
+    "a.jpg": ("image/jpeg", JPEG * 10),
+    "a.mp4": ("video/mp4", MP4),
+    "a.mp3": ("audio/mpeg", b"ID3\x03\0\0\0\0\0\0" + b"\0" * 100),
+}
+HOSTILE = """<!doctype html><title>x</title><meta http-equiv="refresh" content="0; url=ran-by-refresh">
+<script>
+for (const path of ["/", "/dashboard"]) document.cookie = `${NAME}=planted; path=${path}`;
+new Image().src = "ran-by-script";
+top.location = "ran-by-top";
+</script><img src="x" onerror="this.src='ran-by-handler'"><form action="ran-by-form"><script>document.forms[0].submit()</script></form>"""
+
+
+class Store:
+    """What the store in between does, and what it was asked for by the browser."""
+
+    def __init__(self) -> None:
+        self.lies, self.cookie, self.asked = False, "", list[str]()
+
+    def rule(self, asked: Asked, pass_on: PassOn) -> Answered:
+        is_browser = "Mozilla" in asked.headers.get("User-Agent", "")
+        if is_browser:
+            self.asked.append(unquote(asked.target))
+        answered = pass_on(asked)
+        if is_browser and self.lies and asked.method == "GET":
+            kept = {name: value for name, value in answered.headers.items() if name.lower().startswith("access-control-")}
+            return Answered(200, kept | {"Content-Type": "text/html"}, HOSTILE.replace("${NAME}", self.cookie).encode())
+        return answered
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture(scope="module")
+def shop(store: Store, other_store: OtherStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Appliance, dict[str, str]]]:
+    """An appliance behind that store, with an admin and a file of each kind that is shown."""
+    home = tmp_path_factory.mktemp("embedded")
+    with proxied(other_store.address, store.rule) as address, running(home, **byos_settings(address)) as appliance:
+        new_admin(appliance)
+        ids = {name: str(appliance.upload(content, name, kind)["id"]) for name, (kind, content) in FILES.items()}
+        store.cookie = f"uploadkit_session_{appliance.port}"
+        yield appliance, ids
+
+
+def sign_in(page: Page, appliance: Appliance) -> None:
+    page.goto(f"{appliance.base}/dashboard/sign-in")
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Default")).to_be_visible()
+
+
+def test_a_file_that_is_served_as_a_page_runs_nothing(page: Page, store: Store, shop: tuple[Appliance, dict[str, str]]) -> None:
+    appliance, ids = shop
+    sign_in(page, appliance)
+    ours = {(c["name"], c["value"], c["path"]) for c in page.context.cookies()}
+    store.lies = True
+    try:
+        for name, file_id in ids.items():
+            address = f"{appliance.base}/dashboard/p/default/live/files/{file_id}"
+            store.asked.clear()
+            page.goto(address, wait_until="networkidle")
+            assert any(ids[name] in target or name in target for target in store.asked), f"{name} was asked for"
+            page.wait_for_timeout(300)
+            assert page.url == address, "nothing was led away"
+            assert not [target for target in store.asked if "ran-by" in target], name
+            frames = [frame for frame in page.frames if frame is not page.main_frame]
+            for frame in page.locator("main iframe").all():
+                assert frame.get_attribute("sandbox") == "" or (frame.get_attribute("src") or "").startswith("blob:"), name
+            assert len(frames) < 4
+    finally:
+        store.lies = False
+    assert {(c["name"], c["value"], c["path"]) for c in page.context.cookies()} == ours
+
+
+def test_a_text_and_a_pdf_are_shown(page: Page, watched: Watched, shop: tuple[Appliance, dict[str, str]]) -> None:
+    appliance, ids = shop
+    sign_in(page, appliance)
+    page.goto(f"{appliance.base}/dashboard/p/default/live/files/{ids['a.txt']}")
+    expect(page.frame_locator("main iframe").locator("body")).to_have_text("Hello")
+    page.goto(f"{appliance.base}/dashboard/p/default/live/files/{ids['a.pdf']}")
+    expect(page.locator("main iframe[src^='blob:']")).to_be_visible()
+    page.goto(f"{appliance.base}/dashboard/p/default/live/files")
+    page.get_by_role("link", name="a.pdf").click()
+    expect(page.locator("dialog.side iframe[src^='blob:']")).to_be_visible()
+    assert watched.errors == []
+
+
+def test_what_pages_of_another_port_and_path_plant_signs_nobody_out(page: Page, shop: tuple[Appliance, dict[str, str]]) -> None:
+    appliance, _ = shop
+
+    class Planting(BaseHTTPRequestHandler):
+        """A page of another port on the same host, which may write cookies by header and by script."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            for name in ("session", "visitor"):
+                self.send_header("Set-Cookie", f"uploadkit_{name}_{appliance.port}={'h' * 43}; Path=/dashboard")
+            script = "".join(
+                f"document.cookie = 'uploadkit_{name}_{appliance.port}=' + '{number}'.padEnd(43, 's') + '; path={path}';"
+                for name in ("session", "visitor")
+                for number, path in enumerate(("/", "/dashboard", "/dashboard/", "/dashboard/settings", "/dashboard/sign-in"))
+            )
+            body = f"<!doctype html><script>{script}</script>".encode()
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Planting)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        sign_in(page, appliance)  # with everything in the way already
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.goto(f"{appliance.base}/dashboard/settings")
+        expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
+        assert sum(c["name"].startswith("uploadkit_session") for c in page.context.cookies()) > 3
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
