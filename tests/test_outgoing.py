@@ -149,6 +149,14 @@ def test_hostile_urls_are_refused(url: str) -> None:
     assert outcome.error.startswith("Refused: ")
 
 
+@pytest.mark.parametrize("port", [22, 25, 53, 110, 143, 445, 465, 587, 993, 995, 3306, 5432, 6000, 6379, 6667, 11211, 27017])
+def test_ports_of_other_protocols_are_refused(port: int) -> None:
+    """A POST is lines of text, and some programs take each line for a command."""
+    for url in (f"http://example.com:{port}/", f"https://example.com:{port}/", f"http://[2001:db8::1]:{port}/"):
+        with pytest.raises(Refused, match=f"{port} belongs to another protocol"):
+            targets.parse(url)
+
+
 @pytest.mark.parametrize("url", HARMLESS)
 def test_harmless_urls_are_not(url: str) -> None:
     check(url)
@@ -226,7 +234,10 @@ def test_a_name_that_leads_inside_is_refused(addresses: list[str]) -> None:
             resolver=lambda name, port: addresses,
         )
         assert outcome.error is not None
-        assert outcome.error.startswith("Refused: innocent.example")
+        assert outcome.error.startswith("Refused: innocent.example leads to no public address")
+        for address in addresses:
+            assert address.partition("%")[0] not in outcome.error, "people who set webhooks are told nothing of this network"
+        assert not addresses or outcome.for_log
         assert receiver.received == []
 
 
@@ -481,7 +492,8 @@ def test_a_name_that_is_not_there_and_a_port_that_nobody_listens_on() -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     unknown = outgoing.post("http://nowhere.example/", b"", {}, timeout_seconds=5, allowed_private_cidrs=(), resolver=nobody)
-    assert "nowhere.example can't be looked up" in (unknown.error or "")
+    assert "nowhere.example leads to no public address" in (unknown.error or "")
+    assert "nowhere.example can't be looked up" in (unknown.for_log or "")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         assert "Connection refused" in (post(f"http://127.0.0.1:{taken.getsockname()[1]}/").error or "")

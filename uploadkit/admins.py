@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
-from uploadkit import admin_sessions, audit, clock
+from uploadkit import admin_sessions, audit, clock, passwords
 from uploadkit.access import Caller, Environment
 from uploadkit.config import Config
 from uploadkit.db import new_id, write
@@ -21,13 +17,7 @@ from uploadkit.models import Admin, Project, SetupLink
 
 SETUP_LINK_HOURS = 24
 SHORTEST_PASSWORD = 10
-_LONGEST_PASSWORD = 200
 _EMAIL = re.compile(r"[^@\s\x00-\x20\x7f-\x9f]{1,64}@[^@\s\x00-\x20\x7f-\x9f]{1,189}")
-_hasher = PasswordHasher()
-# Each hash takes 64 MiB for a moment; strangers decide how many are wanted at once.
-_hashing = threading.BoundedSemaphore(2)
-# Looked at for an unknown address, so that the time of an answer does not tell which addresses are known.
-_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$08WqrvOo54yvHY5qAFWnFQ$ERb4E+9pk+Yr64vz0IE2Vf+eRIhrGbx86JJJ43GH3s8"
 
 
 def actor(admin: Admin) -> str:
@@ -76,7 +66,7 @@ def set_up(token: str, email: str, password: str) -> Admin:
     if not SetupLink.select().where(link, SetupLink.expires_at > clock.now_ms()).exists():
         raise _no_link(wrong)
     _refuse(wrong)
-    password_hash = _hash(password)
+    password_hash = passwords.hash_password(password)
     now = clock.now_ms()
     with write():
         if Admin.select().where(Admin.email == email).exists():
@@ -100,7 +90,7 @@ def _no_link(also: dict[str, list[str]]) -> Unauthorized:
 def sign_in(config: Config, email: str, password: str, client: str, user_agent: str) -> str:
     """Begin a session for whoever knows address and password; return its token. Raises Unauthorized, without saying what was wrong."""
     admin: Admin | None = Admin.get_or_none(Admin.email == email.strip().lower())
-    if not _matches(admin.password_hash if admin else _NOBODY, password) or admin is None:
+    if not passwords.matches(admin.password_hash if admin else None, password) or admin is None:
         raise Unauthorized("E-mail address and password don't belong together", "'python app.py admin reset-password' sets a new one")
     with write():
         if Admin.select(Admin.password_hash).where(Admin.id == admin.id).scalar() != admin.password_hash:
@@ -112,7 +102,7 @@ def sign_in(config: Config, email: str, password: str, client: str, user_agent: 
 
 def change_password(admin: Admin, present: str, wanted: str, session_hash: str) -> None:
     """Change an admin's own password; all their other sessions end. Raises ValidationFailed."""
-    wrong = {} if _matches(admin.password_hash, present) else {"present": ["is another one"]}
+    wrong = {} if passwords.matches(admin.password_hash, present) else {"present": ["is another one"]}
     _refuse(wrong | _wrong_password(wanted))
     _set_password(admin, wanted, actor(admin), session_hash)
 
@@ -126,7 +116,7 @@ def reset_password(email: str, wanted: str) -> Admin:
 
 
 def _set_password(admin: Admin, wanted: str, changed_by: str, session_hash: str | None) -> None:
-    password_hash, now = _hash(wanted), clock.now_ms()
+    password_hash, now = passwords.hash_password(wanted), clock.now_ms()
     with write():
         Admin.update(password_hash=password_hash, password_changed_at=now).where(Admin.id == admin.id).execute()
         admin_sessions.end_all(admin.id, but=session_hash)
@@ -167,26 +157,11 @@ def _wrong_email(email: str) -> dict[str, list[str]]:
 
 
 def _wrong_password(password: str) -> dict[str, list[str]]:
-    fits = SHORTEST_PASSWORD <= len(password) <= _LONGEST_PASSWORD
-    return {} if fits else {"password": [f"must have {SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters; a few words in a row are good"]}
+    fits = SHORTEST_PASSWORD <= len(password) <= passwords.LONGEST
+    return {} if fits else {"password": [f"must have {SHORTEST_PASSWORD} to {passwords.LONGEST} characters; a few words in a row are good"]}
 
 
 def _refuse(wrong: dict[str, list[str]]) -> None:
     """Raise ValidationFailed with all that is wrong at once."""
     if wrong:
         raise ValidationFailed(". ".join(f"The {name} {words[0]}" for name, words in wrong.items()), details=wrong)
-
-
-def _hash(password: str) -> str:
-    with _hashing:
-        return _hasher.hash(password)
-
-
-def _matches(password_hash: str, password: str) -> bool:
-    if len(password) > _LONGEST_PASSWORD:
-        return False
-    try:
-        with _hashing:
-            return _hasher.verify(password_hash, password)
-    except (VerificationError, InvalidHashError):
-        return False

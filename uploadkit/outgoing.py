@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from uploadkit import clock
-from uploadkit.targets import DEFAULT_PORTS, Refused, Target, is_allowed, not_public, parse, require_allowed
+from uploadkit.targets import DEFAULT_PORTS, Refused, Target, is_allowed, not_public, parse, require_allowed, unreachable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -40,7 +40,8 @@ _LONGEST_ERROR = 500
 class Outcome:
     """What came of a call: the answer's status, its beginning and `Retry-After` as it was sent, or the error that there was none.
 
-    `error` is also set for an answer that broke off. `duration_ms` is how long it all took.
+    `error` is also set for an answer that broke off. `duration_ms` is how long it all took. `for_log` is what the appliance's owner may
+    know beside that, and nobody else: where a name leads in their network.
     """
 
     status_code: int | None
@@ -48,6 +49,7 @@ class Outcome:
     retry_after: str | None
     error: str | None
     duration_ms: int
+    for_log: str | None = None
 
 
 def resolve(name: str, port: int) -> list[str]:
@@ -67,7 +69,7 @@ def post(
     """POST `body` to `url`; whatever becomes of it is told in the outcome. All of it together takes `timeout_seconds` at most."""
     began = clock.monotonic_ms()
     deadline = began + timeout_seconds * 1000
-    status_code = excerpt = retry_after = error = None
+    status_code = excerpt = retry_after = error = for_log = None
     try:
         target = parse(url)
         with _connected(target, deadline, allowed_private_cidrs, resolver) as line:
@@ -81,14 +83,15 @@ def post(
             if answer.length and len(content) < _MAX_ANSWER_BYTES:
                 error = error or "The answer broke off"
     except Refused as refusal:
-        error = f"Refused: {refusal}" + (f". {refusal.mend}" if refusal.mend else "")
+        error, for_log = f"Refused: {refusal}" + (f". {refusal.mend}" if refusal.mend else ""), refusal.for_log
     except TimeoutError:
         error = f"No complete answer within {timeout_seconds} seconds"
     except OSError as failure:
         error = str(failure)
     except (http.client.HTTPException, ValueError) as failure:
         error = f"The answer can't be read: {type(failure).__name__}: {failure}"
-    return Outcome(status_code, excerpt, retry_after, error and _one_line(error), clock.monotonic_ms() - began)
+    duration_ms = clock.monotonic_ms() - began
+    return Outcome(status_code, excerpt, retry_after, error and _one_line(error), duration_ms, for_log and _one_line(for_log))
 
 
 def _send(line: _Line, target: Target, body: bytes, headers: Mapping[str, str]) -> None:
@@ -190,7 +193,7 @@ def _tls() -> ssl.SSLContext:
 
 
 def _resolved(target: Target, deadline: int, resolver: Resolver) -> Sequence[str]:
-    """The addresses of a target; a resolver that takes too long is left behind. Raises OSError, TimeoutError."""
+    """The addresses of a target; a resolver that takes too long is left behind. Raises Refused, TimeoutError."""
     with suppress(ValueError):
         return [str(ipaddress.ip_address(target.host))]
     found: list[Sequence[str] | Exception] = []
@@ -207,7 +210,7 @@ def _resolved(target: Target, deadline: int, resolver: Resolver) -> Sequence[str
     if not found:
         raise TimeoutError
     if isinstance(found[0], Exception):
-        raise OSError(f"{target.host} can't be looked up: {found[0]}")
+        raise unreachable(target.host, f"{target.host} can't be looked up: {found[0]}")
     return found[0]
 
 
@@ -215,8 +218,10 @@ def _checked_addresses(target: Target, addresses: Sequence[str], allowed_private
     """Those addresses that may be called. Raises Refused when none may."""
     parsed = [ipaddress.ip_address(address.partition("%")[0]) for address in addresses]
     allowed = [str(address) for address in parsed if is_allowed(address, allowed_private_cidrs)]
+    if not parsed:
+        raise unreachable(target.host, f"{target.host} has no address")
     if not allowed:
-        raise not_public(target.host, parsed[0], allowed_private_cidrs) if parsed else Refused(f"{target.host} has no address")
+        raise not_public(target.host, parsed[0], allowed_private_cidrs)
     return allowed
 
 

@@ -5,11 +5,12 @@ The engine is that of the package `limits`. Refused requests do not count. Knows
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import logging
 import math
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,6 +26,9 @@ from uploadkit.errors import ConfigError, RateLimited
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 60
+# Who asks decides how many there are: addresses, tokens and e-mail addresses that somebody makes up.
+MOST_WINDOWS = 100_000
+_MOST_KNOWN = 1_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class MemoryWindows(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._windows: dict[str, deque[int]] = {}
+        self._windows: OrderedDict[str, deque[int]] = OrderedDict()
         self._clear_up_at = 0
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -76,6 +80,9 @@ class MemoryWindows(MemoryStorage):
                 return False
             window.extend([now] * amount)
             self._windows[key] = window
+            self._windows.move_to_end(key)
+            if len(self._windows) > MOST_WINDOWS:  # the one that nobody has asked for the longest
+                self._windows.popitem(last=False)
             return True
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
@@ -96,7 +103,8 @@ class MemoryWindows(MemoryStorage):
         """Once in `expiry` seconds, drop the windows of those who have not come since."""
         if now >= self._clear_up_at:
             self._clear_up_at = now + expiry * 1000
-            self._windows = {key: window for key, window in self._windows.items() if window and window[-1] > now - expiry * 1000}
+            lasting = ((key, window) for key, window in self._windows.items() if window and window[-1] > now - expiry * 1000)
+            self._windows = OrderedDict(lasting)
 
     def clear(self, key: str) -> None:
         """Forget the window `key`."""
@@ -120,6 +128,8 @@ class RateLimits:
         self._now_ms = clock.monotonic_ms if isinstance(storage, MemoryWindows) else clock.now_ms
         self._limiter = MovingWindowRateLimiter(storage)
         self._failures_per_minute = settings.auth_failures_per_minute
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = threading.Lock()
 
     def count_request(self, key_id: str, limit: int | None) -> Standing | None:
         """Count one request of an API key and say how it stands; None where there is no limit."""
@@ -150,19 +160,45 @@ class RateLimits:
     def count_sign_in(self, address: str, email: str, limit: int | None) -> None:
         """Count one attempt to sign in from `address` (IPv6: its /64) as `email`. Raises RateLimited.
 
-        Guessing from many addresses is slowed down, too, but with more room: nobody should be able to lock an admin out from one.
+        Guessing from many addresses is slowed down, too, with more room. From where somebody has signed in as `email` before, only that
+        address counts: nobody can lock an admin out by guessing elsewhere.
         """
-        if limit is None:
-            return
-        for most, *name in ((limit, "sign-in", network_of(address)), (limit * 3, "sign-in-as", email)):
-            standing = self._count(most, *name)
-            if standing is not None and standing.retry_after_seconds is not None:
-                raise RateLimited(
-                    "Too many attempts to sign in",
-                    f"Wait {standing.retry_after_seconds} seconds and try again; "
-                    "'python app.py admin reset-password' sets a new password on the appliance's machine",
-                    retry_after_seconds=standing.retry_after_seconds,
-                )
+        self._count_guess(limit, "sign-in", network_of(address))
+        account = _short(email)
+        with self._lock:
+            is_known = (account, network_of(address)) in self._known
+        if not is_known:
+            self._count_guess(limit and limit * 3, "sign-in-as", account)
+
+    def note_sign_in(self, address: str, email: str) -> None:
+        """Remember that `email` has signed in from `address`."""
+        with self._lock:
+            self._known[_short(email), network_of(address)] = None
+            self._known.move_to_end((_short(email), network_of(address)))
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+
+    def count_set_up(self, address: str, limit: int | None) -> None:
+        """Count one attempt to use a set-up link from `address`. Raises RateLimited."""
+        self._count_guess(limit, "set-up", network_of(address))
+
+    def count_password_change(self, address: str, admin_id: str, limit: int | None) -> None:
+        """Count one attempt to change an admin's password, which is a guess at the present one. Raises RateLimited.
+
+        By admin as well: whoever has got hold of a session must not find the password out, from wherever they try.
+        """
+        self._count_guess(limit, "password", network_of(address))
+        self._count_guess(limit, "password-of", admin_id)
+
+    def _count_guess(self, limit: int | None, *name: str) -> None:
+        standing = None if limit is None else self._count(limit, *name)
+        if standing is not None and standing.retry_after_seconds is not None:
+            raise RateLimited(
+                "Too many attempts in a minute",
+                f"Wait {standing.retry_after_seconds} seconds and try again; "
+                "'python app.py admin reset-password' sets a new password on the appliance's machine",
+                retry_after_seconds=standing.retry_after_seconds,
+            )
 
     def _count(self, limit: int, *name: str) -> Standing | None:
         item = _per_minute(limit)
@@ -181,6 +217,11 @@ class RateLimits:
             # One more than the whole seconds, so that rounding anywhere on the way never makes it too short.
             retry_after_seconds=None if passed else min(wait_ms // 1000 + 1, WINDOW_SECONDS),
         )
+
+
+def _short(email: str) -> str:
+    """A name for an e-mail address, which may be as long as somebody likes."""
+    return hashlib.sha256(email.strip().lower().encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _storage_at(uri: str) -> Storage:

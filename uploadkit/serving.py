@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from uploadkit import diagnosis, first_run, one_core, storage_copy
+from uploadkit import diagnosis, first_run, one_core, passwords, storage_copy
 from uploadkit.application import create_app
 from uploadkit.config import Config
 from uploadkit.context import Context
@@ -26,6 +26,7 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
     """Run the appliance until SIGTERM or SIGINT; `announce` is called once it answers. Raises ConfigError."""
     os.umask(0o077)
     leave_no_core_dump()
+    passwords.leave_threads(config.server.threads)
     if config.server.one_core:
         one_core.stay()
     with ExitStack() as stack:

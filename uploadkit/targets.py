@@ -24,6 +24,14 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 # As the URL standard has it: a host whose last part is a number is an IPv4 address, in whichever notation.
 _ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# Where no receiver of webhooks is, but programs that may take lines of a POST for commands of theirs. First the "bad ports" of the Fetch
+# standard (section 2.9), to which no browser and no Node.js sends a request, then those of databases, caches and queues.
+_OTHER_PROTOCOLS = frozenset((
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113, 115, 117,
+    119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636,
+    989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+    445, 1433, 1521, 3306, 5432, 5672, 6379, 9042, 11211, 27017,
+))  # fmt: skip
 # Addresses that `is_global` lets through (in some Python versions) and that still are nobody's public receiver.
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
@@ -46,11 +54,14 @@ _IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 class Refused(Exception):
-    """An address that is not called. `str(error)` says why; `mend` what to do about it, where something can be done."""
+    """An address that is not called. `str(error)` says why; `mend` what to do about it, where something can be done.
 
-    def __init__(self, reason: str, mend: str | None = None) -> None:
+    `for_log` is what only the appliance's owner may know, and stands in the log.
+    """
+
+    def __init__(self, reason: str, mend: str | None = None, for_log: str | None = None) -> None:
         super().__init__(reason)
-        self.mend = mend
+        self.mend, self.for_log = mend, for_log
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,8 @@ def _split_netloc(netloc: str, scheme: str) -> tuple[str, int]:
     if port is not None and not (re.fullmatch("[1-9][0-9]{0,4}", port) and int(port) <= 65535):
         raise Refused("must have a port from 1 to 65535, or none")
     host = _ipv6(match[1][1:-1]) if match[1].startswith("[") else _name_or_ipv4(match[1])
+    if port is not None and int(port) in _OTHER_PROTOCOLS:
+        raise Refused(f"must have another port: {port} belongs to another protocol than HTTP")
     return host, int(port) if port else DEFAULT_PORTS[scheme]
 
 
@@ -126,7 +139,7 @@ def _name_or_ipv4(host: str) -> str:
 
 def require_allowed(target: Target, allowed_private_cidrs: Sequence[str]) -> None:
     """Refuse a target that is private as far as can be seen without looking up its name. Raises Refused."""
-    if target.host == "localhost" or target.host.endswith(".localhost"):
+    if _is_localhost(target.host):
         loopback = [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")]
         if not any(is_allowed(address, allowed_private_cidrs) for address in loopback):
             raise not_public(target.host, loopback[0], allowed_private_cidrs)
@@ -136,10 +149,19 @@ def require_allowed(target: Target, allowed_private_cidrs: Sequence[str]) -> Non
             raise not_public(target.host, address, allowed_private_cidrs)
 
 
+def _is_localhost(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost")
+
+
 def not_public(host: str, address: IpAddress, allowed_private_cidrs: Sequence[str]) -> Refused:
-    """Return the refusal of a host with this address, with the setting that would allow it, too, where that makes sense."""
+    """Return the refusal of a host with this address, with the setting that would allow it, too, where that makes sense.
+
+    What a name stands for inside this network is nothing that the person who wrote it may be told.
+    """
     meant = _meant(address)
     named = host if host in (str(address), str(meant)) else f"{host} ({meant})"
+    if named != host and not _is_localhost(host):
+        return unreachable(host, f"{host} is {meant}, which is not a public address; webhooks.allowed_private_cidrs can allow it")
     reason = f"{named} is not a public address"
     if meant in _METADATA or not any(meant in network for network in _OWN_NETWORKS):
         return Refused(reason)
@@ -147,6 +169,15 @@ def not_public(host: str, address: IpAddress, allowed_private_cidrs: Sequence[st
     return Refused(
         reason,
         f"If it is a receiver of yours, make the line in [webhooks] of config.toml {line} and restart (webhooks.allowed_private_cidrs)",
+    )
+
+
+def unreachable(host: str, for_log: str) -> Refused:
+    """Return the refusal of a name that leads nowhere or inside: the same words, so that nobody learns from them which it is."""
+    return Refused(
+        f"{host} leads to no public address",
+        "If it is a receiver of yours, the appliance's log says what its address is and how to allow it",
+        for_log,
     )
 
 

@@ -118,6 +118,8 @@ def _settle(ctx: Context, claim: Claim, delivery: _Delivery, attempt: _Attempt) 
     # Nothing that a receiver said: where it redirects to may be as secret as its own path. `webhooks show` has it all.
     told = status if succeeded else f"{status}, {f'answered {outcome.status_code}' if outcome.status_code else 'no answer'}"
     log.info("webhook delivery %s to %s: %s", delivery.id, delivery.origin, told)
+    if outcome.for_log:
+        log.warning("webhook delivery %s was refused: %s", delivery.id, outcome.for_log)
     return succeeded
 
 

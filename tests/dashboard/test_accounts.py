@@ -6,12 +6,15 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.appliance import ROOT, Appliance, running, wait_until
+from tests.conftest import House
 from tests.dashboard.visitors import EMAIL, PASSWORD, Visitor, new_admin, read, setup_token, wrong
+from uploadkit.errors import RateLimited
 
 
 def signed_in(visitor: Visitor) -> bool:
@@ -165,6 +168,50 @@ def test_attempts_are_limited(tmp_path: Path) -> None:
         refused = visitor.sign_in("eve@example.com", "x")
         assert b"Wait" in refused.body
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
+
+
+def test_guessing_elsewhere_locks_nobody_out(house: House) -> None:
+    limits = house.door().application.extensions["uploadkit.rate_limits"]
+    limits.note_sign_in("192.0.2.1", EMAIL)
+    for number in range(30):
+        limits.count_sign_in(f"198.51.100.{number}", EMAIL, 10)
+    with pytest.raises(RateLimited):
+        limits.count_sign_in("198.51.100.99", EMAIL, 10)
+    for _ in range(10):
+        limits.count_sign_in("192.0.2.1", f" {EMAIL.upper()} ", 10)
+    with pytest.raises(RateLimited):
+        limits.count_sign_in("192.0.2.1", EMAIL, 10)
+
+
+def test_guesses_at_a_set_up_link_and_at_the_present_password_are_limited(tmp_path: Path) -> None:
+    with running(tmp_path, DASHBOARD__SIGN_INS_PER_MINUTE="3") as appliance:
+        anna = new_admin(appliance)
+        page = anna.get("/dashboard/settings")
+        statuses = [anna.submit(page, "/password", present=f"guess {number}", password="a new password").status for number in range(4)]
+        assert statuses == [400, 400, 400, 429]
+        refused = anna.submit(page, "/password", present=PASSWORD, password="a new password")
+        assert (refused.status, b"Wait" in refused.body) == (429, True)
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert Visitor(appliance).sign_in().status == 200, "that is counted by itself"
+        eve = Visitor(appliance)
+        assert [eve.set_up(f"uks_{number}", "eve@example.com").status for number in range(4)][1:] == [401, 429, 429]
+
+
+def test_a_flood_of_sign_ins_leaves_room_for_everything_else(house_of_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(house_of_admins)
+    page = visitor.get("/dashboard/sign-in")
+
+    def guess(number: int) -> tuple[int, str | None]:
+        answer = visitor.submit(page, "/sign-in", email=f"{number}@example.com", password="a wrong password")
+        return answer.status, answer.headers.get("Retry-After")
+
+    with ThreadPoolExecutor(32) as pool:
+        flood = [pool.submit(guess, number) for number in range(96)]
+        for _ in range(5):
+            assert house_of_admins.fetch("GET", f"{house_of_admins.base}/healthz").status == 200
+            assert house_of_admins.call("GET", "/files").status == 200
+        answers = {answer.result() for answer in flood}
+    assert answers == {(401, None), (429, "2")}
 
 
 def test_another_admin_sessions_and_passwords(fresh: Appliance) -> None:

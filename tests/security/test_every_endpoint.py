@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from flask import Flask
 
 from tests.conftest import House
-from uploadkit import admins, upload_tokens
+from uploadkit import admins, passwords, upload_tokens
 
 JSON = "application/json"
 WIDE = {f"k{number}": number for number in range(4_000)}
@@ -83,8 +83,8 @@ def addresses(app: Flask, place: str, token: str) -> Iterator[tuple[str, str]]:
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are meant to cost a tenth of a second each."""
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(admins, "_hasher", hasher)
-    monkeypatch.setattr(admins, "_NOBODY", hasher.hash("nobody"))
+    monkeypatch.setattr(passwords, "_hasher", hasher)
+    monkeypatch.setattr(passwords, "_NOBODY", hasher.hash("nobody"))
 
 
 def signed_in(house: House) -> str:

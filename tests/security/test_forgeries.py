@@ -9,6 +9,7 @@ import hmac
 import inspect
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.appliance import JPEG, Appliance
 from tests.conftest import House
-from uploadkit import admin_sessions, admins, clock, keys, links, upload_tokens
+from uploadkit import admin_sessions, admins, clock, keys, links, passwords, upload_tokens
 from uploadkit.db import execute
 from uploadkit.errors import NotFound, Unauthorized
 from uploadkit.models import File
@@ -203,8 +204,9 @@ def test_secrets_are_looked_up_by_their_hash(function: Callable[..., Any], hashe
 def test_an_unknown_admin_takes_as_long_as_a_wrong_password(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     admins.set_up(admins.make_setup_link(house.ctx.config, "cli").partition("#")[2], "anna@example.com", "long enough it is")
     looked_at: list[str] = []
-    real = admins._matches
-    monkeypatch.setattr(admins, "_matches", lambda password_hash, given: looked_at.append(password_hash) or real(password_hash, given))
+    real = passwords._hasher
+    looking = SimpleNamespace(verify=lambda password_hash, given: looked_at.append(password_hash) or real.verify(password_hash, given))
+    monkeypatch.setattr(passwords, "_hasher", looking)
     for email in ("anna@example.com", "nobody@example.com"):
         with pytest.raises(Unauthorized):
             admins.sign_in(house.ctx.config, email, "a wrong password", "127.0.0.1", "")

@@ -29,7 +29,8 @@ def set_up() -> Page:
         return render_template("dashboard/setup.html", form={}, failure=None)
     form = request.form
     try:
-        _count_attempt("set-up")
+        config = context().config
+        rate_limits().count_set_up(auth.client_address(request, config.server), config.dashboard.sign_ins_per_minute)
         admins.set_up(form.get("token", "").strip(), form.get("email", ""), form.get("password", ""))
     except UploadKitError as failure:
         return render_template("dashboard/setup.html", form=form, failure=failure), failure.status, retry_after(failure)
@@ -45,7 +46,9 @@ def sign_in() -> Page:
         shown = {"wanted": wanted, "nobody_yet": not admins.all_admins()}
         return redirect(wanted) if g.admin else render_template("dashboard/sign_in.html", form={}, failure=None, **shown)
     try:
-        _count_attempt(form.get("email", ""))
+        config = context().config
+        client = auth.client_address(request, config.server)
+        rate_limits().count_sign_in(client, form.get("email", ""), config.dashboard.sign_ins_per_minute)
         return _signed_in(form.get("email", ""), form.get("password", ""), wanted)
     except UploadKitError as failure:
         page = render_template("dashboard/sign_in.html", form=form, failure=failure, wanted=wanted, nobody_yet=False)
@@ -63,6 +66,7 @@ def _signed_in(email: str, password: str, wanted: str) -> Response:
     config = context().config
     client = auth.client_address(request, config.server)
     token = admins.sign_in(config, email, password, client, request.user_agent.string)
+    rate_limits().note_sign_in(client, email)
     _end_sessions()
     return open_session(token, redirect(wanted))
 
@@ -70,8 +74,3 @@ def _signed_in(email: str, password: str, wanted: str) -> Response:
 def _end_sessions() -> None:
     for session in g.sessions.values():
         admin_sessions.end(session.admin_id, session.token_hash)
-
-
-def _count_attempt(name: str) -> None:
-    config = context().config
-    rate_limits().count_sign_in(auth.client_address(request, config.server), name.strip().lower(), config.dashboard.sign_ins_per_minute)

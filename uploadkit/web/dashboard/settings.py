@@ -7,8 +7,8 @@ from werkzeug.wrappers import Response
 
 from uploadkit import __version__, admin_sessions, admins
 from uploadkit.errors import UploadKitError
-from uploadkit.web import context
-from uploadkit.web.dashboard.gate import dashboard, fingerprint, say, show_once, take_shown_once
+from uploadkit.web import auth, context, rate_limits
+from uploadkit.web.dashboard.gate import dashboard, fingerprint, retry_after, say, show_once, take_shown_once
 
 
 @dashboard.get("/settings")
@@ -32,13 +32,16 @@ def _page(failure: UploadKitError | None) -> str:
 
 
 @dashboard.post("/settings/password")
-def change_password() -> Response | tuple[str, int]:
+def change_password() -> Response | tuple[str, int, dict[str, str]]:
     """Change one's own password; all other sessions end."""
     form = request.form
+    config = context().config
     try:
+        client = auth.client_address(request, config.server)
+        rate_limits().count_password_change(client, g.admin.id, config.dashboard.sign_ins_per_minute)
         admins.change_password(g.admin, form.get("present", ""), form.get("password", ""), g.session.token_hash)
     except UploadKitError as failure:
-        return _page(failure), failure.status
+        return _page(failure), failure.status, retry_after(failure)
     say("Your password is changed. Everywhere else you are signed out.")
     return redirect(url_for(".show_settings"))
 

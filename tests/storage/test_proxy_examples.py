@@ -1,0 +1,122 @@
+"""docs/examples/nginx.conf in a real nginx: what reaches the store, and what a browser makes of what comes back."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+import shutil
+import struct
+import subprocess
+import wave
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.appliance import JPEG, ROOT, Appliance, free_port, running, wait_until
+from tests.browsers import browser, browser_context, page
+
+__all__ = ["browser", "browser_context", "page"]
+
+NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="there is no nginx here (Debian: apt-get install nginx-light)")
+HOSTILE = b"<!doctype html><title>not run</title><body>here<script>document.title = 'run'; document.cookie = 'planted=1'</script>"
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+)
+
+
+def png() -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + b"\xff\0\0" * 8 for _ in range(8))
+    head = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def wav() -> bytes:
+    made = io.BytesIO()
+    with wave.open(made, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(b"\0\0" * 8000)
+    return made.getvalue()
+
+
+def example(port: int, store_port: int, home: Path) -> str:
+    """The example with other ports, and without TLS."""
+    text = (ROOT / "docs/examples/nginx.conf").read_text()
+    _, _, store = text.rpartition("server_name store.example.com;\n")
+    policy = re.search(r"(?s)map \$upstream_http_content_type.*?\n}\n", text)
+    store = re.sub(r"(?m)^\s*(ssl_certificate|access_log).*\n", "", store)
+    store = store.replace("127.0.0.1:9000", f"127.0.0.1:{store_port}")
+    paths = "".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    return (
+        f"daemon off; pid {home}/pid; error_log {home}/error.log; events {{}}\n"
+        f"http {{ access_log off; {paths}\n{policy[0] if policy else ''}\nserver {{ listen 127.0.0.1:{port};\n{store}\n}}"
+    )
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """An appliance whose store is reached through nginx."""
+    home = tmp_path_factory.mktemp("nginx")
+    # The store takes ten ports in a row: not from where the system hands out others meanwhile.
+    port, store_port = free_port(), random.randrange(20_000, 22_000, 10)
+    (home / "nginx.conf").write_text(example(port, store_port, home))
+    assert NGINX
+    nginx = subprocess.Popen([NGINX, "-c", str(home / "nginx.conf"), "-e", str(home / "error.log")], stderr=subprocess.DEVNULL)
+    try:
+        settings = {"STORAGE__BUNDLED__PORT": str(store_port), "STORAGE__BUNDLED__PUBLIC_ENDPOINT": f"http://127.0.0.1:{port}"}
+        with running(home / "appliance", **settings) as appliance:
+            wait_until(lambda: nginx.poll() is None, what=(home / "error.log").read_text())
+            yield appliance
+    finally:
+        nginx.terminate()
+        nginx.wait(30)
+
+
+def test_headers_that_change_what_a_url_does_do_not_reach_the_store(proxied: Appliance) -> None:
+    for header in ("x-amz-copy-source", "X-Amz-Acl", "x-amz-tagging", "x-amz-grant-read", "x-amz-website-redirect-location"):
+        slot = proxied.request(len(JPEG)).json
+        sent = {"Content-Type": "image/jpeg", header: "/uploads/other"}
+        assert proxied.fetch("PUT", slot["uploadUrl"], JPEG, sent).status == 200, "the store would have refused or obeyed it"
+        assert proxied.complete(slot).status == 200
+
+
+def test_what_comes_back_is_no_page(page: Page, proxied: Appliance) -> None:
+    def shown(content: bytes, name: str, kind: str) -> str:
+        return str(proxied.upload(content, name, kind)["url"])
+
+    page.goto(shown(png(), "a.png", "image/png"))
+    assert page.locator("img").evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 8
+    page.goto(shown(wav(), "a.wav", "audio/wav"))
+    expect(page.locator("video")).to_have_js_property("error", None)
+    page.wait_for_function("document.querySelector('video').readyState >= 2")
+    page.goto(shown(b"Hello", "a.txt", "text/plain"))
+    expect(page.locator("body")).to_have_text("Hello")
+    answer = proxied.read(shown(PDF, "a.pdf", "application/pdf"))
+    assert answer.headers.get("X-Content-Type-Options") == "nosniff"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "sandbox" not in answer.headers["Content-Security-Policy"]
+
+
+def test_a_page_that_somebody_stored_runs_nothing(page: Page, proxied: Appliance) -> None:
+    file = proxied.upload(HOSTILE, "a.html", "text/html")
+    store_url = proxied.fetch("GET", file["url"]).headers["Location"]
+    answer = proxied.fetch("GET", store_url)
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert len(answer.headers.getlist("X-Content-Type-Options")) == 1  # type: ignore[attr-defined]
+    # As if the store had forgotten that it is to be saved.
+    headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-disposition"}
+    page.route("**/*", lambda route: route.fulfill(status=200, headers=headers, body=HOSTILE))
+    page.goto(store_url)
+    expect(page.locator("body")).to_contain_text("here")
+    assert page.title() == "not run"
+    assert page.context.cookies() == []

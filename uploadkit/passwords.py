@@ -1,0 +1,87 @@
+"""Passwords of admins: argon2id, and never so many at a time that nothing else is answered.
+
+Each hash takes 64 MiB and most of a core for a tenth of a second, and strangers decide how many are wanted at once. So only a few are
+reckoned at a time, few more wait, and not for long: the other threads go on with what they have.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from uploadkit.errors import RateLimited
+
+LONGEST = 200
+_AT_A_TIME = 2
+_LONGEST_WAIT_SECONDS = 2
+_hasher = PasswordHasher()
+_reckoning = threading.BoundedSemaphore(_AT_A_TIME)
+# Looked at for an unknown address, so that the time of an answer does not tell which addresses are known.
+_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$08WqrvOo54yvHY5qAFWnFQ$ERb4E+9pk+Yr64vz0IE2Vf+eRIhrGbx86JJJ43GH3s8"
+
+
+class _Room:
+    """Who reckons or waits to: `most` threads, of all that serve requests."""
+
+    def __init__(self) -> None:
+        self.most, self._here, self._lock = 2 * _AT_A_TIME, 0, threading.Lock()
+
+    def enter(self) -> bool:
+        with self._lock:
+            if self._here >= self.most:
+                return False
+            self._here += 1
+            return True
+
+    def leave(self) -> None:
+        with self._lock:
+            self._here -= 1
+
+
+_room = _Room()
+
+
+def leave_threads(threads: int) -> None:
+    """Of `threads` that serve requests, have passwords take a quarter at most."""
+    _room.most = max(1, min(2 * _AT_A_TIME, threads // 4))
+
+
+def hash_password(password: str) -> str:
+    """Return what the database keeps of a password. Raises RateLimited."""
+    with _place():
+        return _hasher.hash(password)
+
+
+def matches(password_hash: str | None, password: str) -> bool:
+    """Say whether a password belongs to a hash; without one, take the same time and say no. Raises RateLimited."""
+    if len(password) > LONGEST:
+        return False
+    try:
+        with _place():
+            return _hasher.verify(password_hash or _NOBODY, password) and password_hash is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """A place to reckon. Raises RateLimited when too many wait already, or when none gets free in time."""
+    if not _room.enter():
+        raise _busy()
+    try:
+        if not _reckoning.acquire(timeout=_LONGEST_WAIT_SECONDS):
+            raise _busy()
+        try:
+            yield
+        finally:
+            _reckoning.release()
+    finally:
+        _room.leave()
+
+
+def _busy() -> RateLimited:
+    return RateLimited("Too many passwords are being looked at in this moment", "Try again in some seconds", retry_after_seconds=2)
