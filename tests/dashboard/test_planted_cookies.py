@@ -128,5 +128,15 @@ def test_a_page_that_has_planted_all_it_needs_sends_no_form(house_of_admins: App
     assert ask(evil, cookie, method="POST", path="/dashboard/sign-in", body=body, headers=own).status == 302
 
 
+def test_a_page_of_another_port_uses_up_nothing_that_is_shown_once(house_of_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(house_of_admins)
+    visitor.sign_in()
+    visitor.post("/dashboard/settings/admins", follow=False)
+    for site in ("same-site", "cross-site"):
+        assert b"setup#uks_" not in ask(visitor, visitor.session, headers={"Sec-Fetch-Site": site}).body
+    assert b"setup#uks_" in ask(visitor, visitor.session, headers={"Sec-Fetch-Site": "same-origin"}).body
+    assert b"setup#uks_" not in ask(visitor, visitor.session).body
+
+
 def test_two_appliances_on_one_host_have_cookies_of_their_own(admin: Visitor) -> None:
     assert str(admin.appliance.port) in admin.session.partition("=")[0]

@@ -96,11 +96,16 @@ def _sent(name: str) -> list[str]:
     return list(islice(dict.fromkeys(sent), _MOST_COOKIES))
 
 
+def _asked_by_own_page() -> bool:
+    """Whether nothing says that another page is behind this request; browsers say so over TLS and on this machine."""
+    return request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
+
+
 def _require_own_page() -> None:
     """Refuse a form of another page, whatever cookies and tokens that page knows. Old browsers and programs send no Origin."""
-    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-    own = {f"{scheme}://{request.host}" for scheme in ("http", "https")} | {context().config.server.base_url}
-    if (origin is not None and origin not in own) or site not in ("same-origin", "none"):
+    origin, schemes = request.headers.get("Origin"), ("https",) if _by_tls() else ("http", "https")
+    own = {f"{scheme}://{request.host}" for scheme in schemes} | {context().config.server.base_url}
+    if (origin is not None and origin not in own) or not _asked_by_own_page():
         raise Forbidden(
             "This form was sent by a page of another address",
             "Open the dashboard by one address only. Behind a proxy, set server.public_url, or have the proxy pass Host on as it is",
@@ -259,7 +264,7 @@ def say(text: str) -> None:
 
 def take_notice() -> str | None:
     """Return what this page has to tell."""
-    return admin_sessions.take_notice(g.session) if g.get("session") else None
+    return admin_sessions.take_notice(g.session) if g.get("session") and _asked_by_own_page() else None
 
 
 def show_once(name: str, value: Any) -> None:
@@ -268,7 +273,9 @@ def show_once(name: str, value: Any) -> None:
 
 
 def take_shown_once(name: str) -> Any:
-    """Return what was kept for this page, or None: also when it is loaded again."""
+    """Return what was kept for this page, or None: also when it is loaded again. A page of another port can't use it up."""
+    if not _asked_by_own_page():
+        return None
     return _shown_once.pop((g.session.token_hash, name), None)
 
 
