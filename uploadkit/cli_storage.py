@@ -21,6 +21,7 @@ from uploadkit.config import Config, editing
 from uploadkit.context import Context
 from uploadkit.db import DataDirInUse, lock_data_dir, open_database
 from uploadkit.errors import ConfigError, StorageUnavailable
+from uploadkit.logs import printable
 from uploadkit.storage.doctor import Finding
 from uploadkit.storage.opening import reached_store, running_store, serving_store, store_name
 from uploadkit.storage.s3 import ObjectStore
@@ -188,7 +189,7 @@ def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
             bar.stop()
             click.echo(f"\nInterrupted after {_how_far(seen)}. {_GOES_ON}.", err=True)
             for one in seen.damaged:
-                click.echo(f"{one.damage.kind:<21} {one.key}: {one.damage.detail}", err=True)
+                click.echo(printable(f"{one.damage.kind:<21} {one.key}: {one.damage.detail}"), err=True)
             sys.exit(130)
 
 
@@ -210,7 +211,7 @@ def _require_store_in_use(loaded: Config) -> None:
 def _show_report(report: reconcile.Report) -> None:
     for finding in report.findings:
         mend = f"done: {finding.mend}" if finding.fixed else f"--fix would {finding.mend}" if finding.mend else "look at it yourself"
-        click.echo(f"{finding.kind:<21} {finding.key}: {finding.detail} ({mend})")
+        click.echo(printable(f"{finding.kind:<21} {finding.key}: {finding.detail} ({mend})"))
     for unseen in report.unseen:
         click.echo(f"not looked at: {unseen}")
     click.echo(
@@ -258,7 +259,7 @@ def copy(context: click.Context, target_mode: Literal["byos", "bundled"] | None)
         copied = _copied(loaded, source, wanted, target)
         click.echo(f"{copied.files} files copied, {copied.there_already} were there already, {len(copied.failures)} failed.")
         for key, reason in copied.failures.items():
-            click.echo(f"failed: {key}: {reason}", err=True)
+            click.echo(printable(f"failed: {key}: {reason}"), err=True)
         if copied.failures:
             click.echo("Nothing was switched. Mend that and run the command again; what is copied stays.", err=True)
             sys.exit(1)

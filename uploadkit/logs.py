@@ -32,7 +32,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return `text` with an escape such as \\x1b in the place of each character that does not show."""
     if text.isprintable():
         return text
@@ -47,7 +47,7 @@ class TextFormatter(logging.Formatter):
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         line = f"{clock.to_iso(int(record.created * 1000))} {record.levelname} {record.name} {record.getMessage()} {fields}".rstrip()
         told = self.formatException(record.exc_info).split("\n") if record.exc_info else ()
-        return "\n".join([_printable(line), *(f"  {_printable(more)}" for more in told)])
+        return "\n".join([printable(line), *(f"  {printable(more)}" for more in told)])
 
 
 class JsonFormatter(logging.Formatter):

@@ -26,6 +26,7 @@ from uploadkit.storage.s3_client import AccessDenied
 Kind = Literal["object_without_row", "row_without_object", "object_differs", "object_unreadable", "multipart_without_row"]
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _FINAL_KEY = re.compile(rf"(?:test/)?({_ID})/[^/]+/{_ID}/[^/]+")
+_BATCH = 1000
 _DAY_MS = 86_400_000
 _MISSING_LATE_MS = 3600_000
 
@@ -41,7 +42,7 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)
 _ENDED = "(f.status IN ('FAILED', 'DELETED') AND f.sweep_at IS NULL)"
 _WITHOUT_ROW = f"""
 SELECT l.key, l.size_bytes, l.written_at FROM temp.listed l LEFT JOIN file f ON f.key = l.key
- WHERE l.key NOT GLOB 'pending/*' AND (f.id IS NULL OR {_ENDED})
+ WHERE l.key NOT GLOB 'pending/*' AND (f.id IS NULL OR {_ENDED}) AND l.key > ? ORDER BY l.key LIMIT {_BATCH}
 """  # noqa: S608
 _PENDING_WITHOUT_ROW = f"""
 SELECT l.key, l.size_bytes FROM temp.listed l LEFT JOIN file f ON f.id = substr(l.key, 9)
@@ -141,7 +142,7 @@ def fix(ctx: Context, report: Report) -> Report:
 
 def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Iterator[Finding]:
     known = projects_ever()
-    for key, size_bytes, written_at in execute(_WITHOUT_ROW).fetchall():
+    for key, size_bytes, written_at in _objects_by_key():
         if not is_ours(key, known):
             report.not_ours += 1
         elif _has_no_use(key):
@@ -157,6 +158,14 @@ def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Itera
     until = started_at - LifecycleDays.needed(ctx.config).pending * _DAY_MS
     for key, size_bytes in execute(_PENDING_WITHOUT_ROW, (until,)).fetchall():
         yield Finding("object_without_row", key, f"{size_bytes} bytes of an upload that is over", "delete the object")
+
+
+def _objects_by_key() -> Iterator[tuple[str, int, int]]:
+    """What has no row, a batch at a time: a bucket may hold any number of other people's objects."""
+    seen = ""
+    while batch := execute(_WITHOUT_ROW, (seen,)).fetchall():
+        yield from batch
+        seen = batch[-1][0]
 
 
 def projects_ever() -> set[str]:

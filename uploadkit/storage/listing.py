@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.pages import Walk
+from uploadkit.storage.s3 import MULTIPART_MARKERS, ObjectStore
+from uploadkit.storage.s3_client import understood
+from uploadkit.storage.stored import etag_in, size_of, upload_id_in
+
+_MOST_PAGES = 100_000
+"""A hundred million objects: who has more, lists for days."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +36,30 @@ class ListedMultipart:
 
 def objects(store: ObjectStore) -> Iterator[list[ListedObject]]:
     """Yield all objects, up to 1,000 at a time. Raises StorageUnavailable and AccessDenied."""
-    marker: dict[str, str] = {}
-    while True:
+    marker: dict[str, str] | None = {}
+    walk = Walk(_MOST_PAGES)
+    while marker is not None:
         page = store.ask("list_objects_v2", **marker)
-        yield [_listed(item) for item in page.get("Contents", [])]
-        if not page.get("IsTruncated"):
-            return
-        marker = {"ContinuationToken": page["NextContinuationToken"]}
+        with understood():
+            listed = [_listed(item) for item in page.get("Contents", [])]
+        marker = walk.onwards(page, {"ContinuationToken": "NextContinuationToken"}, (listed[0].key, listed[-1].key) if listed else None)
+        yield listed
 
 
 def multiparts(store: ObjectStore) -> Iterator[ListedMultipart]:
     """Yield all multipart uploads under way. Raises StorageUnavailable and AccessDenied."""
-    marker: dict[str, str] = {}
-    while True:
+    marker: dict[str, str] | None = {}
+    walk = Walk(_MOST_PAGES)
+    while marker is not None:
         page = store.ask("list_multipart_uploads", **marker)
-        for item in page.get("Uploads", []):
-            yield ListedMultipart(item["Key"], item["UploadId"], int(item["Initiated"].timestamp() * 1000))
-        if not page.get("IsTruncated"):
-            return
-        marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+        with understood():
+            begun = [
+                ListedMultipart(item["Key"], upload_id_in(item), int(item["Initiated"].timestamp() * 1000))
+                for item in page.get("Uploads", [])
+            ]
+        marker = walk.onwards(page, MULTIPART_MARKERS, (begun[0], begun[-1]) if begun else None)
+        yield from begun
 
 
 def _listed(item: dict[str, Any]) -> ListedObject:
-    return ListedObject(item["Key"], int(item["Size"]), item["ETag"].strip('"'), int(item["LastModified"].timestamp() * 1000))
+    return ListedObject(item["Key"], size_of(item), etag_in(item), int(item["LastModified"].timestamp() * 1000))

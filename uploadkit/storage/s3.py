@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from uploadkit import clock
 from uploadkit.errors import InvalidParts, StorageUnavailable
 from uploadkit.storage.address import StoreAddress
+from uploadkit.storage.pages import Walk
 from uploadkit.storage.s3_client import (
     GONE,
     AccessDenied,
@@ -24,11 +25,26 @@ from uploadkit.storage.s3_client import (
     make_client,
     own_session,
     translated,
+    understood,
 )
 from uploadkit.storage.s3_direct import DirectRequests
-from uploadkit.storage.stored import Piece, StoredObject, StoredPart, last_of_each, piece, require_etag, stored_object, stored_part
+from uploadkit.storage.stored import (
+    Piece,
+    StoredObject,
+    StoredPart,
+    etag_in,
+    etag_of,
+    last_of_each,
+    piece,
+    require_etag,
+    stored_object,
+    stored_part,
+    upload_id_in,
+)
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
+_MOST_PARTS = 10_000
+MULTIPART_MARKERS = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
 _LARGE_BYTES = 64 * 1024**2
 _PROBE_KEY = "pending/readiness-probe"
 
@@ -186,7 +202,8 @@ class ObjectStore:
                 if code_of(error) in {"PreconditionFailed", "412"} | GONE:
                     raise CopyRefused(source) from None
                 raise
-        etag = copied.strip('"')
+        with understood():
+            etag = etag_of(copied)
         has_etag_of_its_own = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
         if etag != seen.etag and not (has_etag_of_its_own and self._is_still(source, seen.etag)):
             raise CopyRefused(source)
@@ -220,8 +237,8 @@ class ObjectStore:
             answer = self._patient_client.put_object(
                 Bucket=self.address.bucket, Key=key, Body=body, ContentMD5=md5, ContentType=content_type, ContentDisposition=disposition
             )
-        etag: str = answer["ETag"].strip('"')
-        return etag
+        with understood():
+            return etag_in(answer)
 
     def put_part(self, key: str, upload_id: str, number: int, body: IO[bytes], md5: str) -> str:
         """Store part `number` of a multipart upload, which has that MD5 (base64, RFC 1864) or is refused; return its ETag."""
@@ -229,8 +246,8 @@ class ObjectStore:
             answer = self._patient_client.upload_part(
                 Bucket=self.address.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body, ContentMD5=md5
             )
-        etag: str = answer["ETag"].strip('"')
-        return etag
+        with understood():
+            return etag_in(answer)
 
     # Multipart uploads.
 
@@ -240,14 +257,15 @@ class ObjectStore:
             answer = self._client.create_multipart_upload(
                 Bucket=self.address.bucket, Key=key, ContentType=content_type, ContentDisposition=disposition
             )
-        upload_id: str = answer["UploadId"]
-        return upload_id
+        with understood():
+            return upload_id_in(answer)
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Return the parts that have arrived, by number; None when the store knows no such upload (any more). Raises AccessDenied."""
         parts: list[StoredPart] = []
-        marker: dict[str, int] = {}
-        while True:
+        marker: dict[str, int] | None = {}
+        walk = Walk(most_pages=_MOST_PARTS)
+        while marker is not None:
             with translated():
                 try:
                     page = self._client.list_parts(Bucket=self.address.bucket, Key=key, UploadId=upload_id, **marker)
@@ -255,10 +273,10 @@ class ObjectStore:
                     if code_of(error) in GONE:
                         return None
                     raise
-            parts += [stored_part(part) for part in page.get("Parts", [])]
-            if not page.get("IsTruncated"):
-                return last_of_each(parts)
-            marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
+            arrived = [stored_part(part) for part in page.get("Parts", [])]
+            parts += arrived
+            marker = walk.onwards(page, {"PartNumberMarker": "NextPartNumberMarker"}, tuple(arrived) or None)
+        return last_of_each(parts)
 
     def complete_multipart(self, key: str, upload_id: str, size_bytes: int, parts: Sequence[tuple[int, str]]) -> bool:
         """Put the `parts` (number, ETag) together under `key`; False when the store knows no such upload (any more).
@@ -286,11 +304,16 @@ class ObjectStore:
 
     def abort_all_multiparts(self, key: str) -> None:
         """Throw away every multipart upload begun for `key`, also one whose upload id we never learned."""
-        with translated():
-            for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.address.bucket, Prefix=key):
-                for upload in page.get("Uploads", []):
-                    if upload["Key"] == key:
-                        self.abort_multipart(key, upload["UploadId"])
+        marker: dict[str, str] | None = {}
+        walk = Walk(most_pages=_MOST_PARTS)
+        while marker is not None:
+            page = self.ask("list_multipart_uploads", Prefix=key, **marker)
+            with understood():
+                begun = [(upload["Key"], upload_id_in(upload)) for upload in page.get("Uploads", [])]
+            for begun_for, upload_id in begun:
+                if begun_for == key:
+                    self.abort_multipart(key, upload_id)
+            marker = walk.onwards(page, MULTIPART_MARKERS, tuple(begun) or None)
 
     # The bucket.
 

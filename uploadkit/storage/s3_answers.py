@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
@@ -21,9 +22,28 @@ if TYPE_CHECKING:
 LEAST_BYTES_PER_SECOND = 16 * 1024
 
 
+MOST_DOCUMENT_BYTES = 64 * 1024**2
+_expected = threading.local()
+
+
 def hold_to_time(client: Any) -> None:
-    """Have the answers to a boto3 client, which has a time-out, come in time. Its HTTP session is asked as well by s3_direct.py."""
-    client._endpoint.http_session._pool_classes_by_scheme.update(http=_Pool, https=_TlsPool)
+    """Have the answers to a boto3 client, which has a time-out, come in time, and those that it holds in memory end.
+
+    Its HTTP session is asked as well by s3_direct.py.
+    """
+    session = client._endpoint.http_session
+    session._pool_classes_by_scheme.update(http=_Pool, https=_TlsPool)
+    send = session.send
+
+    def bounded_send(request: Any) -> Any:
+        """What is not streamed is a document, and is read whole before this returns."""
+        _expected.left = None if request.stream_output else MOST_DOCUMENT_BYTES
+        try:
+            return send(request)
+        finally:
+            _expected.left = None
+
+    session.send = bounded_send
 
 
 class _Wire(io.RawIOBase):
@@ -45,6 +65,11 @@ class _Wire(io.RawIOBase):
         self._left_ms = min(self._most_ms, self._left_ms - waited_ms + count * 1000 // LEAST_BYTES_PER_SECOND)
         if self._left_ms <= 0:
             raise TimeoutError("The answer takes too long")
+        left = getattr(_expected, "left", None)
+        if left is not None:
+            _expected.left = left - count
+            if left < count:
+                raise TimeoutError("The answer is too long")
         return count
 
     def close(self) -> None:

@@ -179,6 +179,15 @@ def gone_is_fine() -> Iterator[None]:
 
 
 @contextmanager
+def understood() -> Iterator[None]:
+    """Read the store's answer in this block: what lacks something, or has something else in its place, raises StorageUnavailable."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
+        raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
+
+
+@contextmanager
 def translated() -> Iterator[None]:
     """Turn what boto3 raises into StorageUnavailable; its texts may quote URLs, so only the kind of failure goes on."""
     try:
@@ -199,7 +208,7 @@ def translated() -> Iterator[None]:
         if status and (status < 500 or status == 501):  # 501: well, but without this feature
             raise StorageRefused(refused, code_of(error)) from None
         raise StorageUnavailable(refused) from None
-    except ResponseParserError:
+    except (ResponseParserError, ValueError):  # boto3 reads numbers and times as they come
         raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
     except (BotoCoreError, HTTPError, OSError) as error:
         if (untrusted := tls_trouble(error)) is not None:

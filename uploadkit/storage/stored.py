@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from uploadkit.errors import StorageUnavailable
-from uploadkit.storage.s3_client import STRANGER_MEND
+from uploadkit.storage.s3_client import STRANGER_MEND, understood
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,41 @@ class StoredPart:
 def stored_object(headers: Mapping[str, str], first_bytes: bytes) -> StoredObject:
     """Read the answer to a GET of an object's beginning. Raises StorageUnavailable when it is not one of S3, or tells no size."""
     require_etag(headers)
-    total = re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range", ""))
-    if not total and ("Content-Range" in headers or "Content-Length" not in headers):
+    said = headers.get("Content-Range", f"bytes 0-0/{headers.get('Content-Length', '')}")
+    total = re.fullmatch(r"bytes [0-9]{1,18}-[0-9]{1,18}/([0-9]{1,18})", said)
+    if not total:
         raise StorageUnavailable("The object store's answer to GetObject does not say how large the object is", STRANGER_MEND)
-    size = int(total[1]) if total else int(headers["Content-Length"])
     encryption = headers.get("x-amz-server-side-encryption", "")
-    return StoredObject(size, headers.get("Content-Type", ""), headers["ETag"].strip('"'), first_bytes, encryption)
+    with understood():
+        return StoredObject(int(total[1]), headers.get("Content-Type", ""), etag_in(headers), first_bytes, encryption)
+
+
+def etag_in(answer: Mapping[str, Any]) -> str:
+    """Return the ETag of an answer or a list's item, without quotes. Raises KeyError and ValueError; for within `understood`."""
+    return etag_of(answer["ETag"])
+
+
+def etag_of(text: str) -> str:
+    """Return an ETag without its quotes. Raises ValueError when it is none (RFC 9110 section 8.8.3), or is too long to keep."""
+    if not re.fullmatch(r"[\x21-\x7e]{0,256}", etag := text.strip('"')):
+        raise ValueError("no ETag")
+    return etag
+
+
+def upload_id_in(answer: Mapping[str, Any]) -> str:
+    """Return a multipart upload's id. Raises KeyError and ValueError, also when it is too long for a URL; for within `understood`."""
+    upload_id: str = answer["UploadId"]
+    if not re.fullmatch(r"[\x21-\x7e]{1,2048}", upload_id):
+        raise ValueError("no upload id")
+    return upload_id
+
+
+def size_of(item: Mapping[str, Any]) -> int:
+    """Return the bytes that a list's item has. Raises KeyError and ValueError; for within `understood`."""
+    size = int(item["Size"])
+    if not 0 <= size < 1 << 63:
+        raise ValueError("no size")
+    return size
 
 
 def piece(headers: Mapping[str, str], start: int, content: bytes) -> Piece:
@@ -75,8 +104,9 @@ def require_etag(answer: Mapping[str, Any]) -> None:
 
 
 def stored_part(part: Mapping[str, Any]) -> StoredPart:
-    """Read one item of a list of parts."""
-    return StoredPart(part["PartNumber"], part["Size"], part["ETag"].strip('"'), int(part["LastModified"].timestamp() * 1000))
+    """Read one item of a list of parts. Raises StorageUnavailable."""
+    with understood():
+        return StoredPart(part["PartNumber"], size_of(part), etag_in(part), int(part["LastModified"].timestamp() * 1000))
 
 
 def last_of_each(parts: Sequence[StoredPart]) -> list[StoredPart]:
