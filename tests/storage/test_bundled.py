@@ -287,6 +287,44 @@ def test_a_copy_of_the_data_directory_leaves_the_original_store_alone(make_store
     (tmp_path / "moved").rename(data)
 
 
+STALL_SECONDS = float(os.environ.get("STALL_SECONDS", "0"))
+
+
+def test_the_engines_own_tokens_outlive_any_wait(make_store: MakeStore, tmp_path: Path) -> None:
+    """They live 10 s otherwise: what is between filer and volume server while the store stalls ends as 500 ("wrong jwt").
+
+    STALL_SECONDS=12 has it stall in the midst of 300 PUTs; with tokens of 10 s, some twenty of them failed.
+    """
+    store = make_store()
+    store.start()
+    client = s3(store)
+    client.create_bucket(Bucket="uploads")
+    (process,) = children_of(store, tmp_path / "data")
+    lives = {name: int(value) for name, value in process.environ().items() if name.endswith("_EXPIRES_AFTER_SECONDS")}
+    prefixes = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
+    assert lives == {f"WEED_{prefix}_EXPIRES_AFTER_SECONDS": 3600 for prefix in prefixes}
+    body, statuses, some = os.urandom(256 * 1024), [], threading.Event()
+    urls = [client.generate_presigned_url("put_object", Params={"Bucket": "uploads", "Key": f"k{number}"}) for number in range(300)]
+
+    def put(url: str) -> None:
+        with urllib3.PoolManager(retries=False, timeout=120) as pool:
+            statuses.append(pool.request("PUT", url, body=body).status)
+        if len(statuses) > 15:
+            some.set()
+
+    threads = [threading.Thread(target=put, args=(url,)) for url in urls]
+    for thread in threads:
+        thread.start()
+    if STALL_SECONDS:
+        some.wait(60)
+        process.suspend()
+        time.sleep(STALL_SECONDS)
+        process.resume()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 300
+
+
 def test_long_data_directory(make_store: MakeStore, tmp_path: Path) -> None:
     data = tmp_path / ("d" * 150) / "data"
     assert len(str(data / "store" / "seaweedfs" / "filer.sock")) > 150
