@@ -14,6 +14,7 @@ import pytest
 from tests.appliance import JPEG, Appliance, running, wait_until
 from tests.believing_store import believing
 from tests.conftest import House
+from tests.dashboard.visitors import new_admin
 from tests.store_proxy import Answered, Asked, PassOn, Rule, proxied
 from tests.stores import OtherStore, byos_settings
 from uploadkit import config
@@ -312,6 +313,9 @@ def test_a_start_with_an_unsafe_store_is_loud_and_signs_nothing(tmp_path: Path, 
         assert "copy" not in refused.body.decode(), "which check it was is nobody's business"
         assert appliance.complete(under_way).status == 503, "what a copy may have brought is not published"
         assert appliance.read(file["url"]).body == JPEG * 100
+        page = new_admin(appliance).get("/dashboard/storage").body.decode()
+        assert "No upload URL is signed until that is mended." in page
+        assert "x-amz-copy-source on an upload although nobody signed it" in page
         assert "the store is not safe: no upload URL is signed" in appliance.log()
         appliance.stop()
         appliance.environment["UPLOADKIT_STORAGE__BYOS__ALLOW_UNSAFE_STORE"] = "true"
