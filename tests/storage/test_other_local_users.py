@@ -24,7 +24,7 @@ from tests.strangers import EVIL_KEY, EVIL_SECRET, NOBODY, needs_root, plant, pl
 from uploadkit.config import BundledConfig
 from uploadkit.storage import identities, internal_ports, internal_tls
 from uploadkit.storage.bundled import BundledStore, StoreStartError
-from uploadkit.storage.engines import SeaweedFS, find_weed
+from uploadkit.storage.engines import SeaweedFS, choose_base_port, find_weed
 
 SECRET = b"private bytes of a project"
 
@@ -137,17 +137,20 @@ def test_our_own_shell_gets_in(store: BundledStore, data: Path) -> None:
     assert SECRET.decode() in said
 
 
+def answers(address: internal_ports.Address) -> bool:
+    try:
+        internal_ports.accepted_stranger(address)
+    except internal_ports.NoAnswer:
+        return False
+    return True
+
+
 def test_every_grpc_port_and_socket_refuses_strangers_and_takes_us(store: BundledStore, data: Path) -> None:
     engine = SeaweedFS(find_weed(), data / "store" / "seaweedfs")
     base = base_of(store)
-    deadline_tries = 200
     for address in [*engine.grpc_ports(base).values(), *engine.leftovers(base)]:
-        for _ in range(deadline_tries):  # the admin worker's port opens last
-            try:
-                assert internal_ports.accepts_us(address, engine.directory), address
-                break
-            except internal_ports.NoAnswer:
-                pass
+        wait_until(lambda address=address: answers(address), what=f"{address}: the admin worker's port opens last")
+        assert internal_ports.accepts_us(address, engine.directory), address
         assert internal_ports.accepted_stranger(address) is None, address
 
 
@@ -319,3 +322,45 @@ def test_a_store_that_can_not_be_asked_is_not_taken_for_clean(tmp_path: Path, mo
     monkeypatch.setattr(identities, "LOOK_SECONDS", 1.0)
     with pytest.raises(identities.Unknown):
         identities.find(SeaweedFS(find_weed(), tmp_path), 10240)
+
+
+@needs_root
+def test_a_socket_or_link_of_somebody_elses_in_tmp_is_named_and_left_alone(tmp_path: Path) -> None:
+    engine = SeaweedFS(find_weed(), tmp_path)
+    base = choose_base_port(engine, 0, [0])
+    squatted = engine.leftovers(base)[1]
+    squatted.unlink(missing_ok=True)  # a store that was killed may have left one of ours
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    for program in (f"socket.socket(socket.AF_UNIX).bind({str(squatted)!r})", f"os.symlink({str(precious)!r}, {str(squatted)!r})"):
+        assert as_nobody(program) == ""
+        try:
+            settings = BundledConfig(port=base, engine="seaweedfs", max_disk_bytes=4 * 1024**3)
+            store = BundledStore(settings, tmp_path / "data", listen_host="127.0.0.1", public_host="127.0.0.1")
+            with pytest.raises(StoreStartError, match=f"{squatted} is taken by another program"):
+                store.start()
+            assert os.path.lexists(squatted)
+            # With a port of its own choice it simply takes another.
+            assert choose_base_port(engine, 0, [0]) != base
+        finally:
+            squatted.unlink()
+    assert precious.read_text() == "kept"
+
+
+def test_the_appliances_environment_does_not_reach_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / ".seaweedfs").mkdir(parents=True)
+    (home / ".seaweedfs" / "security.toml").write_text('[jwt.signing]\nkey = "known to all"\n[grpc]\nca = ""\n')
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("WEED_JWT_SIGNING_KEY", "WEED_GRPC_CA", "WEED_GRPC_MASTER_CERT", "WEED_GRPC_FILER_CERT", "WEED_ADMIN_USER", "GODEBUG"):
+        monkeypatch.setenv(name, "known to all")
+    store = make_store(tmp_path / "data")
+    store.start()
+    try:
+        pid = store._running._children[0][0].pid  # type: ignore[union-attr]
+        assert "known to all" not in Path(f"/proc/{pid}/environ").read_text()
+        engine = SeaweedFS(find_weed(), tmp_path / "data" / "store" / "seaweedfs")
+        for port in list(engine.grpc_ports(base_of(store)).values())[:4]:
+            assert internal_ports.accepted_stranger(port) is None
+    finally:
+        store.stop()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from uploadkit.storage.doctor.examination import Finding
 from uploadkit.storage.engines import LOOPBACK, SeaweedFS, StoreStartError, find_weed
 
 _RESTART = "Stop the appliance, end every other weed process on these ports, start it again, and look at the end of data/store.log"
+# A store that was only just started for this: the admin worker's port opens some seconds after S3's.
+_OPENING_SECONDS = 10.0
 _UNCLEAR = "Start the appliance again, then run doctor again"
 
 
@@ -45,13 +48,13 @@ def examine_engine(config: Config) -> Generator[Finding]:
 
 def _internal_ports(engine: SeaweedFS, base: int) -> Finding:
     """Is a client refused that comes without TLS, without a certificate, or with a foreign one, and is the port ours?"""
-    name = "internal-ports"
+    name, deadline = "internal-ports", time.monotonic() + _OPENING_SECONDS
     sockets = [path for path in engine.leftovers(base) if path.exists()]
     addresses: list[internal_ports.Address] = [*engine.grpc_ports(base).values(), *sockets]
     for address in addresses:
         what = f"port {address}" if isinstance(address, int) else str(address)
         try:
-            accepted = internal_ports.accepted_stranger(address)
+            accepted = _accepted_stranger(address, deadline)
             if accepted is not None:
                 return Finding(name, "failed", f"{what} accepts {accepted}: any user of this machine can change every file", _RESTART)
             if not internal_ports.accepts_us(address, engine.directory):
@@ -61,6 +64,16 @@ def _internal_ports(engine: SeaweedFS, base: int) -> Finding:
         except OSError as error:
             return Finding(name, "failed", f"the store's certificate can't be read: {error.strerror or error}", _RESTART)
     return Finding(name, "ok", "the store's internal ports refuse clients without TLS, without a certificate and with a foreign one")
+
+
+def _accepted_stranger(address: internal_ports.Address, deadline: float) -> str | None:
+    while True:
+        try:
+            return internal_ports.accepted_stranger(address)
+        except internal_ports.NoAnswer:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _internal_http(base: int) -> Finding:
