@@ -79,7 +79,7 @@ def test_a_torn_end_is_cut_off_and_laid_aside(volume: Path, torn: str) -> None:
     assert cut_off_torn_ends(volume.parent) == []
 
 
-@pytest.mark.parametrize("strange", ["another version", "no index", "an index of something else", "empty"])
+@pytest.mark.parametrize("strange", ["another version", "no index", "an index of something else", "an index of before a vacuum", "empty"])
 def test_what_does_not_look_like_a_volume_is_left_as_it_is(volume: Path, strange: str) -> None:
     index = volume.with_suffix(".idx")
     if strange == "another version":
@@ -88,6 +88,10 @@ def test_what_does_not_look_like_a_volume_is_left_as_it_is(volume: Path, strange
         index.write_bytes(b"")
     elif strange == "an index of something else":
         index.write_bytes(b"\x07" * 10 * ENTRY)
+    elif strange == "an index of before a vacuum":
+        first, last = index.read_bytes()[:ENTRY], index.read_bytes()[-ENTRY:]
+        index.write_bytes(b"\0" * 7 + b"\x99" + first[8:] + last)
+        add(volume, b"more")
     else:
         volume.write_bytes(b"")
     before = (volume.read_bytes(), index.read_bytes())

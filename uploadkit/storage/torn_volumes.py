@@ -32,6 +32,7 @@ _CHECKSUM_AND_TIME_BYTES = 12
 _ALIGNMENT = 8
 _MOST_TORN_ENTRIES = 100_000
 _READ_ENTRIES = 65_536
+_SAMPLES = 1_000
 
 
 class _Entry(NamedTuple):
@@ -56,6 +57,9 @@ def _cut_off(volume: Path) -> bool:
         if needles.read(1) != bytes([_VERSION]):
             return False
         count, end = _sound_part(needles, entries, size_bytes)
+        if count and not _belong_together(needles, entries, count):
+            log.error("the store's volume %s and its index don't belong together; 'weed fix' makes a new index", volume.name)
+            return False
         if count == 0 or (end == size_bytes and count * _ENTRY.size == index_bytes):
             return False
         log.warning(
@@ -98,13 +102,29 @@ def _sound_part(needles: BinaryIO, entries: BinaryIO, size_bytes: int) -> tuple[
     return (count, ends[-1][1]) if ends else (0, 0)
 
 
+def _belong_together(needles: BinaryIO, entries: BinaryIO, count: int) -> bool:
+    """Look for some of the first `count` entries at their places.
+
+    A cut in the midst of a vacuum's end may leave an index of before beside a volume of after.
+    """
+    for number in range(0, count, max(1, count // _SAMPLES)):
+        entries.seek(number * _ENTRY.size)
+        if not _is_there(needles, _entry(*_ENTRY.unpack(entries.read(_ENTRY.size)))):
+            return False
+    return True
+
+
 def _entries(index: BinaryIO) -> Iterator[_Entry]:
     index.seek(0)
     while chunk := index.read(_READ_ENTRIES * _ENTRY.size):
-        for key, low, high, size in _ENTRY.iter_unpack(chunk[: len(chunk) // _ENTRY.size * _ENTRY.size]):
-            start = (low | high << 32) * _ALIGNMENT
-            body = _HEADER.size + max(size, 0) + _CHECKSUM_AND_TIME_BYTES
-            yield _Entry(key, start, size, start + body + _ALIGNMENT - body % _ALIGNMENT)
+        for fields in _ENTRY.iter_unpack(chunk[: len(chunk) // _ENTRY.size * _ENTRY.size]):
+            yield _entry(*fields)
+
+
+def _entry(key: int, low: int, high: int, size: int) -> _Entry:
+    start = (low | high << 32) * _ALIGNMENT
+    body = _HEADER.size + max(size, 0) + _CHECKSUM_AND_TIME_BYTES
+    return _Entry(key, start, size, start + body + _ALIGNMENT - body % _ALIGNMENT)
 
 
 def _is_there(needles: BinaryIO, entry: _Entry) -> bool:
