@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import House
 from uploadkit import clock, file_routes, keys, multipart, projects, removals, upload_states, upload_tokens, uploads
 from uploadkit.access import COMMAND_LINE, Caller
-from uploadkit.errors import Forbidden, NotFound, Unauthorized, UploadKitError
+from uploadkit.errors import Forbidden, NotFound, RateLimited, RouteNotFound, TierLimitExceeded, Unauthorized, UploadKitError
 from uploadkit.models import File, Project, UploadToken
 from uploadkit.uploads import UploadRequest
 
@@ -25,11 +25,11 @@ def new(size: int = 10) -> UploadRequest:
 
 
 def browser_of(house: House, **limits: int) -> Caller:
-    return upload_tokens.find_caller(upload_tokens.issue_token(house.caller, "default", {}, **limits).plaintext)
+    return upload_tokens.find_caller(upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}, **limits).plaintext)
 
 
 def test_only_the_hash_is_kept_and_nothing_shows_the_token(house: House) -> None:
-    issued = upload_tokens.issue_token(house.caller, "default", {"a": 1})
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"a": 1})
     row = UploadToken.get()
     assert row.token_hash == hashlib.sha256(issued.plaintext.encode()).hexdigest()
     assert issued.plaintext not in repr(issued) + repr(row.__data__)
@@ -51,7 +51,7 @@ def test_a_visitor_is_not_told_how_large_what_was_found_is(house: House, anonymo
     assert door.post(f"/api/v1/projects/{house.project.id}/file-routes", json={"slug": "drop", **rules}).status_code == 201
     where = "/api/uploadkit/drop"
     if not anonymous:
-        where = f"/api/uploadkit/t/{upload_tokens.issue_token(house.caller, 'drop', {}).plaintext}/drop"
+        where = f"/api/uploadkit/t/{upload_tokens.issue_token(house.ctx.config, house.caller, ['drop'], {}).plaintext}/drop"
     ask = {"action": "request-upload", "fileName": "a.jpg", "fileSize": 10, "contentType": "image/jpeg"}
     slot = door.post(where, json=ask, headers=headers).json
     house.ctx.store.ask("put_object", Key=File.get_by_id(slot["fileId"]).pending_key, Body=b"x" * 54_321, ContentType="text/secret")
@@ -99,7 +99,7 @@ def test_a_race_for_the_last_bytes(house: House) -> None:
 
 
 def test_a_race_between_uploads_and_the_revocation(house: House) -> None:
-    issued = upload_tokens.issue_token(house.caller, "default", {}, max_files=1000)
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}, max_files=1000)
     browser = upload_tokens.find_caller(issued.plaintext)
     revoked_at: list[int] = []
 
@@ -122,19 +122,110 @@ def test_a_race_between_uploads_and_the_revocation(house: House) -> None:
     assert File.select().count() == revoked_at[0], "nothing began after the revocation"
 
 
-def test_a_failed_upload_counts_for_as_long_as_its_url_may_store_bytes(house: House) -> None:
+def fail(house: House, browser: Caller, request: UploadRequest | None = None) -> File:
+    file = uploads.request_upload(house.ctx, browser, request or new()).file
+    upload_states.leave_uploading(house.ctx, file, "not_verified", "test")
+    return file
+
+
+def test_a_refused_upload_gives_its_place_back(house: House) -> None:
+    browser = browser_of(house, max_bytes=10)
+    fail(house, browser)
+    kept = uploads.request_upload(house.ctx, browser, new()).file
+    with pytest.raises(Forbidden, match="used up: it is for 1 file"):
+        uploads.request_upload(house.ctx, browser, new())
+    upload_states.leave_uploading(house.ctx, kept, "aborted", "test")
+    project = Project.get_by_id(house.project.id)
+    assert project.storage_reserved_bytes == 20, "until its deadline an URL may still store bytes: they stay reserved in the quota"
+
+
+def test_few_refused_uploads_have_urls_that_are_good_still(house: House) -> None:
     with clock.travelled_to(clock.now_ms()) as advance:
         browser = browser_of(house, expires_seconds=86400)
-        file = uploads.request_upload(house.ctx, browser, new()).file
-        upload_states.leave_uploading(house.ctx, file, "aborted", "test")
-        with pytest.raises(Forbidden):
+        first = fail(house, browser)
+        for _ in range(4):
+            fail(house, browser)
+        with pytest.raises(RateLimited) as refused:
             uploads.request_upload(house.ctx, browser, new())
-        advance(file.deadline_at - clock.now_ms())
+        assert refused.value.retry_after_seconds == -(-(first.deadline_at - clock.now_ms()) // 1000)
+        advance(first.deadline_at - clock.now_ms())
         assert uploads.request_upload(house.ctx, browser, new()).file.upload_token_id
 
 
+def test_what_is_begun_with_a_token_is_bounded(house: House) -> None:
+    browser = browser_of(house, expires_seconds=86400)
+    for _ in range(30):
+        slot = multipart.start_multipart(house.ctx, browser, new(11 * MIB))
+        multipart.abort_multipart(house.ctx, browser, slot.file.id, str(slot.file.upload_id))
+    with pytest.raises(Forbidden, match="30 uploads were begun"):
+        multipart.start_multipart(house.ctx, browser, new(11 * MIB))
+    assert File.select().count() == 30
+
+
+def test_a_token_for_several_file_routes(house: House) -> None:
+    for slug, count in (("pictures", 4), ("films", 2)):
+        file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": slug, "max_file_count": count})
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["pictures", "films", "pictures"], {})
+    assert ([route.slug for route in issued.routes], issued.token.max_files) == (["pictures", "films"], 6)
+    caller = upload_tokens.find_caller(issued.plaintext)
+    with pytest.raises(RouteNotFound):
+        upload_tokens.by_route(caller, "default")
+    for slug in ("pictures", "films") * 3:
+        request = UploadRequest(f"{File.select().count()}.jpg", 10, "image/jpeg", slug, {})
+        uploads.request_upload(house.ctx, upload_tokens.by_route(caller, slug), request)
+    with pytest.raises(Forbidden):
+        uploads.request_upload(house.ctx, upload_tokens.by_route(caller, "films"), new())
+    routes = {route.slug: route for route in file_routes.all_file_routes(house.project.id)}
+    file_routes.delete_file_route(house.caller, routes["pictures"].id)
+    left = upload_tokens.find_caller(issued.plaintext).browser
+    assert left is not None
+    assert left.route_slugs == ("films",)
+    file_routes.delete_file_route(house.caller, routes["films"].id)
+    assert UploadToken.select().count() == 0, "with the last of its file routes it is good for nothing"
+
+
+def test_a_second_try_takes_the_place_of_the_first(house: House) -> None:
+    with clock.travelled_to(clock.now_ms()) as advance:
+        film = UploadRequest("film.mp4", 11 * MIB, "video/mp4", "default", {"user": "ann"})
+        browser = upload_tokens.find_caller(
+            upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"user": "ann"}).plaintext
+        )
+        first = multipart.start_multipart(house.ctx, browser, film).file
+        with pytest.raises(Forbidden):  # in one go: that is another file
+            multipart.start_multipart(house.ctx, browser, film)
+        advance(6_000)
+        with pytest.raises(Forbidden):
+            multipart.start_multipart(house.ctx, browser, replace(film, size_bytes=12 * MIB))
+        second = multipart.start_multipart(house.ctx, browser, film).file
+        assert (File.get_by_id(first.id).status, File.get_by_id(second.id).status) == ("FAILED", "UPLOADING")
+        # A fresh token for the same user, where the project has no room for both.
+        Project.update(limit_overrides={"max_storage": 15 * MIB}).where(Project.id == house.project.id).execute()
+        advance(6_000)
+        for vouched, status in (({"user": "eve"}, "UPLOADING"), ({}, "UPLOADING"), ({"user": "ann"}, "FAILED")):
+            token = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], vouched)
+            try:
+                multipart.start_multipart(house.ctx, upload_tokens.find_caller(token.plaintext), replace(film, metadata=vouched))
+            except TierLimitExceeded:
+                assert status == "UPLOADING", "somebody else's upload is not ended"
+            assert File.get_by_id(second.id).status == status
+
+
+def test_the_tokens_of_a_project_are_bounded(house: House) -> None:
+    limits = house.ctx.config.limits.model_copy(update={"max_upload_tokens": 2})
+    config = house.ctx.config.model_copy(update={"limits": limits})
+    with clock.travelled_to(clock.now_ms()) as advance:
+        upload_tokens.issue_token(config, house.caller, ["default"], {}, expires_seconds=1)
+        used = upload_tokens.issue_token(config, house.caller, ["default"], {}, expires_seconds=1)
+        uploads.request_upload(house.ctx, upload_tokens.find_caller(used.plaintext), new())
+        with pytest.raises(RateLimited):
+            upload_tokens.issue_token(config, house.caller, ["default"], {})
+        advance(1_000 + upload_tokens.KEPT_UNUSED_MS)
+        assert upload_tokens.purge_expired(house.ctx) == 1, "that without an upload under way"
+        assert upload_tokens.issue_token(config, house.caller, ["default"], {})
+
+
 def test_only_its_own_project_and_environment_revoke_a_token(house: House) -> None:
-    issued = upload_tokens.issue_token(house.caller, "default", {})
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {})
     for stranger in (replace(house.caller, environment="test"), replace(house.caller, project_id="other"), COMMAND_LINE):
         with pytest.raises(NotFound):
             upload_tokens.revoke_token(stranger, issued.token.id)
@@ -147,7 +238,7 @@ def test_old_tokens_are_purged_and_their_files_stay(house: House) -> None:
         advance(1_000 + upload_tokens.KEPT_MS - 1)
         assert upload_tokens.purge_expired(house.ctx) == 0
         advance(1)
-        fresh = upload_tokens.issue_token(house.caller, "default", {})
+        fresh = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {})
         assert upload_tokens.purge_expired(house.ctx) == 1
     assert [token.id for token in UploadToken.select()] == [fresh.token.id]
     assert File.get_by_id(file.id).upload_token_id
@@ -155,7 +246,7 @@ def test_old_tokens_are_purged_and_their_files_stay(house: House) -> None:
 
 def test_a_deleted_file_route_takes_its_tokens_along(house: House) -> None:
     route = file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "gone"})
-    issued = upload_tokens.issue_token(house.caller, "gone", {})
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["gone"], {})
     file_routes.delete_file_route(house.caller, route.id)
     assert UploadToken.select().count() == 0
     with pytest.raises(Unauthorized):
@@ -164,17 +255,17 @@ def test_a_deleted_file_route_takes_its_tokens_along(house: House) -> None:
 
 def test_a_renamed_file_route_keeps_its_tokens(house: House) -> None:
     route = file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "before"})
-    issued = upload_tokens.issue_token(house.caller, "before", {})
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["before"], {})
     file_routes.update_file_route(house.ctx.config, house.caller, route.id, {"slug": "after"})
-    found = upload_tokens.find_caller(issued.plaintext).browser
+    found = upload_tokens.by_route(upload_tokens.find_caller(issued.plaintext), "after").browser
     assert found is not None
-    upload_tokens.require_route(found, "after")
+    assert found.route_slug == "after"
 
 
 def test_a_removed_project_leaves_no_tokens(house: House) -> None:
     project = projects.create_project(house.ctx.config, house.caller, "Gone soon")
     key = keys.issue_key(house.ctx.config, house.caller, project.id, "a")
-    issued = upload_tokens.issue_token(keys.find_caller(key.plaintext), "default", {})
+    issued = upload_tokens.issue_token(house.ctx.config, keys.find_caller(key.plaintext), ["default"], {})
     projects.delete_project(house.caller, project.id)
     with pytest.raises(Unauthorized):
         upload_tokens.find_caller(issued.plaintext)

@@ -20,8 +20,8 @@ Access = Literal["project", "account"]
 class Browser:
     """What a browser without an API key may do: upload by one file route, and go on with what it began there itself.
 
-    With an upload token, `metadata` is what the token's owner vouches for, and `max_files` how many it lets in. Without one,
-    `network` is the client's address (IPv6: its /64).
+    With an upload token, `metadata` is what the token's owner vouches for, `max_files` how many it lets in, and `route_slugs` all that it
+    is for, of which `route_slug` is the one asked for. Without one, `network` is the client's address (IPv6: its /64).
     """
 
     route_slug: str
@@ -30,6 +30,7 @@ class Browser:
     max_files: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     network: str | None = None
+    route_slugs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

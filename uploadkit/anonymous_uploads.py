@@ -2,14 +2,16 @@
 
 `Origin` stops browsers on other sites, not programs. So what anonymous uploads hold before they are complete is bounded: per address,
 and for all together by a share of the project's limits. Requests without uploads can't keep those with keys or tokens from uploading.
+What is begun is bounded as well, per hour and day, because what is aborted frees its place at once.
 """
 
 from __future__ import annotations
 
-from uploadkit import clock, tiers
+from uploadkit import clock, file_routes, tiers
 from uploadkit.access import Browser, Caller
 from uploadkit.config import Config
-from uploadkit.db import execute
+from uploadkit.context import Context
+from uploadkit.db import execute, write
 from uploadkit.errors import FileTooLarge, Forbidden, RateLimited, RouteNotFound, TierLimitExceeded
 from uploadkit.models import FileRoute, Project
 
@@ -21,43 +23,71 @@ _PENDING_OF_ONE = """
 SELECT reserved_bytes, deadline_at FROM file
  WHERE project_id = ? AND client_network = ? AND client_network IS NOT NULL AND reserved_bytes > 0 ORDER BY deadline_at
 """
+_HOUR_MS, _DAY_MS = 3600_000, 86_400_000
+_BATCH = 1_000
+_BEGUN = """
+INSERT INTO anonymous_begun (project_id, network, began_at, uploads) VALUES (?, ?, ?, 1)
+ON CONFLICT (project_id, network, began_at) DO UPDATE SET uploads = uploads + 1 RETURNING uploads
+"""
+_FORGET = """
+DELETE FROM anonymous_begun WHERE (project_id, network, began_at) IN
+  (SELECT project_id, network, began_at FROM anonymous_begun WHERE began_at < ? ORDER BY began_at LIMIT ?)
+"""
 
 
-def find_caller(slug: str, origin: str | None, network: str) -> Caller:
-    """Return the browser on a page of `origin` at the address `network`, for the project whose file route `slug` lets that origin in.
+def find_caller(slug: str, origin: str | None, network: str, project: str | None = None) -> Caller:
+    """Return the browser on a page of `origin` at the address `network`, for the file route `slug` of `project` (id or slug).
 
-    Raises RouteNotFound (no anonymous file route has that slug), Forbidden (none of those lets this origin in).
+    Without `project` (the short address) it is the first project's, or another's that had that address before it was the first one's alone.
+    Raises RouteNotFound (no such anonymous file route), Forbidden (it does not let this origin in).
     """
-    routes = _anonymous_routes(slug)
-    if not routes:
+    route = _let_in(slug, origin, project)
+    if route is None:
+        if _routes(slug, project):
+            raise Forbidden(
+                f"Pages of {origin or 'an unknown origin'} may not upload here",
+                "Add the page's origin, exactly as browsers send it, to allowedOrigins of the file route",
+            )
         raise RouteNotFound(
-            "There is no such file route for anonymous uploads", "Set anonymousUploads on it, or put an upload token into the endpoint"
+            "There is no such file route for anonymous uploads",
+            "Set anonymousUploads on it, or put an upload token into the endpoint"
+            if project is not None
+            else "The endpoint is /api/uploadkit/p/{projectId}, for all projects but the first; the file route needs anonymousUploads. "
+            "Or put an upload token into the endpoint",
         )
-    for route in routes:
-        if origin in route.allowed_origins:
-            project = route.project
-            browser = Browser(route.slug, network=network)
-            return Caller("", project.id, "live", "project", project.tier, project.limit_overrides, browser)
-    raise Forbidden(
-        f"Pages of {origin or 'an unknown origin'} may not upload here",
-        "Add the page's origin, exactly as browsers send it, to allowedOrigins of the file route",
-    )
+    owner = route.project
+    return Caller("", owner.id, "live", "project", owner.tier, owner.limit_overrides, Browser(route.slug, network=network))
 
 
-def allows(slug: str, origin: str) -> bool:
+def allows(slug: str, origin: str, project: str | None = None) -> bool:
     """Say whether an anonymous file route `slug` lets pages of `origin` in."""
-    return any(origin in route.allowed_origins for route in _anonymous_routes(slug))
+    return _let_in(slug, origin, project) is not None
 
 
-def _anonymous_routes(slug: str) -> list[FileRoute]:
+def _let_in(slug: str, origin: str | None, project: str | None) -> FileRoute | None:
+    return next((route for route, origins in _routes(slug, project) if origin in origins), None)
+
+
+def _routes(slug: str, project: str | None) -> list[tuple[FileRoute, list[str]]]:
+    """Return the anonymous file routes that an address stands for, the first one that counts first, with the origins they let in there."""
     query = FileRoute.select(FileRoute, Project).join(Project)
-    return list(query.where(FileRoute.slug == slug, FileRoute.anonymous_uploads, Project.deleted_at.is_null()))
+    query = query.where(FileRoute.slug == slug, FileRoute.anonymous_uploads, Project.deleted_at.is_null())
+    if project is not None:
+        found = list(query.where(FileRoute.project == project)) or list(query.where(Project.slug == project))
+        return [(route, route.allowed_origins) for route in found]
+    first = file_routes.first_project_id()
+    own = query.where(FileRoute.project == first)
+    # At most those that there were at the upgrade, which no tenant can add to.
+    others = query.where(FileRoute.project != first, FileRoute.short_origins != [])
+    return [(route, route.allowed_origins) for route in own] + [
+        (route, [origin for origin in route.short_origins if origin in route.allowed_origins]) for route in others
+    ]
 
 
 def require_room(config: Config, caller: Caller, browser: Browser, size_bytes: int) -> None:
     """Refuse another anonymous upload of `size_bytes` where too much is under way, inside the transaction that inserts it.
 
-    Raises FileTooLarge, RateLimited (this address), TierLimitExceeded (all together).
+    Else it is counted as begun. Raises FileTooLarge, RateLimited (this address, or all together), TierLimitExceeded (all together).
     """
     _require_room_of_one(config, execute(_PENDING_OF_ONE, (caller.project_id, browser.network)).fetchall(), size_bytes)
     limits = tiers.limits_of(config, caller.tier, caller.limit_overrides)
@@ -70,6 +100,31 @@ def require_room(config: Config, caller: Caller, browser: Browser, size_bytes: i
             f"Anonymous uploads under way hold all that they may of this project's limits ({percent} %)",
             "Wait until some are complete or have ended, use upload tokens, or raise browser.anonymous_quota_percent in config.toml",
         )
+    _count_begun(caller.project_id, str(browser.network), _HOUR_MS, config.browser.anonymous_uploads_per_hour, "from this address", "hour")
+    _count_begun(caller.project_id, "", _DAY_MS, config.browser.anonymous_uploads_per_day, "in this project", "day")
+
+
+def _count_begun(project_id: str, network: str, period_ms: int, limit: int | None, whose: str, period: str) -> None:
+    """Count one more upload that begins, whatever becomes of it: an aborted one frees its place, but leaves rows for a day."""
+    now = clock.now_ms()
+    began_at = now - now % period_ms
+    (begun,) = execute(_BEGUN, (project_id, network, began_at)).fetchone()
+    if _is_over(begun, limit):
+        raise RateLimited(
+            f"{limit} uploads were begun {whose} in this {period} without a token, the unfinished ones included",
+            f"Use upload tokens, or raise browser.anonymous_uploads_per_{period} in config.toml",
+            retry_after_seconds=-(-(began_at + period_ms - now) // 1000),
+        )
+
+
+def forget_counts(ctx: Context) -> int:
+    """Remove the counts of days that are over, in short transactions; return how many."""
+    removed, count = 0, _BATCH
+    while count == _BATCH and not ctx.stopping.is_set():
+        with write():
+            count = execute(_FORGET, (clock.now_ms() - _DAY_MS, _BATCH)).rowcount
+        removed += count
+    return removed
 
 
 def _require_room_of_one(config: Config, pending: list[tuple[int, int]], size_bytes: int) -> None:

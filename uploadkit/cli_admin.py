@@ -184,7 +184,9 @@ def create_route(context: click.Context, /, slug: str, project: str | None, as_j
     loaded = open_installation(context)
     rules = _rules(FileRouteBody, {"slug": slug, **options})
     route = file_routes.create_file_route(loaded, COMMAND_LINE, projects.find_by_id_or_slug(project).id, rules)
-    click.echo(json.dumps(documented.file_route(route)) if as_json else f"Made file route {route.slug} ({route.id}).")
+    click.echo(
+        json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Made file route {route.slug} ({route.id})."
+    )
 
 
 @routes_commands.command("update")
@@ -198,7 +200,7 @@ def update_route(context: click.Context, /, slug: str, project: str | None, as_j
     loaded = open_installation(context)
     found = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
     route = file_routes.update_file_route(loaded, COMMAND_LINE, found.id, _rules(FileRouteChangesBody, options))
-    click.echo(json.dumps(documented.file_route(route)) if as_json else f"Changed file route {route.slug}.")
+    click.echo(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Changed file route {route.slug}.")
 
 
 @routes_commands.command("list")
@@ -207,10 +209,10 @@ def update_route(context: click.Context, /, slug: str, project: str | None, as_j
 @click.pass_context
 def list_routes(context: click.Context, project: str | None, as_json: bool) -> None:
     """List a project's file routes, oldest first."""
-    open_installation(context)
+    loaded = open_installation(context)
     found = file_routes.all_file_routes(projects.find_by_id_or_slug(project).id)
     if as_json:
-        click.echo(json.dumps([documented.file_route(route) for route in found]))
+        click.echo(json.dumps([documented.file_route(route, loaded.server.base_url) for route in found]))
         return
     print_table(
         ("id", "slug", "largest file", "types", "visibility"),

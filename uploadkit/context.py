@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from uploadkit.config import Config
+from uploadkit.database_disk import DatabaseDisk
 from uploadkit.request_counts import RequestCounts
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.store_places import StorePlaces
@@ -44,10 +45,12 @@ class Context:
     stopping: threading.Event = field(default_factory=threading.Event)
     request_counts: RequestCounts = field(default_factory=RequestCounts, repr=False)
     store_trust: StoreTrust = field(init=False, repr=False)
+    database_disk: DatabaseDisk = field(init=False, repr=False)
     store_watch: StoreWatch = field(init=False, repr=False)
     store_places: StorePlaces = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.store_places = StorePlaces(max(1, self.config.server.threads * 3 // 4))
         self.store_trust = StoreTrust(self.config, self.store)
+        self.database_disk = DatabaseDisk(self.config.database_path)
         self.store_watch = StoreWatch(self.store)

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import urllib3
 
-from uploadkit import clock, db, health
+from uploadkit import clock, db, file_routes, health
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.errors import StorageUnavailable
@@ -29,6 +29,7 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
     yield _data_dir(config)
     if config.database_path.exists():
         yield _database()
+        yield _addresses()
     if config.storage.mode == "bundled":
         yield from examine_engine(config)
     yield from doctor.examine(store, _expectations(config), fix=fix)
@@ -47,6 +48,26 @@ def _database() -> Finding:
     if damaged is None:
         return Finding("database", "ok", "SQLite has read all of it")
     return Finding("database", "failed", f"SQLite says {damaged}", "Stop the appliance and put a backup in the database's place")
+
+
+def _addresses() -> Finding:
+    """Look at what pages upload to without a token: slugs that are reserved now, and file routes that still have the short address."""
+    if reserved := file_routes.reserved_in_use():
+        named = ", ".join(f"'{route.slug}' of project {route.project.slug}" for route in reserved)
+        return Finding("addresses", "warning", f"these slugs are reserved now, pages can't use them: {named}", "Give them another slug")
+    if short := file_routes.short_of_others():
+        named = ", ".join(f"'{route.slug}' of project {route.project.slug}" for route in short)
+        mend = "Have their pages use anonymousEndpoint, which names the project, then: docs/upgrading.md"
+        return Finding("addresses", "warning", f"anonymous file routes still have the short address from before: {named}", mend)
+    return Finding("addresses", "ok", "anonymous file routes name their project")
+
+
+def warn_of_reserved_slugs() -> None:
+    """Log which file routes have slugs that were reserved since."""
+    for route in file_routes.reserved_in_use():
+        log.warning(
+            "the file route %r of project %s has a slug that is reserved now: pages can't use it. Rename it", route.slug, route.project_id
+        )
 
 
 class Examiner:

@@ -77,8 +77,10 @@ class Feed:
 def record(ctx: Context, file: File, event: str, status: str, detail: str | None = None) -> None:
     """Write down, in the caller's write transaction, that `file` came to `status` by `event`; `detail` says why where that is not plain.
 
-    What its file route wants to be told goes into the outbox with it.
+    What its file route wants to be told goes into the outbox with it. A request for an upload is no news of a file yet, and anybody may
+    make many: its metadata stays with the file.
     """
+    told = (file.metadata, file.client_metadata) if status != "UPLOADING" else ({}, {})
     cursor = execute(
         _INSERT,
         (
@@ -93,12 +95,12 @@ def record(ctx: Context, file: File, event: str, status: str, detail: str | None
             file.route_slug,
             status,
             detail,
-            orjson.dumps(file.metadata).decode(),
+            orjson.dumps(told[0]).decode(),
             file.size_bytes,
             file.content_type,
             file.visibility,
             file.created_at,
-            orjson.dumps(file.client_metadata).decode(),
+            orjson.dumps(told[1]).decode(),
         ),
     )
     if status != "UPLOADING" and (url := webhooks.wanted_at(file.project_id, file.route_slug, status)):

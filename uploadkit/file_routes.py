@@ -11,7 +11,7 @@ from typing import Any
 from uploadkit import audit, clock, paging, rows, targets
 from uploadkit.access import Caller, find_project, require_live
 from uploadkit.config import Config, TierConfig
-from uploadkit.db import new_id, write
+from uploadkit.db import execute, new_id, write
 from uploadkit.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound, ValidationFailed
 from uploadkit.idempotency import Remember, forget
 from uploadkit.media_types import UNKNOWN, in_words, is_allowed
@@ -20,6 +20,7 @@ from uploadkit.paging import Page
 
 DEFAULT_SLUG = "default"
 MOST_OF_A_PROJECT = 500
+RESERVED_SLUGS = frozenset({"p", "t", "tus"})
 # Other people's webhook URLs are often secrets in themselves.
 _SECRET = frozenset({"webhook_url"})
 
@@ -35,18 +36,18 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
     """Make a file route of a project from `rules`: columns of FileRoute, already validated, `slug` among them.
 
     `remember` gets its id in that transaction.
-    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound (project), DuplicateSlug, and Conflict as
-    `update_file_route` does, and when the project has `MOST_OF_A_PROJECT`.
+    Raises Forbidden (a test key asks), ValidationFailed (webhook_url, slug), NotFound (project), DuplicateSlug, and Conflict when the
+    project has `MOST_OF_A_PROJECT`.
     """
     require_live(caller)
     _check_webhook_url(config, rules)
+    _check_slug(rules["slug"])
     now = clock.now_ms()
     with write():
         project = find_project(caller, project_id)
         _require_free(project.id, rules["slug"])
         _require_room(project.id)
         route: FileRoute = FileRoute.create(id=new_id(), project=project, created_at=now, updated_at=now, **rules)
-        _keep_origins_apart(route)
         audit.record(caller.key_id, "created", "file_route", route.id, project.id, {"slug": route.slug})
         remember(route.id)
     return route
@@ -87,8 +88,8 @@ def find_by_id(caller: Caller, route_id: str) -> FileRoute:
 def update_file_route(config: Config, caller: Caller, route_id: str, changes: Mapping[str, Any]) -> FileRoute:
     """Change the columns in `changes`, already validated, for uploads from now on.
 
-    Raises Forbidden (a test key asks), ValidationFailed (webhook_url), NotFound, DuplicateSlug, and Conflict for another slug on
-    `default`, or for an origin that uploads anonymously to another project's file route of the same slug already.
+    Raises Forbidden (a test key asks), ValidationFailed (webhook_url, slug), NotFound, DuplicateSlug, and Conflict for another slug on
+    `default`.
     """
     require_live(caller)
     _check_webhook_url(config, changes)
@@ -96,13 +97,15 @@ def update_file_route(config: Config, caller: Caller, route_id: str, changes: Ma
         route = find_by_id(caller, route_id)
         different = audit.differences(route.__data__, changes, _SECRET)
         if "slug" in different:
+            _check_slug(changes["slug"])
             _keep_default(route)
             _require_free(route.project_id, changes["slug"])
         if different:
-            FileRoute.update(**changes, updated_at=clock.now_ms()).where(FileRoute.id == route.id).execute()
+            # Under its new slug another one may have the short address.
+            moved: dict[str, Any] = {"short_origins": []} if "slug" in different else {}
+            FileRoute.update(**changes, **moved, updated_at=clock.now_ms()).where(FileRoute.id == route.id).execute()
             audit.record(caller.key_id, "changed", "file_route", route.id, route.project_id, different)
             route = FileRoute.get_by_id(route.id)
-            _keep_origins_apart(route)
     return route
 
 
@@ -132,17 +135,40 @@ def _require_free(project_id: str, slug: str) -> None:
         raise DuplicateSlug(f"This project has a file route {slug!r} already", "Choose another slug, or PATCH the file route that is there")
 
 
-def _keep_origins_apart(route: FileRoute) -> None:
-    """Anonymous uploads name no project: slug and origin together have to say which one is meant (docs/decisions/0015)."""
-    if not route.anonymous_uploads:
-        return
-    others = FileRoute.select().join(Project).where(FileRoute.slug == route.slug, FileRoute.anonymous_uploads, Project.deleted_at.is_null())
-    for other in others.where(FileRoute.id != route.id):
-        if taken := set(route.allowed_origins) & set(other.allowed_origins):
-            raise Conflict(
-                f"Pages of {min(taken)} upload to a file route {route.slug!r} of another project on this appliance already",
-                "Choose another slug for anonymous uploads, or use upload tokens, which say what project they are for",
-            )
+def _check_slug(slug: str) -> None:
+    """Refuse slugs that stand for something else in the paths of `/api/uploadkit`. Raises ValidationFailed."""
+    if slug.lower() in RESERVED_SLUGS:
+        words = f"is reserved: {', '.join(sorted(RESERVED_SLUGS))} stand for something else in addresses; choose another one"
+        raise ValidationFailed(f"slug {words}", details={"slug": [words]})
+
+
+def reserved_in_use() -> list[FileRoute]:
+    """Return the file routes whose slugs were taken before they were reserved."""
+    taken = FileRoute.select(FileRoute, Project).join(Project).where(FileRoute.slug << sorted(RESERVED_SLUGS), Project.deleted_at.is_null())
+    return list(taken)
+
+
+def short_of_others() -> list[FileRoute]:
+    """Return the anonymous file routes that have the short address from before it was the first project's alone."""
+    query = FileRoute.select(FileRoute, Project).join(Project).where(FileRoute.anonymous_uploads, FileRoute.short_origins != [])
+    return list(query.where(FileRoute.project != first_project_id(), Project.deleted_at.is_null()))
+
+
+def first_project_id() -> str | None:
+    """Return the id of the first project, also after it was deleted: no other one takes its place."""
+    row = execute("SELECT value FROM setting WHERE name = 'first_project'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def note_first_project(project_id: str) -> None:
+    """Remember which project was the first, unless one is known already."""
+    with write():
+        execute("INSERT OR IGNORE INTO setting (name, value) VALUES ('first_project', ?)", (project_id,))
+
+
+def has_short_address(route: FileRoute) -> bool:
+    """Say whether pages reach an anonymous file route without its project in the address, too: docs/decisions/0028."""
+    return bool(route.anonymous_uploads) and (route.project_id == first_project_id() or bool(route.short_origins))
 
 
 def _keep_default(route: FileRoute) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uploadkit import admins, keys, projects, tiers
+from uploadkit import admins, file_routes, keys, projects, tiers
 from uploadkit.access import COMMAND_LINE
 from uploadkit.config import Config
 from uploadkit.db import open_database
@@ -44,6 +44,7 @@ def prepare(config: Config) -> Start:
     if not Project.select().exists():
         projects.create_project(config, COMMAND_LINE, FIRST_PROJECT_NAME)
     project = projects.find_by_id_or_slug()
+    file_routes.note_first_project(project.id)
     api_key = None
     if not ApiKey.select().exists():
         api_key = keys.issue_key(config, COMMAND_LINE, project.id, FIRST_KEY_NAME, access="account").plaintext

@@ -76,7 +76,9 @@ def _disk(ctx: Context) -> Check:
     )
     # Not which directory: anybody may ask. The doctor names it.
     refused = "" if unwritable(ctx.config) is None else ", but the data directory can't be written; 'python app.py doctor' says why"
-    return Check("disk", free >= _LEAST_FREE_BYTES and not refused, f"{free / 1024**3:.1f} GB free at {place}{refused}")
+    trouble = ctx.database_disk.trouble()
+    told = f"{free / 1024**3:.1f} GB free at {place}" if trouble is None else f"no new upload begins: {trouble}"
+    return Check("disk", free >= _LEAST_FREE_BYTES and not refused and trouble is None, f"{told}{refused}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """What is forgotten, and when: events, finished webhook deliveries with their attempts, and the rows of deleted and failed files go
-`housekeeping.history_days` after the fact (storage.md section 5), and destinations that nothing refers to. The audit trail and the monthly
-usage stay.
+`housekeeping.history_days` after the fact (storage.md section 5), and destinations that nothing refers to. The monthly usage stays, and
+so does the audit trail, but for the oldest entries of a project that has very many.
+
+What anybody can make much of goes earlier (`forget_early`): what browsers began and nothing came of, failed uploads beyond the newest
+ones, test events of webhooks.
 
 A batch at a time, each in a transaction of its own: an interruption costs nothing, and nobody waits long for the write lock.
 """
@@ -48,6 +51,80 @@ _ENDED_FILES = (
     " AND number > ? AND number < ? AND sweep_at IS NULL AND updated_at < ? ORDER BY number LIMIT ?",
 )
 
+KEPT_OF_BROWSERS_MS = _DAY_MS
+KEPT_TEST_EVENTS_MS = _DAY_MS
+MOST_FAILED = 10_000
+MOST_AUDITED = 200_000
+_OF_BROWSERS = """
+SELECT number FROM file WHERE status = 'FAILED' AND (upload_token_id IS NOT NULL OR client_network IS NOT NULL)
+   AND updated_at < ? AND sweep_at IS NULL ORDER BY updated_at LIMIT ?
+"""
+_NEWEST_FAILED_BEYOND = """
+SELECT number FROM file WHERE project_id = ? AND environment = ? AND status = 'FAILED' ORDER BY number DESC LIMIT 1 OFFSET ?
+"""
+_FAILED_UNTIL = """
+SELECT number FROM file WHERE project_id = ? AND environment = ? AND status = 'FAILED' AND number > ? AND number <= ?
+   AND sweep_at IS NULL ORDER BY number LIMIT ?
+"""
+_EVENTS_OF = "FROM event WHERE file_id IN (SELECT id FROM file WHERE number IN (SELECT value FROM json_each(:numbers)))"
+_NOTE_EVENTS_OF = f"""
+INSERT INTO event_forgotten (project_id, environment, sequence)
+SELECT project_id, environment, max(sequence) {_EVENTS_OF} AND status <> 'UPLOADING' GROUP BY project_id, environment
+ON CONFLICT (project_id, environment) DO UPDATE SET sequence = max(sequence, excluded.sequence)
+"""
+_FORGET_DELIVERIES_OF = """
+DELETE FROM webhook_delivery WHERE status IN ('delivered', 'dead')
+   AND file_id IN (SELECT id FROM file WHERE number IN (SELECT value FROM json_each(:numbers)))
+"""
+_FORGET_TEST_EVENTS = """
+DELETE FROM webhook_delivery WHERE id IN (
+  SELECT id FROM webhook_delivery WHERE file_id IS NULL AND status IN ('delivered', 'dead') AND ended_at < :before LIMIT :batch)
+"""
+_FORGET_AUDIT = """
+DELETE FROM audit WHERE id IN (
+  SELECT id FROM audit WHERE project_id = :project ORDER BY at DESC, id DESC LIMIT :batch OFFSET :most)
+"""
+
+
+def forget_early(ctx: Context) -> int:
+    """Remove what would pile up if it were kept as long as the rest; return how many rows went. Stops between steps when asked to."""
+    now = clock.now_ms()
+    gone = 0
+    while not ctx.stopping.is_set() and (numbers := _numbers(_OF_BROWSERS, now - KEPT_OF_BROWSERS_MS, _BATCH)):
+        gone += _forget_with_events(numbers)
+    for project_id, environment in _scopes():
+        gone += _forget_failed_beyond(ctx, project_id, environment)
+    gone += _delete(ctx, {"before": now - KEPT_TEST_EVENTS_MS}, _FORGET_TEST_EVENTS)
+    for (project_id,) in execute("SELECT id FROM project").fetchall():
+        gone += _delete(ctx, {"project": project_id, "most": MOST_AUDITED}, _FORGET_AUDIT)
+    return gone
+
+
+def _forget_failed_beyond(ctx: Context, project_id: str, environment: str) -> int:
+    newest = execute(_NEWEST_FAILED_BEYOND, (project_id, environment, MOST_FAILED)).fetchone()
+    gone, seen = 0, -1
+    while newest is not None and not ctx.stopping.is_set():
+        numbers = _numbers(_FAILED_UNTIL, project_id, environment, seen, newest[0], _BATCH)
+        if not numbers:
+            break
+        gone += _forget_with_events(numbers)
+        seen = numbers[-1]
+    return gone
+
+
+def _numbers(sql: str, *values: str | int) -> list[int]:
+    return [number for (number,) in execute(sql, values).fetchall()]
+
+
+def _forget_with_events(numbers: list[int]) -> int:
+    """Remove rows of failed uploads with all that tells of them, but for deliveries that are still on their way."""
+    with write():
+        named = {"numbers": json.dumps(numbers)}
+        execute(_FORGET_DELIVERIES_OF, named)
+        execute(_NOTE_EVENTS_OF, named)
+        execute(f"DELETE {_EVENTS_OF}", named)
+        return _remove_rows(numbers)
+
 
 def forget(ctx: Context) -> int:
     """Remove what is older than the configuration wants it kept; return how many rows went. Stops between steps when asked to."""
@@ -94,8 +171,12 @@ def _forget_files(ctx: Context, sql: str, project_id: str, environment: str, bef
 def remove_rows(numbers: list[int]) -> int:
     """Remove the rows of files that are DELETED or FAILED and swept, those of `numbers` that still are; return how many went."""
     with write():
-        found = list(File.select().where(File.number << numbers, File.status << ["DELETED", "FAILED"], File.sweep_at.is_null()))
-        for file in found:
-            quotas.remember_purged(file)
-        swept = json.dumps([file.number for file in found])
-        return execute("DELETE FROM file WHERE number IN (SELECT value FROM json_each(?))", (swept,)).rowcount
+        return _remove_rows(numbers)
+
+
+def _remove_rows(numbers: list[int]) -> int:
+    found = list(File.select().where(File.number << numbers, File.status << ["DELETED", "FAILED"], File.sweep_at.is_null()))
+    for file in found:
+        quotas.remember_purged(file)
+    swept = json.dumps([file.number for file in found])
+    return execute("DELETE FROM file WHERE number IN (SELECT value FROM json_each(?))", (swept,)).rowcount

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import clock, db, history, housekeeping, idempotency, removals, scrub, store_trust, upload_tokens
+from uploadkit import anonymous_uploads, clock, db, history, housekeeping, idempotency, removals, scrub, store_trust, upload_tokens
 from uploadkit.context import Context, JobReport
 from uploadkit.request_counts import WRITE_EVERY_SECONDS
 from uploadkit.webhook_dispatcher import Dispatcher
@@ -32,6 +32,8 @@ class Jobs:
             ("retention", housekeeping.retire_old_files, 3600),
             ("history", history.forget, 3600),
             ("scrub", scrub.scrub, scrub.EVERY_SECONDS),
+            ("early history", history.forget_early, 3600),
+            ("anonymous counts", anonymous_uploads.forget_counts, 3600),
             ("idempotency", idempotency.purge_expired, 3600),
             ("upload tokens", upload_tokens.purge_expired, 3600),
             ("store safety", lambda ctx: ctx.store_trust.look_if_due(), store_trust.LOOK_EVERY_SECONDS),

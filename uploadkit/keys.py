@@ -29,6 +29,8 @@ from uploadkit.paging import Page
 log = logging.getLogger(__name__)
 
 _FORM = re.compile(r"uk_(live|test)_[A-Za-z0-9_-]{32}")
+# Revoked keys stay, because files refer to them; so making and revoking has to end somewhere.
+MOST_KEYS = 10_000
 _SECONDS_BETWEEN_LAST_USED_WRITES = 60
 _FIND = """
 SELECT k.id, k.project_id, k.environment, k.access, k.last_used_at, p.tier, p.limit_overrides
@@ -97,6 +99,8 @@ def issue_key(
 
 def _require_room(config: Config, project: Project) -> None:
     """Hold the project's active keys against its limit, inside the transaction that adds one."""
+    if ApiKey.select().where(ApiKey.project == project).count() >= MOST_KEYS:
+        raise TierLimitExceeded(f"This project has had {MOST_KEYS} keys, revoked ones included: there can be no more", "Make a new project")
     max_keys = tiers.limits_of(config, project.tier, project.limit_overrides).max_keys
     active = count_active(project.id)
     if max_keys is not None and active >= max_keys:

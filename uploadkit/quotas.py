@@ -1,13 +1,14 @@
 """Storage and upload quota: the only writer of the project counters and of the usage table (but for repairs, see usage.py).
 
 A request *reserves* bytes and one upload; completing *settles* both into use; what comes to nothing is *released*
-(api.md sections 6 and 8). Every function runs inside the caller's write transaction. Test files never count.
+(api.md sections 6 and 8). Every function runs inside the caller's write transaction. Test files never count there; the sandbox has
+limits of its own, held against the rows that are there.
 """
 
 from __future__ import annotations
 
 from uploadkit import clock, db
-from uploadkit.config import TierConfig
+from uploadkit.config import SandboxConfig, TierConfig
 from uploadkit.errors import TierLimitExceeded
 from uploadkit.models import File, Project
 
@@ -27,6 +28,30 @@ _PURGED = """
 UPDATE usage SET purged_uploads = purged_uploads + ?, purged_bytes_uploaded = purged_bytes_uploaded + ?,
   purged_bytes_deleted = purged_bytes_deleted + ? WHERE project_id = ? AND environment = ? AND period = ?
 """
+
+
+# Everything it needs stands in the index.
+_SANDBOX = """
+SELECT count(*), count(*) FILTER (WHERE status IN ('UPLOADING', 'UPLOADED')),
+       coalesce(sum(size_bytes) FILTER (WHERE status IN ('UPLOADING', 'UPLOADED')), 0)
+  FROM file INDEXED BY file_held_by_sandbox WHERE project_id = ? AND environment = 'test'
+"""
+
+
+def require_room_in_sandbox(project_id: str, size_bytes: int, sandbox: SandboxConfig) -> None:
+    """Refuse another test upload of `size_bytes` where a project's sandbox is full. Raises TierLimitExceeded, which names the limit."""
+    rows, files, held_bytes = db.execute(_SANDBOX, (project_id,)).fetchone()
+    for name, limit, present, wanted, what in (
+        ("max_files", sandbox.max_files, files, 1, "files are there or being uploaded"),
+        ("max_storage", sandbox.max_storage, held_bytes, size_bytes, "bytes are there or being uploaded"),
+        ("max_rows", sandbox.max_rows, rows, 1, "uploads were begun, the failed and deleted ones included"),
+    ):
+        if limit is not None and present + wanted > limit:
+            raise TierLimitExceeded(
+                f"The test sandbox of this project is full: {present} {what}, and its limit is {limit}",
+                "Delete test files, or wait until they go by themselves (housekeeping.test_file_ttl_seconds). "
+                f"This is the sandbox's own limit, sandbox.{name} in config.toml; live keys have their tier's",
+            )
 
 
 def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConfig) -> int:

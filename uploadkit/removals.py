@@ -46,6 +46,7 @@ _AFTER_FILES = {
     "webhook_secret": "project_id",
     "event": "sequence",
     "event_forgotten": "project_id",
+    "anonymous_begun": "project_id",
     "upload_token": "id",
     "file_route": "id",
     "api_key": "id",

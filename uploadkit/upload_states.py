@@ -22,7 +22,10 @@ from uploadkit.db import execute, new_id, write
 from uploadkit.errors import (
     Conflict,
     FileTypeNotAllowed,
+    Forbidden,
+    RateLimited,
     StorageUnavailable,
+    TierLimitExceeded,
     UploadExpired,
     UploadKitError,
     UploadNotFound,
@@ -54,6 +57,20 @@ UPDATE file SET expires_at = :expires, deadline_at = :deadline, sweep_at = iif(j
  WHERE id = :id AND status = 'UPLOADING'
 """
 _CLEARED = "UPDATE file SET sweep_at = ?, sweep_attempts = 0 WHERE id = ? AND status = ?"
+# Who sends two files of one name and size in one go does not try again.
+_SECOND_TRY_AFTER_MS = 5_000
+# The newest of those under way are looked at, no more: whoever is refused may ask again and again.
+_FIRST_TRY = """
+SELECT id FROM (
+  SELECT id, created_at, joining_at, route_slug, file_name, size_bytes, content_type, upload_token_id, client_network, api_key_id, metadata
+    FROM file
+   WHERE project_id = :project AND environment = :environment AND status = 'UPLOADING' ORDER BY number DESC LIMIT 1000)
+ WHERE created_at <= :before AND joining_at IS NULL
+   AND size_bytes = :size AND file_name = :name AND route_slug = :route AND content_type = :type
+   AND (upload_token_id = :token OR client_network = :network
+        OR (upload_token_id IS NOT NULL AND :token IS NOT NULL AND api_key_id = :key AND metadata = :vouched))
+ LIMIT 1
+"""
 _EVENT_OF_FAILURE = {"aborted": "upload.aborted", "expired": "upload.expired", "not_verified": "upload.failed"}
 
 
@@ -76,6 +93,7 @@ class UploadRequest:
 def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
     """The row to be, checked against the file route and the tier; nothing is written yet."""
     ctx.store.ensure_available()
+    ctx.database_disk.require_room()
     route = file_routes.find_file_route(caller.project_id, request.route_slug)
     limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
     content_type = media_types.recorded(request.content_type, request.file_name)
@@ -113,12 +131,56 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
 def insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None:
     """Reserve quota and insert the row; `remember` gets its id in the same transaction.
 
-    Raises TierLimitExceeded; for a browser also what its upload token or address is refused with.
+    A browser's second try takes the place of its first where there is no room for both. Raises TierLimitExceeded; for a browser also
+    what its upload token or address is refused with.
     """
+    try:
+        _insert(ctx, caller, file, remember)
+    except (Forbidden, RateLimited, TierLimitExceeded):
+        earlier = _first_try(caller, file)
+        if earlier is None or not _replaced(ctx, earlier):
+            raise
+        _insert(ctx, caller, file, remember)
+
+
+def _first_try(caller: Caller, file: File) -> str | None:
+    """Return the id of the unfinished upload that a browser sends once more, after a reload perhaps: the same file by the same user.
+
+    The same user is the same upload token, another one of the same key with the same metadata, or the same address without a token.
+    """
+    browser = caller.browser
+    if browser is None or (browser.upload_token_id is None and browser.network is None):
+        return None
+    mine = {"token": browser.upload_token_id, "network": browser.network, "key": caller.api_key_id}
+    vouched = orjson.dumps(file.metadata).decode() if file.metadata else None
+    before = clock.now_ms() - _SECOND_TRY_AFTER_MS
+    same = {
+        "before": before,
+        "route": file.route_slug,
+        "name": file.file_name,
+        "size": file.size_bytes,
+        "type": file.content_type,
+        "vouched": vouched,
+    }
+    row = execute(_FIRST_TRY, {"project": caller.project_id, "environment": caller.environment, **mine, **same}).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _replaced(ctx: Context, file_id: str) -> bool:
+    """End an upload for the sake of its second try; say whether that made room."""
+    try:
+        return abort(ctx, file_id)
+    except (Conflict, StorageUnavailable, UploadNotFound):
+        return False
+
+
+def _insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None:
     limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
     with write():
         if caller.browser is not None:
             _require_room(ctx, caller, caller.browser, file.size_bytes)
+        if caller.environment == "test":
+            quotas.require_room_in_sandbox(caller.project_id, file.size_bytes, ctx.config.sandbox)
         file.reserved_bytes = quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
         file.number = _next_number(file.created_at)
         rows.insert(file)

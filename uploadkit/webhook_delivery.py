@@ -35,6 +35,11 @@ _NOTE = """
 INSERT INTO webhook_attempt (id, delivery_id, started_at, duration_ms, request_headers, status_code, response_excerpt, error)
 SELECT ?, id, ?, ?, ?, ?, ?, ? FROM webhook_delivery WHERE id = ?
 """
+MOST_ATTEMPTS_KEPT = 100
+_FORGET_OLDEST = """
+DELETE FROM webhook_attempt WHERE id IN
+  (SELECT id FROM webhook_attempt WHERE delivery_id = ? ORDER BY started_at DESC LIMIT 100 OFFSET ?)
+"""
 _MOVE_ON = """
 UPDATE webhook_delivery
    SET status = :status, attempts = attempts + 1, attempts_in_round = attempts_in_round + 1, next_attempt_at = :again_at,
@@ -113,6 +118,7 @@ def _settle(ctx: Context, claim: Claim, delivery: _Delivery, attempt: _Attempt) 
     with write():
         if not execute(_NOTE, (attempt.id, attempt.started_at, *said, delivery.id)).rowcount:
             return succeeded  # deleted meanwhile
+        execute(_FORGET_OLDEST, (delivery.id, MOST_ATTEMPTS_KEPT))
         if execute(_MOVE_ON, moved).rowcount:
             _count_for_destination(ctx, delivery, status, now)
     # Nothing that a receiver said: where it redirects to may be as secret as its own path. `webhooks show` has it all.

@@ -8,6 +8,7 @@ paused.
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any, TypeVar
 
 from peewee import ModelSelect
@@ -23,8 +24,11 @@ from uploadkit.models import Event, WebhookAttempt, WebhookDelivery, WebhookDest
 from uploadkit.paging import Page
 from uploadkit.webhook_payload import PUBLIC_EVENTS, TEST_EVENT, event_body
 
+log = logging.getLogger(__name__)
+
 MOST_ATTEMPTS = 100
 Row = TypeVar("Row", WebhookDelivery, WebhookDestination)
+_WAITS = "SELECT 1 FROM webhook_delivery WHERE destination_id = ? AND status = 'pending' LIMIT 1 OFFSET ?"
 _ROUTE = "SELECT webhook_url, webhook_events FROM file_route WHERE project_id = ? AND slug = ? AND webhook_url IS NOT NULL"
 
 
@@ -35,7 +39,15 @@ def wanted_at(project_id: str, route_slug: str, status: str) -> str | None:
 
 
 def enqueue(ctx: Context, event: Event, url: str) -> None:
-    """Put the delivery of `event` to `url` into the outbox, in the caller's write transaction; it is due at once."""
+    """Put the delivery of `event` to `url` into the outbox, in the caller's write transaction; it is due at once.
+
+    Where `webhooks.max_waiting` deliveries wait there already, it is left out: the feed of events still tells of it.
+    """
+    most = ctx.config.webhooks.max_waiting
+    destination_id = _destination_id(event.project_id, event.environment, url)
+    if execute(_WAITS, (destination_id, most - 1)).fetchone() is not None:
+        log.warning("%s deliveries wait for one webhook destination: event %s is told by GET /events only", most, event.id)
+        return
     _insert(event, url, event_body(event, public_url(ctx.config, event)), file_id=event.file_id)
     on_commit(ctx.wake_webhooks)
 

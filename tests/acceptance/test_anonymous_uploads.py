@@ -194,25 +194,58 @@ def test_a_hundred_addresses_cannot_fill_the_quota(tmp_path: Path) -> None:
         assert appliance.run("usage", "verify").returncode == 0
 
 
-def test_origin_and_slug_say_which_project(open_appliance: Appliance) -> None:
+def test_the_project_in_the_address_says_whose_it_is(open_appliance: Appliance) -> None:
+    """A stranger's file route for the same slug and origin gets nobody's uploads, and keeps nobody from making theirs."""
+    mine = first_project(open_appliance)
     other = open_appliance.call("POST", "/projects", {"name": "Neighbour"}).json["id"]
     key = open_appliance.call("POST", f"/projects/{other}/keys", {"name": "n"}).json["key"]
-    routes = f"/projects/{other}/file-routes"
-    taken = open_appliance.call("POST", routes, {"slug": "drop", "anonymousUploads": True, "allowedOrigins": ["https://n.example", GOOD]})
-    assert (taken.status, taken.code) == (409, "CONFLICT")
-    rules = {"slug": "drop", "anonymousUploads": True, "allowedOrigins": ["https://n.example"]}
-    made = open_appliance.call("POST", routes, rules, key=key)
+    rules = {"slug": "drop", "anonymousUploads": True, "allowedOrigins": ["https://n.example", GOOD]}
+    made = open_appliance.call("POST", f"/projects/{other}/file-routes", rules, key=key)
     assert made.status == 201, made.body
-    for changes in ({"allowedOrigins": [GOOD]}, {"allowedOrigins": ["https://n.example", "http://localhost:5173"]}):
-        assert open_appliance.call("PATCH", f"/file-routes/{made.json['id']}", changes, key=key).code == "CONFLICT"
-    assert open_appliance.call("GET", f"/file-routes/{made.json['id']}", key=key).json["allowedOrigins"] == ["https://n.example"]
-    file = visitor(open_appliance, "https://n.example").upload(b"x", "text/plain").json["file"]
-    assert open_appliance.call("GET", f"/files/{file['key']}", key=key).status == 200
-    assert open_appliance.call("GET", f"/files/{file['key']}").status == 404
-    sleeping = {"slug": "drop2", "allowedOrigins": [GOOD]}
-    assert open_appliance.call("POST", routes, sleeping, key=key).status == 201, "without anonymousUploads there is nothing to mix up"
+    assert made.json["anonymousEndpoint"] == f"{open_appliance.base}/api/uploadkit/p/{other}"
+    for slug, endpoint in (("", made.json["anonymousEndpoint"]), ("neighbour", f"{open_appliance.base}/api/uploadkit/p/neighbour")):
+        page = Page(open_appliance, endpoint, GOOD, "drop", f"10.8.0.{len(slug)}")
+        preflight = open_appliance.fetch("OPTIONS", page.address, headers=page.headers)
+        assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, GOOD)
+        assert open_appliance.fetch("GET", page.address, headers=page.headers).json["maxFileCount"] == 1
+        file = page.upload(b"x", "text/plain").json["file"]
+        assert open_appliance.call("GET", f"/files/{file['key']}", key=key).status == 200
+        assert open_appliance.call("GET", f"/files/{file['key']}").status == 404
+    for endpoint in (f"{open_appliance.base}/api/uploadkit", f"{open_appliance.base}/api/uploadkit/p/{mine}"):
+        file = Page(open_appliance, endpoint, GOOD, "drop", "10.8.1.1").upload(b"x", "text/plain").json["file"]
+        assert open_appliance.call("GET", f"/files/{file['key']}").status == 200, "the short address is the first project's"
+    short = visitor(open_appliance, "https://n.example")
+    assert short.request(1).code == "FORBIDDEN"
+    lost = Page(open_appliance, f"{open_appliance.base}/api/uploadkit/p/nobody", GOOD, "drop", "10.8.1.2")
+    assert (lost.request(1).status, lost.request(1).code) == (404, "ROUTE_NOT_FOUND")
     assert open_appliance.call("DELETE", f"/projects/{other}").status == 200
-    assert visitor(open_appliance, "https://n.example").request(1).code == "FORBIDDEN"
+    gone = Page(open_appliance, made.json["anonymousEndpoint"], GOOD, "drop", "10.8.1.3").request(1)
+    assert (gone.code, gone.headers.get("Access-Control-Allow-Origin")) == ("ROUTE_NOT_FOUND", None)
+
+
+def test_other_projects_are_told_the_long_address(open_appliance: Appliance) -> None:
+    other = open_appliance.call("POST", "/projects", {"name": "Second"}).json["id"]
+    rules = {"slug": "letters", "anonymousUploads": True, "allowedOrigins": [GOOD]}
+    assert open_appliance.call("POST", f"/projects/{other}/file-routes", rules).status == 201
+    answer = visitor(open_appliance, slug="letters").request(1)
+    assert (answer.status, answer.code) == (404, "ROUTE_NOT_FOUND")
+    assert "/api/uploadkit/p/{projectId}" in answer.json["error"]["suggestion"]
+    assert other not in answer.body.decode()
+
+
+def test_what_one_address_begins_is_bounded(tmp_path: Path) -> None:
+    """Init and abort in a loop frees the place each time, but leaves rows."""
+    with running(tmp_path, BROWSER__ANONYMOUS_UPLOADS_PER_HOUR="3") as appliance:
+        rules = {"slug": "drop", "anonymousUploads": True, "allowedOrigins": [GOOD]}
+        assert appliance.call("POST", f"/projects/{first_project(appliance)}/file-routes", rules).status == 201
+        page = visitor(appliance)
+        for status in (200, 200, 200, 429):
+            began = page.act("multipart-init", fileName="a.mp4", contentType="video/mp4", contentLength=11 * 1024 * KIB)
+            assert began.status == status, began.body
+            if status == 200:
+                slot = began.json
+                assert page.act("multipart-abort", fileId=slot["fileId"], uploadId=slot["uploadId"]).status == 200
+        assert 0 < int(began.headers["Retry-After"]) <= 3600
 
 
 def test_the_log_says_whose_project_it_was(open_appliance: Appliance) -> None:

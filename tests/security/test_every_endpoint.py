@@ -96,7 +96,7 @@ def signed_in(house: House) -> str:
 
 def test_hostile_bodies_everywhere(house: House, caplog: pytest.LogCaptureFixture) -> None:
     app, session = house.door().application, signed_in(house)
-    token = upload_tokens.issue_token(house.caller, "default", {}).plaintext
+    token = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}).plaintext
     caplog.set_level(logging.ERROR)
     client = app.test_client()
     client.set_cookie("uploadkit_session_8080", session)

@@ -135,7 +135,7 @@ def test_a_link_ends_to_the_second(linked: tuple[Any, str, str, str]) -> None:
 
 
 def test_an_upload_token_can_not_be_made_up(house: House) -> None:
-    plaintext = upload_tokens.issue_token(house.caller, "default", {}).plaintext
+    plaintext = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}).plaintext
     (kept,) = execute("SELECT token_hash FROM upload_token").fetchone()
     claimed = {"sub": "default", "project": house.project.id, "exp": 2**31}
     made_up = [jwt.encode(claimed, "", algorithm="none"), jwt.encode(claimed, kept, algorithm="HS256"), kept, f"ukt_{kept[:32]}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -159,20 +159,21 @@ class Client:
 
     def create_upload_token(
         self,
-        route: str = "default",
+        route: str | Sequence[str] = "default",
         *,
         metadata: Mapping[str, Any] | None = None,
         max_files: int | None = None,
         max_bytes: int | None = None,
         expires_seconds: int = 900,
     ) -> UploadToken:
-        """Return a token with which a page, which must not have the API key, may upload by the file route `route`.
+        """Return a token with which a page, which must not have the API key, may upload by the file route `route`, or by several.
 
         `metadata` is what you vouch for, such as who the user is; every file has it, and the page can't change it. `max_files` is by
-        default what the file route allows at once, `max_bytes` (all files together) unlimited, `expires_seconds` 86,400 at most.
+        default what the file routes allow at once, added up, `max_bytes` (all files together) unlimited, `expires_seconds` 86,400 at most.
         """
         limits = {"maxFiles": max_files, "maxBytes": max_bytes, "metadata": dict(metadata) if metadata else None}
-        body = {"routeSlug": route, "expiresIn": expires_seconds, **{name: value for name, value in limits.items() if value is not None}}
+        routes = {"routeSlug": route} if isinstance(route, str) else {"routeSlugs": list(route)}
+        body = {**routes, "expiresIn": expires_seconds, **{name: value for name, value in limits.items() if value is not None}}
         answer = self._wire.call("POST", "/upload-tokens", body, required=("id", "token", "endpoint", "expiresAt"))
         return UploadToken(answer["id"], answer["endpoint"], answer["token"], datetime.fromisoformat(answer["expiresAt"]))
 

@@ -8,6 +8,7 @@ from uploadkit.config.sections import (
     Config,
     HousekeepingConfig,
     RateLimitsConfig,
+    SandboxConfig,
     ServerConfig,
     TierConfig,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "Config",
     "HousekeepingConfig",
     "RateLimitsConfig",
+    "SandboxConfig",
     "ServerConfig",
     "TierConfig",
     "find_config_file",

@@ -125,10 +125,19 @@ class StorageConfig(Section):
 
 
 class LimitsConfig(Section):
-    """Limits of the whole appliance."""
+    """Limits of the whole appliance, and those of each project that no tier has."""
 
     max_projects: Annotated[int, Field(ge=0)] = 0
     default_tier: str = "pro"
+    max_upload_tokens: Limit = 20_000
+
+
+class SandboxConfig(Section):
+    """What the test keys of one project may have in the sandbox at a time."""
+
+    max_files: Limit = 1_000
+    max_storage: SizeLimit = 5 * 1024**3
+    max_rows: Limit = 10_000
 
 
 class TierConfig(Section):
@@ -157,6 +166,7 @@ class WebhooksConfig(Section):
     retry_schedule_seconds: Annotated[tuple[Annotated[int, Field(ge=1, le=7 * 86400)], ...], Field(max_length=20)] = (60, 300, 1800)
     allowed_private_cidrs: tuple[Cidr, ...] = ()
     pause_after_dead_deliveries: Annotated[int, Field(ge=1)] = 20
+    max_waiting: Annotated[int, Field(ge=1)] = 50_000
 
 
 class BrowserConfig(Section):
@@ -166,6 +176,8 @@ class BrowserConfig(Section):
     anonymous_pending_uploads: Limit = 20
     anonymous_pending_bytes: SizeLimit = 1024**3
     anonymous_quota_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    anonymous_uploads_per_hour: Limit = 1_000
+    anonymous_uploads_per_day: Limit = 20_000
 
 
 class DashboardConfig(Section):
@@ -210,6 +222,7 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     limits: LimitsConfig = LimitsConfig()
     tiers: dict[str, TierConfig] = Field(default_factory=default_tiers)
+    sandbox: SandboxConfig = SandboxConfig()
     rate_limits: RateLimitsConfig = RateLimitsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     browser: BrowserConfig = BrowserConfig()

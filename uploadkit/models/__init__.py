@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from uploadkit.models.appliance import Admin, AdminSession, Audit, Setting, SetupLink
 from uploadkit.models.files import NUMBER_BITS, Event, EventForgotten, File, RequestCount, Usage
-from uploadkit.models.projects import ApiKey, FileRoute, Idempotency, Project, UploadToken
+from uploadkit.models.projects import AnonymousBegun, ApiKey, FileRoute, Idempotency, Project, UploadToken, UploadTokenRoute
 from uploadkit.models.table import Table, database
 from uploadkit.models.webhooks import WebhookAttempt, WebhookDelivery, WebhookDestination, WebhookSecret
 
@@ -15,6 +15,7 @@ __all__ = [
     "NUMBER_BITS",
     "Admin",
     "AdminSession",
+    "AnonymousBegun",
     "ApiKey",
     "Audit",
     "Event",
@@ -28,6 +29,7 @@ __all__ = [
     "SetupLink",
     "Table",
     "UploadToken",
+    "UploadTokenRoute",
     "Usage",
     "WebhookAttempt",
     "WebhookDelivery",

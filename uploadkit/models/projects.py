@@ -60,6 +60,7 @@ class FileRoute(Table):
     verify_content = BooleanField(default=True)
     anonymous_uploads = BooleanField(default=False)
     allowed_origins = JSONField(default=list)
+    short_origins = JSONField(default=list)
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
 
@@ -68,26 +69,53 @@ class FileRoute(Table):
 
 
 class UploadToken(Table):
-    """Permission for a browser to upload some files by one file route: only its SHA-256 is kept."""
+    """Permission for a browser to upload some files by some file routes: only its SHA-256 is kept."""
 
     id = TextField(primary_key=True)
     project = ForeignKeyField(Project)
     project_id: str
     api_key = ForeignKeyField(ApiKey, on_delete="CASCADE")
     api_key_id: str
-    file_route = ForeignKeyField(FileRoute, on_delete="CASCADE")
-    file_route_id: str
     token_hash = TextField(unique=True)
     environment = TextField()
     metadata = JSONField(default=dict)
     max_files = IntegerField()
     max_bytes = BigIntegerField(null=True)
+    uploads_begun = IntegerField(default=0)
     expires_at = BigIntegerField()
     created_at = BigIntegerField()
     revoked_at = BigIntegerField(null=True)
 
     class Meta:
         table_name = "upload_token"
+
+
+class UploadTokenRoute(Table):
+    """One file route that an upload token is for; `place` is where it stands among them."""
+
+    upload_token = ForeignKeyField(UploadToken, on_delete="CASCADE")
+    upload_token_id: str
+    file_route = ForeignKeyField(FileRoute, on_delete="CASCADE")
+    file_route_id: str
+    place = IntegerField()
+
+    class Meta:
+        table_name = "upload_token_route"
+        primary_key = CompositeKey("upload_token", "file_route")
+
+
+class AnonymousBegun(Table):
+    """How many uploads an address (all of a project: '') began without a token in the hour (day) from `began_at` on."""
+
+    project = ForeignKeyField(Project, on_delete="CASCADE")
+    project_id: str
+    network = TextField()
+    began_at = BigIntegerField()
+    uploads = IntegerField()
+
+    class Meta:
+        table_name = "anonymous_begun"
+        primary_key = CompositeKey("project", "network", "began_at")
 
 
 class Idempotency(Table):

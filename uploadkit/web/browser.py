@@ -21,22 +21,24 @@ T = TypeVar("T")
 browser = Blueprint("browser", __name__, url_prefix="/api/uploadkit")
 
 
-@browser.get("/<slug>", defaults={"token": None})
-@browser.get("/t/<token>/<slug>")
-def get_rules(token: str | None, slug: str) -> Response:
+@browser.get("/<slug>", defaults={"token": None, "project": None})
+@browser.get("/p/<project>/<slug>", defaults={"token": None})
+@browser.get("/t/<token>/<slug>", defaults={"project": None})
+def get_rules(token: str | None, project: str | None, slug: str) -> Response:
     """Answer what may be uploaded here."""
-    caller, visitor = _let_in(token, slug)
+    caller, visitor = _let_in(token, project, slug)
     upload_tokens.require_unexpired(visitor)
     route = file_routes.find_file_route(caller.project_id, slug)
     limits = tiers.limits_of(context().config, caller.tier, caller.limit_overrides)
     return json_answer(documented.upload_rules(route, limits, visitor.max_files))
 
 
-@browser.post("/<slug>", defaults={"token": None})
-@browser.post("/t/<token>/<slug>")
-def act(token: str | None, slug: str) -> Response:
+@browser.post("/<slug>", defaults={"token": None, "project": None})
+@browser.post("/p/<project>/<slug>", defaults={"token": None})
+@browser.post("/t/<token>/<slug>", defaults={"project": None})
+def act(token: str | None, project: str | None, slug: str) -> Response:
     """Do what `action` in the body says."""
-    return perform(*_let_in(token, slug))
+    return perform(*_let_in(token, project, slug))
 
 
 def perform(caller: Caller, visitor: Browser) -> Response:
@@ -60,26 +62,27 @@ def perform(caller: Caller, visitor: Browser) -> Response:
         raise UploadNotVerified(error.message, "Start again; GET /api/v1/logs, with an API key, says what was found") from None
 
 
-def _let_in(token: str | None, slug: str) -> tuple[Caller, Browser]:
+def _let_in(token: str | None, project: str | None, slug: str) -> tuple[Caller, Browser]:
     """Find out who asks, and count the request: by token, else by address. Raises HttpsRequired, RateLimited, and what both kinds raise."""
     config, limits = context().config, rate_limits()
     auth.refuse_plain_http(request, config.server)
     address = auth.client_address(request, config.server)
     if token is None:
         limits.count_browser_request(network_of(address), config.browser.requests_per_minute)
-        caller = anonymous_uploads.find_caller(slug, request.headers.get("Origin"), network_of(address))
+        caller = anonymous_uploads.find_caller(slug, request.headers.get("Origin"), network_of(address), project)
     else:
         try:
             caller = upload_tokens.find_caller(token)
         except Unauthorized:
             limits.count_failure(address)
             raise
-    g.caller, visitor = caller, caller.browser
-    assert visitor is not None
-    if visitor.upload_token_id is not None:
-        limits.count_browser_request(visitor.upload_token_id, config.browser.requests_per_minute)
-        upload_tokens.require_route(visitor, slug)
-    return caller, visitor
+        g.caller = caller
+        assert caller.browser is not None
+        limits.count_browser_request(str(caller.browser.upload_token_id), config.browser.requests_per_minute)
+        caller = upload_tokens.by_route(caller, slug)
+    g.caller = caller
+    assert caller.browser is not None
+    return caller, caller.browser
 
 
 def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
@@ -116,10 +119,10 @@ def _once(caller: Caller, asked: schemas_browser.BeginBody, first: Callable[[ide
     So a lost answer does not use up a token. Without a token there is nothing to use up, and nobody to remember it for.
     """
     token_id = caller.browser.upload_token_id if caller.browser else None
-    if asked.idempotency_key is None or token_id is None:
+    if asked.idempotency_key is None or token_id is None or caller.browser is None:
         return first(idempotency.forget)
     body = request.get_json()
-    attempt = idempotency.attempt_of(caller.key_id, f"{body['action']} {token_id}", asked.idempotency_key, body)
+    attempt = idempotency.attempt_of(caller.key_id, f"{body['action']} {token_id} {caller.browser.route_slug}", asked.idempotency_key, body)
     return idempotency.run_once(attempt, first, again)
 
 

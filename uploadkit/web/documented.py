@@ -135,7 +135,7 @@ def issued_key(issued: IssuedKey) -> Json:
     return {**api_key(issued.key), "key": issued.plaintext}
 
 
-def file_route(row: FileRoute) -> Json:
+def file_route(row: FileRoute, base_url: str) -> Json:
     """A file route."""
     return {
         "id": row.id,
@@ -150,6 +150,7 @@ def file_route(row: FileRoute) -> Json:
         "verifyContent": row.verify_content,
         "anonymousUploads": row.anonymous_uploads,
         "allowedOrigins": row.allowed_origins,
+        "anonymousEndpoint": f"{base_url}/api/uploadkit/p/{row.project_id}" if row.anonymous_uploads else None,
         "createdAt": to_iso(row.created_at),
         "updatedAt": to_iso(row.updated_at),
     }
@@ -161,7 +162,8 @@ def issued_token(issued: IssuedToken, base_url: str) -> Json:
         "id": issued.token.id,
         "token": issued.plaintext,
         "endpoint": f"{base_url}/api/uploadkit/t/{issued.plaintext}",
-        "routeSlug": issued.route.slug,
+        "routeSlug": issued.routes[0].slug,
+        "routeSlugs": [route.slug for route in issued.routes],
         "environment": issued.token.environment,
         "maxFiles": issued.token.max_files,
         "maxBytes": issued.token.max_bytes,

@@ -64,8 +64,10 @@ def _allowed_origin(request: Request) -> str | None:
     origin = request.headers.get("Origin")
     if origin is None or request.path.startswith(f"{BROWSER.prefix}/t/"):
         return origin
-    slug = request.path.removeprefix(f"{BROWSER.prefix}/")
-    return origin if anonymous_uploads.allows(slug, origin) else None
+    project, slug = None, request.path.removeprefix(f"{BROWSER.prefix}/")
+    if slug.startswith("p/"):
+        project, _, slug = slug.removeprefix("p/").partition("/")
+    return origin if anonymous_uploads.allows(slug, origin, project) else None
 
 
 def _documented_error(failure: UploadKitError) -> tuple[Json, int]:

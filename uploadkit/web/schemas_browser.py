@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
+from uploadkit.errors import ValidationFailed
 from uploadkit.upload_states import UploadRequest
-from uploadkit.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS
+from uploadkit.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTES
 from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, Schema, ShortText
 from uploadkit.web.schemas_admin import Size
 
@@ -15,13 +16,24 @@ from uploadkit.web.schemas_admin import Size
 class UploadTokenBody(Schema):
     """Body of `POST /upload-tokens`."""
 
-    route_slug: Annotated[str, Field(min_length=1, max_length=100)]
+    route_slug: Annotated[str | None, Field(min_length=1, max_length=100, description="this, or routeSlugs")] = None
+    route_slugs: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=100)]] | None,
+        Field(min_length=1, max_length=MOST_ROUTES, description="several file routes; maxFiles and maxBytes count them together"),
+    ] = None
     metadata: Annotated[Metadata, Field(description="what you vouch for: nothing that the browser says can change it")] = Field(
         default_factory=dict
     )
-    max_files: Annotated[int | None, Field(ge=1, le=10_000, description="null: the file route's maxFileCount"), WHOLE] = None
+    max_files: Annotated[int | None, Field(ge=1, le=10_000, description="null: the file routes' maxFileCount, added up"), WHOLE] = None
     max_bytes: Annotated[Size | None, Field(description="of all files together; null: any number")] = None
     expires_in: Annotated[int, Field(ge=1, le=LONGEST_SECONDS, description="seconds"), WHOLE] = DEFAULT_SECONDS
+
+    def to_slugs(self) -> list[str]:
+        """Return the slugs of the file routes that are asked for. Raises ValidationFailed where that is said twice, or not at all."""
+        if (self.route_slug is None) == (self.route_slugs is None):
+            words = "is required, or routeSlugs" if self.route_slug is None else "and routeSlugs say the same thing: send one of them"
+            raise ValidationFailed(f"routeSlug {words}", details={"routeSlug": [words]})
+        return self.route_slugs or [str(self.route_slug)]
 
 
 class UploadTokenPath(Schema):

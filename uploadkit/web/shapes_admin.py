@@ -82,6 +82,13 @@ class FileRouteObject(Shape):
     verify_content: bool
     anonymous_uploads: bool
     allowed_origins: Annotated[list[str], Field(examples=[["https://app.example.com"]])]
+    anonymous_endpoint: Annotated[
+        str | None,
+        Field(
+            description="where pages of allowedOrigins upload; null without anonymousUploads",
+            examples=["https://uploads.example.com/api/uploadkit/p/01a1fc45-c5e0-7c1d-8a4e-6b0f2d9c3e55"],
+        ),
+    ]
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -100,7 +107,8 @@ class UploadTokenObject(Shape):
     id: Annotated[str, Field(examples=["01a1fc45-c5e2-7d3f-9b6a-8f2e4c1d0a77"])]
     token: Annotated[str, Field(pattern=r"^ukt_[A-Za-z0-9_-]{32}$")]
     endpoint: Annotated[str, Field(examples=["https://uploads.example.com/api/uploadkit/t/ukt_..."])]
-    route_slug: Annotated[str, Field(examples=["default"])]
+    route_slug: Annotated[str, Field(description="the first of routeSlugs", examples=["default"])]
+    route_slugs: Annotated[list[str], Field(description="the file routes that it is for", examples=[["default"]])]
     environment: Environment
     max_files: Annotated[int, Field(examples=[1])]
     max_bytes: Annotated[int | None, Field(description="of all files together; null: any number", examples=[4194304])]

@@ -15,7 +15,13 @@ from uploadkit.web.openapi import answers
 def create_upload_token(body: schemas_browser.UploadTokenBody) -> Response:
     """Make an upload token. It is in this answer and nowhere else, ever again."""
     issued = upload_tokens.issue_token(
-        g.caller, body.route_slug, body.metadata, max_files=body.max_files, max_bytes=body.max_bytes, expires_seconds=body.expires_in
+        context().config,
+        g.caller,
+        body.to_slugs(),
+        body.metadata,
+        max_files=body.max_files,
+        max_bytes=body.max_bytes,
+        expires_seconds=body.expires_in,
     )
     return json_answer(documented.issued_token(issued, context().config.server.base_url), 201)
 

@@ -90,6 +90,8 @@ def _form(route: FileRoute | None, values: FileRoute, failure: UploadKitError | 
         known_types=KNOWN_TYPES,
         type_pattern=TYPE_PATTERN,
         base_url=context().config.server.base_url,
+        short_address=route is not None and file_routes.has_short_address(route),
+        first_project=g.project.id == file_routes.first_project_id(),
     )
 
 
