@@ -109,7 +109,8 @@ def _type_of(file: File, first_bytes: bytes) -> str | Refusal:
     found = contradiction(kept, first_bytes) if route is None or route.verify_content else None
     if is_unknown(declared):
         seen = rather or found or (kept if kept != UNKNOWN else recognised(first_bytes))
-        return next((kind for kind in (seen, kept, UNKNOWN) if kind and is_allowed(kind, allowed)), None) or _not_taken(file, seen, allowed)
+        possible = (seen, kept if found is None else None, UNKNOWN)
+        return next((kind for kind in possible if kind and is_allowed(kind, allowed)), None) or _not_taken(file, seen, allowed)
     if rather is not None and is_allowed(rather, allowed):
         return rather
     if found is None:
