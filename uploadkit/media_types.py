@@ -8,7 +8,7 @@ evidence against a type, so that a format we have not heard of passes (docs/deci
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 
 from uploadkit.client.media_types import UNKNOWN as UNKNOWN
@@ -191,6 +191,7 @@ _TELLING = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif", "image/heic", "audio/wav", "video/x-matroska"}
 )
 _ARCHIVES = _PACKED | {"application/zip", "application/x-7z-compressed", "application/vnd.rar", "application/x-tar"}
+_BY_NAME = (UNKNOWN, "application/vnd.ms-excel")
 _TYPESCRIPT = "video/mp2t"  # what browsers call it, by its ending
 
 
@@ -255,15 +256,19 @@ def recorded(declared: str, file_name: str) -> str:
 
     The ending of the name decides where the client does not know, and where a type is a habit: Windows calls CSV a spreadsheet of Excel.
     """
-    by_name = type_of_name(file_name)
-    if is_unknown(declared):
-        return by_name or UNKNOWN
     kept = strict(declared)
-    return by_name if by_name == "text/csv" and kept == "application/vnd.ms-excel" else kept
+    if kept not in _BY_NAME:
+        return kept
+    by_name = type_of_name(file_name)
+    if kept == UNKNOWN:
+        return by_name or UNKNOWN
+    return by_name if by_name == "text/csv" else kept
 
 
-def is_allowed(content_type: str, allowed_types: Iterable[str]) -> bool:
+def is_allowed(content_type: str, allowed_types: Collection[str]) -> bool:
     """Say whether a media type, by whichever of its names, is one of `allowed_types`, such as `image/*`."""
+    if "*/*" in allowed_types:
+        return True
     named = essence(content_type)
     first = canonical(named)
     ranges = {"*/*", f"{named.partition('/')[0]}/*", f"{first.partition('/')[0]}/*"}
