@@ -246,7 +246,7 @@ def test_what_people_have_is_taken_and_called_what_it_is(ways: dict[str, Way], d
     assert wrong == []
 
 
-@pytest.mark.parametrize(("name", "declared", "begin", "recorded"), IN_PARTS)
+@pytest.mark.parametrize(("name", "declared", "begin", "recorded"), IN_PARTS, ids=[file[0] for file in IN_PARTS])
 def test_in_parts_as_well(ways: dict[str, Way], name: str, declared: str, begin: bytes, recorded: str) -> None:
     door = list(ways)[IN_PARTS.index((name, declared, begin, recorded)) % len(ways)] if declared else "token"
     content = begin + (b"\n" if recorded.startswith("text") else b"\0") * (10 * MIB + 1)
