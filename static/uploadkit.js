@@ -164,8 +164,9 @@ async function uploadInParts(job) {
   }
 }
 
-/** Send what is missing of an upload that was begun, and complete it. @param {Job} job @param {Begun} begun @param {Plan} [plan] */
-async function goOn(job, begun, plan) {
+/** Send what is missing of an upload that was begun, and complete it; `named`: by the ETags that the store's answers had.
+ * @param {Job} job @param {Begun} begun @param {Plan} [plan] @param {boolean} [named] */
+async function goOn(job, begun, plan, named = true) {
   const ids = { fileId: begun.fileId, uploadId: begun.uploadId };
   const toBegun = { ...job, address: begun.address };
   const renew = () => call(toBegun, "multipart-parts", ids);
@@ -177,11 +178,13 @@ async function goOn(job, begun, plan) {
       // All has arrived. Perhaps it was even completed, and the answer was lost: repeating is safe, and says so.
       if (!(error instanceof UploadError && error.code === "CONFLICT")) throw error;
     }
-    const done = await call(toBegun, "multipart-complete", { ...ids, parts });
+    const done = await call(toBegun, "multipart-complete", { ...ids, parts: named ? parts : undefined });
     forget(job.name);
     return done.file;
   } catch (error) {
     const code = error instanceof UploadError ? error.code : "";
+    // A proxy may make ETags of its own, or a part was lost: once more with what the appliance itself finds in storage.
+    if (code === "INVALID_PARTS" && named) return await goOn(job, begun, undefined, false);
     if (GONE.has(code) || code === "ABORTED") forget(job.name);
     // Without an answer the sweeper of the appliance does it, later.
     if (code === "ABORTED") await ask(job.options, begun.address, posted("multipart-abort", ids, { keepalive: true })).catch(() => {});

@@ -24,6 +24,7 @@ from uploadkit.errors import (
     StorageUnavailable,
     UploadNotFound,
 )
+from uploadkit.etags import plain_etag, same_etag
 from uploadkit.idempotency import Remember, forget
 from uploadkit.models import File
 from uploadkit.storage.s3_client import AccessDenied
@@ -140,8 +141,8 @@ def complete_multipart(
 ) -> File:
     """Have the store put the parts together, verify the object, and make it a file. Repeating it answers the same file.
 
-    `parts` (number, ETag) may be left out; then the store's own list counts. Once the store is asked, `metadata` is kept, and the sweeper
-    sees it through if nobody else does (docs/decisions/0029-joined-and-not-looked-at.md).
+    `parts` (number, ETag in any spelling) may be left out; then the store's own list counts. Once the store is asked, `metadata` is
+    kept, and the sweeper sees it through if nobody else does (docs/decisions/0029-joined-and-not-looked-at.md).
     Raises UploadNotFound, InvalidParts, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable.
     """
     _find_multipart(caller, file_id, upload_id)
@@ -218,25 +219,37 @@ def _parts_to_join(ctx: Context, file: File, upload_id: str, given: Sequence[tup
     except AccessDenied:
         if given is None:
             raise
-        return sorted(given)  # without ListMultipartUploadParts, the store itself has to check the ETags
+        # Without ListMultipartUploadParts, the store itself has to check the ETags.
+        return sorted((number, plain_etag(etag)) for number, etag in given)
     if arrived is None:
         return None
     if [part.number for part in arrived] != list(wanted):
         raise InvalidParts(_parts_message([part.number for part in arrived], wanted))
-    named = {number: etag.strip('"') for number, etag in given or ()}
-    return [(part.number, _etag_to_join(part, named.get(part.number))) for part in arrived]
+    named = dict(given or ())
+    return [(part.number, etag_to_join(part, named.get(part.number))) for part in arrived]
 
 
-def _etag_to_join(part: StoredPart, given: str | None) -> str:
-    """Return the ETag of the content that counts for a part: what was put last, which the client may have to say. Raises InvalidParts."""
-    if given is None and part.rivals:
+def etag_to_join(part: StoredPart, given: str | None) -> str:
+    """Return the ETag, as the store has it, of the content that counts for a part: what was put last, which the client may have to say.
+
+    `given` may be in any spelling. One of the store's form that differs names other content. One of another form was made by somebody
+    on the way, a proxy say, and tells nothing of the content: then the store's own list counts, if that is sure. Raises InvalidParts.
+    """
+    etag = plain_etag(given or "")
+    for known in (part.etag, *part.rivals):
+        if same_etag(etag, known):
+            return known
+    if len(etag) == len(part.etag):
+        raise InvalidParts(
+            f"Part {part.number} has another ETag in storage than the one given",
+            "Send that part once more, or leave `parts` out: then what is in storage counts",
+        )
+    if part.rivals:
         raise InvalidParts(
             f"Part {part.number} was sent more than once in the same second with different content; which came last is not known",
             "Send that part once more, or name the ETag of each part in `parts`",
         )
-    if given not in (None, part.etag, *part.rivals):
-        raise InvalidParts(f"Part {part.number} has another ETag in storage than the one given")
-    return given or part.etag
+    return part.etag
 
 
 def _parts_message(numbers: Sequence[int], wanted: range) -> str:

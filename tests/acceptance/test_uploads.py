@@ -257,6 +257,16 @@ def test_wrong_parts_are_refused_and_lose_nothing(appliance: Appliance) -> None:
     assert appliance.read(file["url"]).body == upload.content
 
 
+def test_etags_that_a_proxy_changed_mean_the_same(appliance: Appliance) -> None:
+    spellings = ('W/"{}"', 'w/"{}"', '"{}-gzip"', '"{}"-gzip', '"{};gzip"', "&quot;{}&quot;", ' "{}" ', "{}", '"of the proxy itself"')
+    upload = Multipart(appliance, len(spellings) * 5 * MIB)
+    etags = [upload.put(n).strip('"') for n in range(1, len(spellings) + 1)]
+    etags[0] = etags[0].upper()
+    parts = [{"partNumber": n, "etag": how.format(etag)} for n, (how, etag) in enumerate(zip(spellings, etags, strict=True), 1)]
+    answer = upload.call("complete", parts=parts)
+    assert (answer.status, answer.json.get("status")) == (200, "UPLOADED"), answer.body
+
+
 def test_a_part_of_another_length_is_refused_by_the_store(appliance: Appliance) -> None:
     upload = Multipart(appliance, 11 * MIB)
     assert appliance.fetch("PUT", upload.init["parts"][2]["uploadUrl"], b"x").status == 403

@@ -311,6 +311,26 @@ def test_lost_answers_use_nothing_up(tab: Tab, appliance: Appliance, traffic: Tr
     assert sum(put.size for put in traffic.puts) == size
 
 
+def test_etags_that_a_proxy_made_do_not_end_an_upload(tab: Tab, appliance: Appliance, traffic: Traffic, tmp_path: Path) -> None:
+    (tmp_path / "film.bin").write_bytes(bytes(11 * MIB))
+    tab.open(tmp_path / "film.bin")
+    named: list[bool] = []
+
+    def spoil(route: Route) -> None:
+        body = route.request.post_data_json
+        if body["action"] != "multipart-complete":
+            return route.continue_()
+        named.append("parts" in body)
+        return route.continue_(post_data=body | {"parts": [part | {"etag": "0" * 32} for part in body["parts"]]} if named[-1] else body)
+
+    where = endpoint(appliance)
+    tab.page.route(f"{where}/**", spoil)
+    tab.begin(where)
+    file = tab.end()
+    assert (file.get("status"), named) == ("UPLOADED", [True, False]), file
+    assert sorted(traffic.parts_stored()) == [1, 2, 3], "nothing was sent twice"
+
+
 def test_an_anonymous_file_route(tab: Tab, appliance: Appliance, tmp_path: Path) -> None:
     project = appliance.call("GET", "/projects").json["items"][-1]["id"]
     rules = {"slug": "contact", "anonymousUploads": True, "allowedOrigins": [tab.address], "allowedTypes": ["text/*"], "maxFileSize": "1KB"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from uploadkit.errors import StorageUnavailable
+from uploadkit.etags import plain_etag
 from uploadkit.storage.s3_client import STRANGER_MEND, understood
 
 
@@ -66,8 +67,8 @@ def etag_in(answer: Mapping[str, Any]) -> str:
 
 
 def etag_of(text: str) -> str:
-    """Return an ETag without its quotes. Raises ValueError when it is none (RFC 9110 section 8.8.3), or is too long to keep."""
-    if not re.fullmatch(r"[\x21-\x7e]{0,256}", etag := text.strip('"')):
+    """Return an ETag as `plain_etag` does. Raises ValueError when it is none (RFC 9110 section 8.8.3), or is too long to keep."""
+    if not re.fullmatch(r"[\x21-\x7e]{0,256}", etag := plain_etag(text)):
         raise ValueError("no ETag")
     return etag
 

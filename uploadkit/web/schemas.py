@@ -141,8 +141,8 @@ class MultipartCompleteBody(MultipartBody):
     metadata: Metadata = {}
 
     def to_parts(self) -> list[tuple[int, str]] | None:
-        """Return number and ETag (without quotes) of each part given, or None."""
-        return None if self.parts is None else [(part.part_number, part.etag.strip('"')) for part in self.parts]
+        """Return number and ETag, as it was given, of each part, or None."""
+        return None if self.parts is None else [(part.part_number, part.etag) for part in self.parts]
 
 
 class MetadataBody(Schema):

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 import urllib3
 
 from uploadkit import clock
+from uploadkit.etags import plain_etag
 from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import BODY, DISPOSITION, TYPE, Examination, Finding, Refused
 from uploadkit.storage.s3 import CopyRefused
@@ -190,7 +191,7 @@ def multipart(ex: Examination) -> Finding:
         return Finding(
             "multipart", "failed", f"a part longer than signed is taken ({longer})", "Take another store, or a newer build of this"
         )
-    etag = ex.must("PUT", url, BODY).headers.get("ETag", "").strip('"')
+    etag = plain_etag(ex.must("PUT", url, BODY).headers.get("ETag", ""))
     ex.multipart = (upload_id, etag)
     return Finding("multipart", "ok", "a multipart upload begins, and takes a part of exactly the signed length")
 

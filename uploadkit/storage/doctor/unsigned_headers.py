@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Literal
 
 from uploadkit.errors import InvalidParts
+from uploadkit.etags import plain_etag
 from uploadkit.storage import probe
 from uploadkit.storage.address import object_url
 from uploadkit.storage.doctor.examination import TYPE, Answer, Examination, Finding
@@ -144,7 +145,7 @@ def _part(ex: Examination, headers: Mapping[str, str], barred: Sequence[str]) ->
     if answer.status in probe.REFUSALS:
         return "refused"
     found = _ETAG.search(answer.body)
-    etag = answer.headers.get("ETag", "").strip('"') or (found[1].decode() if found else "")
+    etag = plain_etag(answer.headers.get("ETag", "")) or (found[1].decode() if found else "")
     content = b""
     with suppress(InvalidParts, StorageRefused):
         if answer.is_success and ex.store.complete_multipart(key, upload_id, len(_SENT), [(1, etag)]):
