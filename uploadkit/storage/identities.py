@@ -20,7 +20,7 @@ from uploadkit.storage.engines import Engine
 FOLDER = "/etc/iam"
 LOOK_SECONDS = 10.0
 _LISTED_BYTES, _SHOWN_CHARACTERS = 64 * 1024, 600
-_TOTAL = re.compile(r"(\d+) director(?:y|ies), (\d+) files?\Z")
+_TOTAL = re.compile(r"(?<!\d)(\d{1,20}) director(?:y|ies), (\d{1,20}) files?\Z")
 
 
 class Unknown(Exception):
