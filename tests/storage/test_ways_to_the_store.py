@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,7 +61,7 @@ def faults(address: StoreAddress, expected: Expectations = EXPECTED) -> list[Fin
 
 @dataclass
 class ForwardProxy:
-    """A proxy as companies have them, and whom its clients asked it for. Every name leads to `target` (host:port)."""
+    """A proxy as companies have them, and whom its clients asked it for. Every name leads to `target` (host:port), but for `others`."""
 
     target: str
     port: int = 0
@@ -69,8 +69,8 @@ class ForwardProxy:
 
 
 @contextmanager
-def forwarding(target: str) -> Iterator[ForwardProxy]:
-    """Run a proxy that wants a name and a password: anna and p@ss."""
+def forwarding(target: str, others: Mapping[str, str] | None = None) -> Iterator[ForwardProxy]:
+    """Run a proxy that wants a name and a password: anna and p@ss. `others` are the targets of some names (host:port)."""
     proxy = ForwardProxy(target)
     expected = "Basic " + base64.b64encode(b"anna:p@ss").decode()
 
@@ -98,7 +98,7 @@ def forwarding(target: str) -> Iterator[ForwardProxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
             if self.is_known(f"{parts.scheme}://{parts.netloc}"):
-                connection = http.client.HTTPConnection(target, timeout=60)
+                connection = http.client.HTTPConnection((others or {}).get(parts.netloc, target), timeout=60)
                 headers = {name: value for name, value in self.headers.items() if not name.lower().startswith("proxy-")}
                 connection.request(self.command, self.path.removeprefix(f"{parts.scheme}://{parts.netloc}"), body, headers)
                 answer = connection.getresponse()

@@ -1,4 +1,4 @@
-"""The Python client: uploads, lists, reads, links and deletes files, makes upload tokens, verifies webhooks (synchronous, POSIX).
+"""The Python client: uploads, lists, reads, links and deletes files, makes upload tokens, verifies webhooks. Synchronous.
 
 Needs urllib3 and nothing else of uploadkit, so that it can be used, or copied, without the appliance. It owns retries, parallel parts
 and going on after a kill. It refuses to follow redirects, and it never gives the API key to the object store, to a file on disk or to a

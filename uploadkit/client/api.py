@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from uploadkit.client.errors import UploadKitApiError, UploadKitClientError, not_this_api
 from uploadkit.client.resume import UploadState, forget_given_up
-from uploadkit.client.source import guess_content_type, open_source
+from uploadkit.client.source import MAX_STREAM_BYTES, Readable, guess_content_type, open_source
 from uploadkit.client.transfer import Progress, ProgressCallback
 from uploadkit.client.upload import MULTIPART_OVER_BYTES, MultipartUpload, upload_single
 from uploadkit.client.wire import RetryCallback, Wire
@@ -116,7 +116,7 @@ class Client:
 
     def close(self) -> None:
         """Close the idle connections. The client stays usable."""
-        self._wire.pool.clear()
+        self._wire.pools.clear()
 
     def list(self, *, limit: int = 20, cursor: str | None = None, **filters: str) -> FilePage:
         """Return one page of up to `limit` (1 to 100) files after `cursor`.
@@ -183,7 +183,7 @@ class Client:
 
     def upload(
         self,
-        path_or_file: str | os.PathLike[str] | BinaryIO,
+        path_or_file: str | os.PathLike[str] | bytes | bytearray | memoryview | Readable,
         *,
         route: str = "default",
         file_name: str | None = None,
@@ -193,11 +193,14 @@ class Client:
         on_retry: RetryCallback | None = None,
         parallel_parts: int = 4,
         resume_store: str | os.PathLike[str] | None = None,
+        max_stream_bytes: int = MAX_STREAM_BYTES,
     ) -> UploadedFile:
         """Upload a file and return it once the appliance has verified it.
 
-        `path_or_file`: a path, or a seekable binary file object, sent from where it stands to its end. `file_name` and `content_type`
-        default to the path's name and to what its ending says. `on_progress(sent_bytes, total_bytes)` is called one call at a time,
+        `path_or_file`: a path, bytes, or any object whose `read` gives bytes, sent from where it stands to its end; text is refused.
+        Afterwards it stands at its end, after a failure where it stood. One that can't be read anywhere (a pipe, an HTTP answer) is first
+        read into a temporary file, `max_stream_bytes` at most. `file_name` and `content_type` default to its name and to what the ending
+        of that says. `on_progress(sent_bytes, total_bytes)` is called one call at a time,
         from several threads; `sent_bytes` falls when a part has to be sent again. `on_retry(error)` is called before each pause after
         which a failed step is tried again, from several threads, even at once. Files over 10 MiB go up in `parallel_parts` parts at
         once. With `resume_store` (a directory; see `default_resume_store`) such an upload of a path survives the end of this process:
@@ -206,7 +209,7 @@ class Client:
         wire = replace(self._wire, on_retry=on_retry)
         if resume_store:
             forget_given_up(Path(resume_store))
-        with open_source(path_or_file, file_name) as source:
+        with open_source(path_or_file, file_name, max_stream_bytes) as source:
             declared: dict[str, Any] = {
                 "fileName": source.name,
                 "fileSize": source.size_bytes,
@@ -218,8 +221,9 @@ class Client:
             if source.size_bytes <= MULTIPART_OVER_BYTES:
                 return UploadedFile.from_json(upload_single(wire, source, declared, progress))
             path = Path(resume_store, f"{self._fingerprint(source.identity, declared)}.json") if resume_store and source.identity else None
+            at_once = max(1, parallel_parts) if source.is_random_access else 1
             with UploadState(path) as state:
-                return UploadedFile.from_json(MultipartUpload(wire, source, declared, progress, state, max(1, parallel_parts)).run())
+                return UploadedFile.from_json(MultipartUpload(wire, source, declared, progress, state, at_once).run())
 
     def _fingerprint(self, identity: tuple[str, int, int], declared: Mapping[str, Any]) -> str:
         """Return what tells an upload from every other: the same content, declared in the same way, to the same project."""

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import urllib3
 
 from uploadkit.client.errors import UploadKitApiError, UploadKitClientError, UploadKitConnectionError, UploadKitStorageError, not_this_api
+from uploadkit.client.proxies import Pools, shown_proxy
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
 _SEND_TIMEOUT_SECONDS = 30.0  # urllib3 knows one timeout for connecting and sending
 _FIRST_CONTACT_SECONDS = 2.0  # a host that never answered is more likely a wrong address than a restart
 _LONGEST_PAUSE_SECONDS = 15.0
+_TUNNEL = "Tunnel connection failed"  # so Python's http.client begins, when a proxy refuses CONNECT
 
 Result = TypeVar("Result")
 RetryCallback = Callable[[UploadKitClientError], None]
@@ -39,7 +41,7 @@ class Wire:
     timeout_seconds: float
     retry_seconds: float
     on_retry: RetryCallback | None = None
-    pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(maxsize=16))
+    pools: Pools = field(default_factory=Pools, repr=False)
     reached_origins: set[str] = field(default_factory=set)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
@@ -113,16 +115,28 @@ class Wire:
         origin = _origin(url)
         timeout = urllib3.Timeout(connect=min(timeout_seconds, connect_seconds), read=timeout_seconds)
         try:
-            response = self.pool.urlopen(method, url, headers=headers, body=body, timeout=timeout, retries=False, redirect=False)
+            pool = self.pools.for_url(url)
+            response = pool.urlopen(method, url, headers=headers, body=body, timeout=timeout, retries=False, redirect=False)
         except urllib3.exceptions.HTTPError as error:
+            proxy = shown_proxy(url)
+            if f"{_TUNNEL}: 407" in str(error):
+                raise _unknown_to_proxy(origin, proxy) from None
             raise UploadKitConnectionError(
-                f"{origin}: {_reason(error)}",
-                "Check that the appliance runs there and that this machine can reach it",
+                f"{origin}{f' by the proxy {proxy}' if proxy else ''}: {_reason(error)}",
+                "Check that the appliance runs there and that this machine can reach it"
+                + (f"; {proxy} is what HTTPS_PROXY or its like names, and NO_PROXY could name the exception" if proxy else ""),
                 transient=not isinstance(error, urllib3.exceptions.SSLError | urllib3.exceptions.LocationValueError),
                 ever_reached=origin in self.reached_origins,
             ) from error
+        if response.status == 407:
+            raise _unknown_to_proxy(origin, shown_proxy(url))
         self.reached_origins.add(origin)
         return response
+
+
+def _unknown_to_proxy(origin: str, proxy: str | None) -> UploadKitConnectionError:
+    suggestion = "Set HTTPS_PROXY, or what else names it, to http://name:password@host:port; percent-encode what is special in them"
+    return UploadKitConnectionError(f"{origin} by the proxy {proxy}: it wants a name and password", suggestion, transient=False)
 
 
 def _origin(url: str) -> str:
@@ -133,6 +147,11 @@ def _origin(url: str) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, urllib3.exceptions.SSLError):
         return f"TLS failed: {error}"
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        told = str(error.original_error)
+        if told.startswith(_TUNNEL):
+            return f"it answers {told.partition(': ')[2]}"
+        return f"it can't be reached, {_reason(error.original_error)}"
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "this host name is not known"
     causes: list[object] = [error.__cause__, error.__context__, *error.args]
