@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 import urllib3
 
-from tests.appliance import free_port
+from tests.appliance import free_port, wait_until
+from uploadkit import http_server
 from uploadkit.config import ServerConfig
 from uploadkit.errors import ConfigError
 from uploadkit.http_server import bound_socket, running_server
@@ -58,3 +61,96 @@ def test_requests_in_flight_are_finished() -> None:
             threading.Timer(0.5, go_on.set).start()
         client.join(30)
     assert answers == [b"ok"]
+
+
+LARGE = b"x" * 6 * 1024**2  # more than the system takes in for a client that does not read
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+MANY = 10  # in one piece of 8 KiB, as the server reads them
+
+
+class LargeAnswers:
+    """An application whose answers are large; counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.count += 1
+        start_response("200 OK", [("Content-Length", str(len(LARGE)))])
+        return [LARGE]
+
+
+@contextmanager
+def serving_large_answers() -> Iterator[tuple[LargeAnswers, ServerConfig]]:
+    """One thread: who holds it holds everything."""
+    app, server = LargeAnswers(), ServerConfig(port=free_port(), threads=1)
+    with http_server.bound_socket(server) as listener, running_server(app, server, listener):
+        yield app, server
+
+
+def deaf(server: ServerConfig) -> socket.socket:
+    """A connection whose client hardly lets the network take anything in for it."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(30)
+    client.connect(("127.0.0.1", server.port))
+    return client
+
+
+def read_answers(client: socket.socket, count: int) -> int:
+    """Read so many answers; return how many bytes of body they had."""
+    bodies = 0
+    with client.makefile("rb") as answers:
+        for _ in range(count):
+            assert answers.readline().startswith(b"HTTP/1.1 200")
+            while answers.readline().strip():
+                pass
+            bodies += len(answers.read(len(LARGE)))
+    return bodies
+
+
+def test_who_asks_a_lot_at_once_and_reads_nothing_holds_no_thread() -> None:
+    with serving_large_answers() as (app, server), ExitStack() as stack:
+        clients = [stack.enter_context(deaf(server)) for _ in range(4)]
+        for client in clients:
+            client.sendall(REQUEST * MANY)
+        wait_until(lambda: app.count >= len(clients), 30)
+        with urllib3.PoolManager(retries=False, timeout=20) as http:
+            for _ in range(3):
+                assert http.request("GET", server.base_url).data == LARGE
+        assert app.count <= 3 + 2 * len(clients), "nobody's next answer is made while they have not read the last one"
+        assert read_answers(clients[0], MANY) == MANY * len(LARGE), "who does read gets all of them"
+
+
+def test_who_reads_nothing_is_dropped_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "_LONGEST_ANSWER_SECONDS", 2)
+    monkeypatch.setattr(http_server, "_CLEANUP_SECONDS", 1)
+    with serving_large_answers() as (app, server), deaf(server) as many, deaf(server) as one, deaf(server) as lively:
+        many.sendall(REQUEST * MANY)
+        one.sendall(REQUEST)
+        lively.sendall(REQUEST)
+
+        def is_dropped() -> bool:
+            """It reads, but would take hours."""
+            try:
+                return not (lively.recv(10) and lively.send(b"G"))
+            except OSError:
+                return True
+
+        wait_until(is_dropped, 20)
+        for client in (many, one):
+            with suppress(OSError):
+                assert sum(len(piece) for piece in iter(lambda client=client: client.recv(65536), b"")) < 2 * len(LARGE)
+        assert app.count <= 3
+
+
+def test_who_reads_nothing_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "_MOST_CONNECTIONS", 26)
+    with serving_large_answers() as (app, server), ExitStack() as stack:
+        for number in range(20):
+            stack.enter_context(deaf(server)).sendall(REQUEST)
+            wait_until(lambda number=number: app.count > number, 30)
+        for _ in range(20):  # as many as there are places, and some more
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            client.sendall(REQUEST)
+            assert read_answers(client, 1) == len(LARGE)

@@ -42,6 +42,7 @@ _MOST_BUFFERED_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 1_000
 _SPARE_CONNECTIONS = 20
 _LONGEST_REQUEST_SECONDS = 60
+_LONGEST_ANSWER_SECONDS = 300
 _CLEANUP_SECONDS = 10
 _MOST_DESCRIPTORS = 65_536
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -145,6 +146,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     Clients that are slow, or mean to be, take nothing but a connection, and that not for long: a request has to be here whole within
     `_LONGEST_REQUEST_SECONDS`, and when connections run short, the one goes that has kept us waiting the longest.
 
+    Nor do those that do not read. waitress makes the answers to requests that came together one after the other, and has the thread wait
+    once 16 MiB are unread, for as long as the client likes. Here the next request is held back until the last answer is nearly gone.
+
     A refused client may still be sending. Closing over what it sends would reset the connection, and the answer would be lost on it. So
     our side is closed first, and the rest is read and dropped until the client is done or `channel_timeout` is over.
     """
@@ -153,6 +157,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     refused = False
     _lingers = False
     _receiving_since: float | None = None
+    _unread_since: float | None = None
+    _is_held_back = False
 
     def __init__(self, server: Any, *arguments: Any, most_body_bytes: int, **more: Any) -> None:
         super().__init__(server, *arguments, **more)
@@ -160,17 +166,60 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if len(server._map) > _MOST_CONNECTIONS - _SPARE_CONNECTIONS:
             waiting = [channel for channel in server.active_channels.values() if channel.waits]
             if waiting:
-                min(waiting, key=lambda channel: channel.waiting_since).will_close = True
+                min(waiting, key=lambda channel: channel.waiting_since).drop()
 
     @property
     def waits(self) -> bool:
-        """Whether it is the client's turn."""
-        return not (self.requests or self.total_outbufs_len or self.will_close or self.close_when_flushed)
+        """Whether it is the client's turn, to send or to read."""
+        return (not self.requests or self._is_held_back) and not self.will_close
 
     @property
     def waiting_since(self) -> float:
-        """Since when (seconds) a request has been on its way, or nothing has; bytes that trickle in count for nothing."""
-        return self._receiving_since or float(self.last_activity)
+        """Since when (seconds) an answer or a request has been on its way, or nothing has; bytes that trickle count for nothing."""
+        return self._unread_since or self._receiving_since or float(self.last_activity)
+
+    def is_overdue(self, now: float) -> bool:
+        """Say whether the client has had time enough to send its request, or to read its answer."""
+        if not self.waits:
+            return False
+        if self._unread_since:
+            return self._unread_since < now - _LONGEST_ANSWER_SECONDS or self.last_activity < now - _LONGEST_REQUEST_SECONDS
+        return bool(self._receiving_since and self._receiving_since < now - _LONGEST_REQUEST_SECONDS)
+
+    def drop(self) -> None:
+        """Close the connection soon, also where the client takes in nothing: waitress closes a socket when it can be written to."""
+        self.will_close = True
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def begin(self, add_task: Callable[[Channel], None]) -> None:
+        """Have the next request answered by `add_task`, once the client has read what it was answered before."""
+        with self.outbuf_lock:
+            if self.total_outbufs_len >= self.adj.send_bytes:
+                self._is_held_back = True
+                return
+        add_task(self)
+
+    def service(self) -> None:
+        """Answer one request."""
+        super().service()
+        with self.outbuf_lock:
+            if self.total_outbufs_len and self._unread_since is None:
+                self._unread_since = time.time()
+
+    def handle_write(self) -> None:
+        """Send what the client takes in, and go on with what was held back."""
+        super().handle_write()
+        with self.outbuf_lock:
+            is_next = self._is_held_back and self.connected and self.total_outbufs_len < self.adj.send_bytes
+            if is_next:
+                self._is_held_back = False
+            if is_next or not self.total_outbufs_len:
+                self._unread_since = None
+                if self._receiving_since is not None:
+                    self._receiving_since = time.time()
+        if is_next:
+            self.server.task_dispatcher.add_task(self)
 
     def received(self, data: bytes) -> bool:
         """Take in what the client has sent; return whether there was a use for it."""
@@ -271,6 +320,7 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         expose_tracebacks=False,
     )
     wsgi.channel_class = partial(Channel, most_body_bytes=server.max_body_bytes)
+    wsgi.add_task = partial(Channel.begin, add_task=wsgi.task_dispatcher.add_task)
     wsgi.maintenance = partial(_drop_the_slow, wsgi, wsgi.maintenance)
     _allow_descriptors()
     thread = threading.Thread(target=wsgi.run, name="http", daemon=True)
@@ -286,11 +336,11 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
 
 
 def _drop_the_slow(wsgi: Any, drop_the_silent: Callable[[float], None], now: float) -> None:
-    """Close connections on which nothing happens, and those whose request does not come to its end."""
+    """Close connections on which nothing happens, and those whose request, or the reading of its answer, does not come to its end."""
     drop_the_silent(now)
     for channel in wsgi.active_channels.values():
-        if channel.waits and channel._receiving_since and channel._receiving_since < now - _LONGEST_REQUEST_SECONDS:
-            channel.will_close = True
+        if channel.will_close or channel.is_overdue(now):
+            channel.drop()
 
 
 def _allow_descriptors() -> None:

@@ -180,7 +180,7 @@ UNFOLDING = {
     "a media type that is hard to read": (
         "POST",
         "/upload/request",
-        b'{"fileName":"a","fileSize":5,"routeSlug":"default","contentType":"a/b' + b" ;a=b" * 40 + b' ;"}',
+        b'{"fileName":"a","fileSize":5,"routeSlug":"default","contentType":"a/b' + b" ;a=b" * 40 + b' ;\\u0000"}',
     ),
 }
 
