@@ -236,6 +236,21 @@ def test_the_store_gets_the_named_headers_and_never_the_api_key(gate: Gate, clie
         assert gate.appliance.key not in json.dumps(headers)
 
 
+def test_a_gate_in_front_gets_its_headers_and_the_store_does_not(gate: Gate, small: Path, big: Path) -> None:
+    own = {"Authorization": "Bearer of-the-gate", "CF-Access-Client-Id": "abc", "User-Agent": "ours/1"}
+    with Client(gate.url, gate.appliance.key, headers=own) as client:
+        client.upload(small)
+        client.upload(big)
+        assert "of-the-gate" not in f"{client!r} {client._wire!r}"
+    for call in gate.calls:
+        assert {name: call.headers.get(name.lower()) for name in own} == own
+        assert call.headers["x-api-key"] == gate.appliance.key
+    assert "of-the-gate" not in json.dumps(gate.store_headers)
+    for wrong in ({"X-API-Key": "uk_live_y"}, {"a b": "c"}, {"a": "b\r\nc: d"}, {"a": "ä"}, {"Host": "x"}):
+        with pytest.raises(ValueError, match="headers"):
+            Client(gate.url, gate.appliance.key, headers=wrong)
+
+
 def test_files_are_listed_read_changed_and_deleted(client: Client, small: Path) -> None:
     files = [client.upload(small, file_name=name) for name in ("a.jpg", "b c&d.jpg", "日本語.jpg")]
     page = client.list(limit=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,6 +19,8 @@ from uploadkit.client.source import MAX_STREAM_BYTES, Readable, guess_content_ty
 from uploadkit.client.transfer import Progress, ProgressCallback
 from uploadkit.client.upload import MULTIPART_OVER_BYTES, MultipartUpload, upload_single
 from uploadkit.client.wire import RetryCallback, Wire
+
+_NOT_YOURS = {"x-api-key", "accept", "content-length", "content-type", "host", "idempotency-key", "transfer-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,22 @@ class Client:
 
     `base_url` such as `http://127.0.0.1:8080`, with or without `/api/v1`. `timeout_seconds` is the longest silence on a connection,
     `retry_seconds` the longest that one step waits altogether before it is tried again (network trouble, 5xx, 429).
-    Raises ValueError for a `base_url` or `api_key` that can't be one. Every method raises UploadKitClientError and its subclasses.
+    `headers` go to the appliance with every request, and never to the store: what a gate in front of it wants, such as a login of its own.
+    Raises ValueError for a `base_url`, `api_key` or `headers` that can't be used. Every method raises UploadKitClientError and subclasses.
     """
 
-    def __init__(self, base_url: str, api_key: str, *, timeout_seconds: float = 60.0, retry_seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout_seconds: float = 60.0,
+        retry_seconds: float = 120.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
             raise ValueError("api_key is empty or has characters that no API key has")
-        self._wire = Wire(_api_address(base_url), api_key, timeout_seconds, retry_seconds)
+        self._wire = Wire(_api_address(base_url), api_key, timeout_seconds, retry_seconds, _own_headers(headers or {}))
 
     def __repr__(self) -> str:
         key = self._wire.api_key
@@ -237,6 +249,15 @@ def _api_address(base_url: str) -> str:
         raise ValueError("base_url must look like http://127.0.0.1:8080 or https://uploads.example.com")
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/api/v1') else path + '/api/v1'}"
+
+
+def _own_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not value.isascii() or not value.isprintable():
+            raise ValueError(f"headers: {name!r} is no header, or its value has characters that none may have")
+        if name.lower() in _NOT_YOURS:
+            raise ValueError(f"headers: {name!r} is the client's own")
+    return dict(headers)
 
 
 def _file_path(key: str) -> str:

@@ -289,7 +289,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         os.close(descriptor)
         if stat.S_ISDIR(mode):
             raise _directory()
-        raise UploadKitFileError("is not a regular file", "Open it yourself and give the open file, which is read to its end first")
+        raise UploadKitFileError("is not a regular file", "Write the data to a file; a program may also give the opened pipe")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         yield cast("BinaryIO", file)
 

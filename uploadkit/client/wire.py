@@ -40,6 +40,7 @@ class Wire:
     api_key: str = field(repr=False)
     timeout_seconds: float
     retry_seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # for the appliance alone
     on_retry: RetryCallback | None = None
     pools: Pools = field(default_factory=Pools, repr=False)
     reached_origins: set[str] = field(default_factory=set)
@@ -59,7 +60,7 @@ class Wire:
         required: tuple[str, ...] = (),
     ) -> dict[str, Any]:
         """Return the API's answer, a JSON object that has the `required` fields."""
-        headers = {"x-api-key": self.api_key, "Accept": "application/json", "User-Agent": "uploadkit-python"}
+        headers = {"User-Agent": "uploadkit-python", **self.headers, "x-api-key": self.api_key, "Accept": "application/json"}
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
         content = None
