@@ -102,6 +102,19 @@ def test_json_is_one_file_object_a_line(shell: Shell, small: Path) -> None:
     assert files[0] == shell.gate.appliance.call("GET", f"/files/by-id/{files[0]['id']}").json
 
 
+def test_the_type_is_what_is_said_or_what_the_name_says(shell: Shell, tmp_path: Path) -> None:
+    for name in ("photo.heic", "measured.xyz"):
+        (tmp_path / name).write_bytes(b"\x00\x01\x02\x03" * 5)
+    code, lines, errors = shell.run("--json", "photo.heic", "measured.xyz")
+    assert (code, errors) == (0, [])
+    assert [json.loads(line)["contentType"] for line in lines] == ["image/heic", "application/octet-stream"]
+    code, lines, errors = shell.run("--json", "--type", "application/vnd.lab+zip", "measured.xyz")
+    assert (code, errors, [json.loads(line)["contentType"] for line in lines]) == (0, [], ["application/vnd.lab+zip"])
+    code, lines, errors = shell.run("--type", "no type", "measured.xyz")
+    assert (code, lines) == (1, [])
+    assert "contentType must be one media type" in errors[0]
+
+
 def test_a_killed_upload_goes_on_where_it_was(shell: Shell, big: Path) -> None:
     hold = Hold(shell.gate, 4)
     process = shell.start([str(big)], {})

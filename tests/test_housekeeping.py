@@ -71,7 +71,8 @@ def test_a_late_put_is_swept_at_the_deadline(house: House, ending: str) -> None:
         put(slot.upload_url, b"12345")
         uploads.complete_upload(house.ctx, house.caller, slot.file.id, {})
     if ending == "fail":
-        with pytest.raises(Exception, match="not in storage"):
+        put(slot.upload_url, b"%PDF-")
+        with pytest.raises(UploadNotVerified):
             uploads.complete_upload(house.ctx, house.caller, slot.file.id, {})
     if ending in ("cancel", "delete"):
         files.delete_file(house.ctx, house.caller, slot.file.key)

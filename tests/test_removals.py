@@ -23,7 +23,7 @@ from uploadkit import (
 )
 from uploadkit.claims import claimed
 from uploadkit.db import execute
-from uploadkit.errors import StorageUnavailable, UploadKitError, UploadNotFound
+from uploadkit.errors import StorageUnavailable, UploadKitError, UploadNotFound, UploadNotVerified
 from uploadkit.events import EventFilter
 from uploadkit.models import ApiKey, Audit, Event, EventForgotten, File, FileRoute, Project, Usage, WebhookDelivery, database
 from uploadkit.multipart import MultipartSlot
@@ -47,7 +47,8 @@ class Doomed:
         file_routes.update_file_route(house.ctx.config, self.caller, default.id, told)
         self.done = [self.uploaded(self.caller), self.uploaded(self.tester)]
         self.failed = self.request(self.caller)
-        with pytest.raises(UploadKitError, match="not in storage"):
+        put(self.failed.upload_url, b"%PDF-")
+        with pytest.raises(UploadNotVerified):
             uploads.complete_upload(house.ctx, self.caller, self.failed.file.id, {})
         self.deleted = self.uploaded(self.caller)
         files.delete_file(house.ctx, self.caller, self.deleted.file.key)

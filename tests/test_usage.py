@@ -12,7 +12,7 @@ from tests.conftest import House
 from tests.test_housekeeping import objects, put
 from uploadkit import clock, daily_uploads, db, events, files, housekeeping, multipart, quotas, uploads, usage
 from uploadkit.access import Caller
-from uploadkit.errors import StorageUnavailable
+from uploadkit.errors import StorageUnavailable, UploadNotVerified
 from uploadkit.events import EventFilter
 from uploadkit.files import FileFilter
 from uploadkit.models import File, FileRoute, Project, Usage, WebhookDelivery
@@ -79,9 +79,11 @@ def test_the_sandbox_has_figures_of_its_own_and_no_quota(house: House, sandbox: 
 # Counters against rows.
 
 
-def fail(house: House) -> None:
-    with pytest.raises(Exception, match="not in storage"):
-        uploads.complete_upload(house.ctx, house.caller, request(house, house.caller).file.id, {})
+def fail(house: House, caller: Caller | None = None) -> None:
+    slot = request(house, caller or house.caller)
+    put(slot.upload_url, b"%PDF-")
+    with pytest.raises(UploadNotVerified):
+        uploads.complete_upload(house.ctx, caller or house.caller, slot.file.id, {})
 
 
 def abort(house: House) -> None:
@@ -172,8 +174,7 @@ def test_test_files_go_24_hours_after_their_creation(house: House, sandbox: Call
     with clock.travelled_to(start) as advance:
         done, live = upload(house, sandbox), upload(house, house.caller)
         unfinished = request(house, sandbox).file
-        with pytest.raises(Exception, match="not in storage"):
-            uploads.complete_upload(house.ctx, sandbox, request(house, sandbox).file.id, {})
+        fail(house, sandbox)
         deleted = upload(house, sandbox)
         files.delete_file(house.ctx, sandbox, deleted.key)
         advance(1)

@@ -33,6 +33,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 @click.command("upload")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--route", default="default", show_default=True, metavar="SLUG", help="File route to upload to.")
+@click.option("--type", "content_type", metavar="TYPE", help="Media type of the files, such as image/heic; without it, by each name.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the files; may be repeated.")
 @click.option(
     "--url",
@@ -45,7 +46,15 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each file as one line of JSON instead of its URL.")
 @click.pass_context
-def upload(context: click.Context, files: tuple[str, ...], route: str, pairs: tuple[str, ...], base_url: str, as_json: bool) -> None:
+def upload(
+    context: click.Context,
+    files: tuple[str, ...],
+    route: str,
+    content_type: str | None,
+    pairs: tuple[str, ...],
+    base_url: str,
+    as_json: bool,
+) -> None:
     """Upload FILEs and print their URLs, one a line.
 
     The API key is read from the environment variable UPLOADKIT_API_KEY. Files over 10 MiB go up in parts; after Ctrl-C, a crash or a
@@ -57,7 +66,7 @@ def upload(context: click.Context, files: tuple[str, ...], route: str, pairs: tu
     failed = False
     for name in files:
         try:
-            file = _upload_one(client, name, route, metadata, resume_store)
+            file = _upload_one(client, name, route, content_type, metadata, resume_store)
         except UploadKitClientError as error:
             failed = True
             click.echo(_error_line(name, error), err=True)
@@ -116,7 +125,9 @@ def _usable_resume_store() -> Path | None:
     return None
 
 
-def _upload_one(client: Client, name: str, route: str, metadata: dict[str, str], resume_store: Path | None) -> UploadedFile:
+def _upload_one(
+    client: Client, name: str, route: str, content_type: str | None, metadata: dict[str, str], resume_store: Path | None
+) -> UploadedFile:
     if name == "-":
         raise UploadKitClientError(
             "standard input can't be uploaded, because an upload declares its size first",
@@ -125,7 +136,15 @@ def _upload_one(client: Client, name: str, route: str, metadata: dict[str, str],
         )
     with _progress_bar(name) as bar:
         on_progress, on_retry = (bar.show, bar.explain) if bar else (None, None)
-        return client.upload(name, route=route, metadata=metadata, on_progress=on_progress, on_retry=on_retry, resume_store=resume_store)
+        return client.upload(
+            name,
+            route=route,
+            content_type=content_type,
+            metadata=metadata,
+            on_progress=on_progress,
+            on_retry=on_retry,
+            resume_store=resume_store,
+        )
 
 
 class _Bar:

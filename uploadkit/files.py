@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,14 @@ from uploadkit.access import Caller
 from uploadkit.content import merged_metadata
 from uploadkit.context import Context
 from uploadkit.db import write
-from uploadkit.errors import Conflict, NotFound, StorageUnavailable, UploadKitError, UploadNotFound
+from uploadkit.errors import Conflict, NotFound, StorageUnavailable, UploadKitError, UploadNotFound, ValidationFailed
 from uploadkit.models import NUMBER_BITS, File
 from uploadkit.paging import Page
 
 # Literal, not bound: SQLite uses a partial index only where it can see that the condition is the same one.
 _PRESENT = SQL("status <> 'DELETED'")
 _DELETED = SQL("status = 'DELETED'")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LAST_MS = (1 << 63 - NUMBER_BITS) - 1
 
 
@@ -89,6 +91,24 @@ def list_files(caller: Caller, wanted: FileFilter, limit: int, cursor: str | Non
         with read_places.taken(caller.project_id):
             return _list_files(caller, wanted, limit, cursor)
     return _list_files(caller, wanted, limit, cursor)
+
+
+def cursor_after(caller: Caller, cursor: str) -> str:
+    """Return `cursor`, or what stands for it where it is the id of a file of the caller's: the page goes on after that one.
+
+    That of a deleted file will do, as long as its row is kept. Raises ValidationFailed for the id of any other.
+    """
+    if not _ID.fullmatch(cursor):
+        return cursor
+    place = File.select(File.number).where(File.id == cursor, File.project == caller.project_id, File.environment == caller.environment)
+    number: int | None = place.scalar()
+    if number is None:
+        raise ValidationFailed(
+            f"There is no file {cursor!r} to go on after",
+            "Pass nextCursor of the page before, or the id of its last file",
+            details={"cursor": ["is the id of no file of this key's project"]},
+        )
+    return paging.after(number)
 
 
 def _list_files(caller: Caller, wanted: FileFilter, limit: int, cursor: str | None) -> Page[File]:

@@ -53,7 +53,12 @@ def highest_first(query: ModelSelect[Row], place: Any, place_of: Callable[[Row],
     if cursor is not None:
         query = query.where(place < _read_cursor(cursor)[0])
     rows = _read(query.order_by(place.desc()), limit + 1)
-    return Page(rows[:limit], _make_cursor(place_of(rows[limit - 1]), "") if len(rows) > limit else None)
+    return Page(rows[:limit], after(place_of(rows[limit - 1])) if len(rows) > limit else None)
+
+
+def after(place: int) -> str:
+    """Return the cursor of what stands below `place` in a list of `highest_first`."""
+    return _make_cursor(place, "")
 
 
 def _read(query: ModelSelect[Row], most: int) -> list[Row]:

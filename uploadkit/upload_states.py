@@ -256,7 +256,7 @@ def ended(file: File) -> UploadKitError:
 def require_as_declared(ctx: Context, file: File, stored: StoredObject | None) -> str:
     """Hold what the store has against what was declared; return its media type. A difference ends the upload.
 
-    Raises UploadNotVerified, and FileTypeNotAllowed where nobody could know the type before.
+    Raises UploadNotVerified, and FileTypeNotAllowed where nobody could know the type before. What has not arrived yet ends nothing.
     """
     judged = verification.verdict(file, stored)
     if isinstance(judged, str):

@@ -18,17 +18,22 @@ from uploadkit.storage.stored import StoredObject
 _READ_BYTES = 1024**2
 # Between the machine's start and the first upload pass some seconds, and clocks are set about then.
 _AFTER_START_MS = 60_000
+_SEND_FIRST = "PUT the bytes to uploadUrl, wait for its 200, then complete again; uploadUrl is good until expiresAt"
+
+
+class NotInStorage(UploadNotVerified):
+    """Nothing is there to look at. The upload stays as it is: the PUT may still be under way, or permissions be set right."""
 
 
 def look_at(ctx: Context, key: str) -> StoredObject | None:
     """Return what is in storage.
 
-    Raises UploadNotVerified where we may not look, and leaves the upload as it is: permissions can be mended.
+    Raises NotInStorage where we may not look.
     """
     try:
         return ctx.store.look_at(key)
     except AccessDenied:
-        raise UploadNotVerified(
+        raise NotInStorage(
             "The store answers 403 for the object: it is not there, or the appliance may not read it",
             "PUT the bytes first, then complete again; if that was done, give the appliance's credentials s3:GetObject",
         ) from None
@@ -84,11 +89,13 @@ def told(message: str) -> str:
 def verdict(file: File, stored: StoredObject | None) -> str | Refusal:
     """Return the media type of a stored object, to be recorded and served; a Refusal when it is not what was declared.
 
+    Raises NotInStorage for a single upload that has not arrived. Parts that are gone never come again: that is a Refusal.
     What the store says of its type decides nothing: some guess it from the key, and what is served is ours in any case.
     """
     if stored is None:
-        sent = "its parts are gone" if file.is_multipart else "the PUT to uploadUrl did not happen or did not succeed"
-        return Refusal(f"The object is not in storage: {sent}")
+        if file.is_multipart:
+            return Refusal("The object is not in storage: its parts are gone")
+        raise NotInStorage("The file is not in storage yet", _SEND_FIRST)
     if stored.size_bytes != file.size_bytes:
         return Refusal(
             "What arrived has another size than the file that was chosen. Was it changed meanwhile?",

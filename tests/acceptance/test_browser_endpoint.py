@@ -104,9 +104,10 @@ def test_the_rules_of_the_file_route(appliance: Appliance) -> None:
         assert answer.json == {"maxFileSize": 1024, "maxFileCount": told, "allowedTypes": ["image/*"]}
     visitor = Page(appliance, endpoint, slug="pictures")
     assert visitor.request(2000).code == "FILE_TOO_LARGE"
-    assert visitor.request(content_type="text/html").code == "FILE_TYPE_NOT_ALLOWED"
+    wrong = visitor.request(content_type="text/html")
+    assert (wrong.status, wrong.code) == (415, "INVALID_FILE_TYPE"), "the components' word for it"
     assert visitor.request(content_type="").status == 200, "photo.jpg says what it is"
-    assert visitor.act("request-upload", fileName="page.html", contentType="", contentLength=5).code == "FILE_TYPE_NOT_ALLOWED"
+    assert visitor.act("request-upload", fileName="page.html", contentType="", contentLength=5).code == "INVALID_FILE_TYPE"
     assert appliance.fetch("GET", f"{token(appliance)['endpoint']}/default").json["maxFileSize"] == 512 * MIB, "the tier's"
 
 
@@ -413,6 +414,31 @@ def test_one_idempotency_key_at_two_file_routes_is_two_uploads(appliance: Applia
     first, other = (page.request(idempotencyKey="same").json["fileId"] for page in pages)
     assert first != other
     assert pages[0].request(idempotencyKey="same").json["fileId"] == first
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", ""])
+def test_a_slot_names_only_headers_that_a_page_can_set(appliance: Appliance, content_type: str) -> None:
+    assert page(appliance).request(content_type=content_type).json["headers"] == ({"Content-Type": content_type} if content_type else {})
+    assert appliance.request(len(JPEG)).json["headers"] == {"Content-Type": "image/jpeg", "Content-Length": str(len(JPEG))}
+
+
+def test_metadata_of_null_is_none(appliance: Appliance) -> None:
+    visitor = page(appliance, metadata={"userId": "ann"})
+    file = visitor.upload(metadata=None).json["file"]
+    assert appliance.call("GET", f"/files/{file['key']}").json["clientMetadata"] == {}
+    assert file["metadata"] == {"userId": "ann"}
+    big = {"fileName": "a.mp4", "contentType": "video/mp4", "fileSize": 11 * MIB, "metadata": None}
+    assert page(appliance).act("multipart-init", **big).status == 200
+
+
+def test_completing_before_the_file_is_there_ends_nothing(appliance: Appliance) -> None:
+    visitor = page(appliance, maxFiles=1)
+    slot = visitor.request().json
+    early = visitor.complete(slot)
+    assert (early.status, early.code) == (422, "UPLOAD_NOT_VERIFIED")
+    assert "complete again" in early.json["error"]["suggestion"]
+    assert xhr_put(slot["uploadUrl"], JPEG, "image/jpeg").status == 200
+    assert visitor.complete(slot).status == 200
 
 
 def test_a_refused_upload_gives_its_place_back(appliance: Appliance) -> None:

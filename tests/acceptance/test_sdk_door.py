@@ -23,6 +23,7 @@ from uploadkit.models import Project
 MIB = 1024**2
 PAGE = "https://app.example.com"
 FILE_FIELDS = {"id", "_id", "key", "name", "size", "type", "url", "status", "metadata", "createdAt", "updatedAt"}
+SMALL = {"fileName": "a", "fileSize": 5, "contentType": "text/plain", "routeSlug": "default"}
 RETRIED = ("/upload/request", "/upload/multipart/init", "/upload/complete", "/upload/multipart/complete")
 
 
@@ -225,6 +226,61 @@ def test_list_update_and_delete(appliance: Appliance) -> None:
     assert (refused.value.status, refused.value.code, refused.value.type) == (404, "NOT_FOUND", "invalid_request")
 
 
+def test_the_id_of_the_last_file_is_a_cursor(appliance: Appliance, outsider_key: str) -> None:
+    appliance.run("projects", "create", "Paged by id")
+    package = Package(appliance, appliance.new_key("--project", "paged-by-id"))
+    made = [package.upload(b"%d" % n, f"{n}.txt", "text/plain") for n in range(4)]
+    first = package.fetch("GET", "/files?limit=2")["files"]
+    rest = package.fetch("GET", f"/files?limit=2&cursor={first[-1]['id']}")
+    assert ([file["name"] for file in rest["files"]], rest["hasMore"]) == (["1.txt", "0.txt"], False)
+    package.fetch("DELETE", f"/files/{first[-1]['key']}")
+    assert package.fetch("GET", f"/files?limit=2&cursor={first[-1]['id']}") == rest, "deleted meanwhile"
+    assert package.fetch("GET", f"/files?cursor={made[0]['id']}")["files"] == []
+    for key, cursor in ((outsider_key, made[0]["id"]), (package.key, "01a1fc45-c5e0-7c1d-8a4e-6b0f2d9c3e55"), (package.key, "nonsense")):
+        with pytest.raises(Refused) as refused:
+            Package(appliance, key).fetch("GET", f"/files?cursor={cursor}")
+        assert (refused.value.status, refused.value.code) == (400, "VALIDATION_ERROR")
+
+
+def test_metadata_of_null_is_none(package: Package, appliance: Appliance) -> None:
+    slot = package.fetch("POST", "/upload/request", SMALL | {"metadata": None})
+    assert xhr_put(slot["uploadUrl"], b"12345", "text/plain").status == 200
+    file = package.fetch("POST", "/upload/complete", {"fileId": slot["fileId"], "metadata": None})["file"]
+    assert file["metadata"] == {}
+    begun = package.fetch("POST", "/upload/multipart/init", SMALL | {"fileSize": 11 * MIB, "metadata": None})
+    ids = {"fileId": begun["fileId"], "uploadId": begun["uploadId"]}
+    with pytest.raises(Refused) as refused:
+        package.fetch("POST", "/upload/multipart/complete", ids | {"metadata": None})
+    assert refused.value.code == "INVALID_PARTS"
+    kept = package.fetch("PATCH", f"/files/{file['key']}", {"metadata": {"a": 1}})["file"]
+    with pytest.raises(Refused) as refused:
+        package.fetch("PATCH", f"/files/{file['key']}", {"metadata": None})
+    assert refused.value.code == "VALIDATION_ERROR", "here it could mean: throw away what there is"
+    assert package.fetch("GET", f"/files/{file['key']}")["file"]["metadata"] == kept["metadata"]
+
+
+def test_a_base_url_without_sdk_loses_no_upload(appliance: Appliance) -> None:
+    """The package reads `file` of what completes an upload, and would resolve `undefined`."""
+    package = Package(appliance, base_url=appliance.base)
+    slot = package.fetch("POST", "/upload/request", SMALL)
+    assert xhr_put(slot["uploadUrl"], b"12345", "text/plain").status == 200
+    done = package.fetch("POST", "/upload/complete", {"fileId": slot["fileId"]})
+    assert done["file"].keys() == FILE_FIELDS
+    assert (done["file"]["id"], done["file"]["url"]) == (slot["fileId"], slot["cdnUrl"])
+    plain = appliance.call("GET", f"/files/{slot['key']}").json
+    assert "file" not in plain, "with x-api-key it is what the documentation shows, and no more"
+    assert {name: value for name, value in done.items() if name != "file"} == plain
+    assert package.fetch("GET", f"/files/{slot['key']}")["file"] == done["file"]
+    assert package.fetch("PATCH", f"/files/{slot['key']}", {"metadata": {"a": 1}})["file"]["metadata"] == {"a": 1}
+    big = b"\x00" * 11 * MIB
+    begun = package.fetch("POST", "/upload/multipart/init", SMALL | {"fileSize": len(big)})
+    for part in begun["parts"]:
+        start = (part["partNumber"] - 1) * 5 * MIB
+        assert xhr_put(part["uploadUrl"], big[start : start + 5 * MIB], "").status == 200
+    ids = {"fileId": begun["fileId"], "uploadId": begun["uploadId"]}
+    assert package.fetch("POST", "/upload/multipart/complete", ids)["file"]["size"] == len(big)
+
+
 def test_the_list_has_50_by_default(house: House) -> None:
     door = house.door()
     asked = {"fileName": "a", "fileSize": 1, "contentType": "a/b", "routeSlug": "default"}
@@ -256,7 +312,6 @@ def test_the_own_project(package: Package) -> None:
     assert me["tier"] == me["project"]["tier"] == "pro"
 
 
-SMALL = {"fileName": "a", "fileSize": 5, "contentType": "text/plain", "routeSlug": "default"}
 ERRORS = {
     "no name": ("POST", "/upload/request", SMALL | {"fileName": ""}, (400, "VALIDATION_ERROR", "invalid_request")),
     "empty": ("POST", "/upload/request", SMALL | {"fileSize": 0}, (400, "VALIDATION_ERROR", "invalid_request")),
@@ -294,11 +349,13 @@ def test_without_a_valid_key(appliance: Appliance) -> None:
     assert appliance.fetch("GET", f"{appliance.base}/sdk/api/v1/files").code == "UNAUTHORIZED"
 
 
-def test_an_upload_that_is_not_there(package: Package) -> None:
+def test_an_upload_that_is_not_there_yet(package: Package) -> None:
     slot = package.fetch("POST", "/upload/request", SMALL)
     with pytest.raises(Refused) as refused:
         package.fetch("POST", "/upload/complete", {"fileId": slot["fileId"]})
     assert (refused.value.status, refused.value.code) == (422, "FILE_NOT_IN_STORAGE")
+    assert xhr_put(slot["uploadUrl"], b"12345", "text/plain").status == 200
+    assert package.fetch("POST", "/upload/complete", {"fileId": slot["fileId"]})["file"]["status"] == "UPLOADED"
 
 
 def test_a_doubled_slash_and_cors(appliance: Appliance) -> None:

@@ -69,6 +69,7 @@ def test_the_log_tells_the_story_of_an_upload(appliance: Appliance, outsider_key
     before = appliance.call("GET", "/logs?limit=1").json["items"]
     file = appliance.upload(JPEG, "log é.jpg", metadata={"album": "summer"})
     broken = appliance.request(len(JPEG)).json
+    appliance.put(broken, b"%PDF-".ljust(len(JPEG)))
     appliance.complete(broken)
     appliance.call("DELETE", f"/files/{file['key']}")
     entries = [entry for entry in appliance.call("GET", "/logs?limit=100").json["items"] if entry["fileId"] == file["id"]]
@@ -85,7 +86,7 @@ def test_the_log_tells_the_story_of_an_upload(appliance: Appliance, outsider_key
         entry for entry in appliance.call("GET", "/logs?limit=100&status=FAILED").json["items"] if entry["fileId"] == broken["fileId"]
     )
     assert failed["event"] == "upload.failed"
-    assert "not in storage" in failed["detail"]
+    assert "looks like a PDF" in failed["detail"]
     for key in (outsider_key, test_key):
         assert file["id"].encode() not in appliance.call("GET", "/logs?limit=100", key=key).body
     since = appliance.call("GET", f"/logs?limit=100&since={entries[-1]['at']}").json["items"]

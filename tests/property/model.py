@@ -153,8 +153,8 @@ class Model:
             return "OK"
         if upload.status != "UPLOADING":
             return self._ended(upload)
-        if upload.in_parts and not upload.pending:
-            return "INVALID_PARTS"
+        if not upload.pending:  # it may still come
+            return "INVALID_PARTS" if upload.in_parts else "UPLOAD_NOT_VERIFIED"
         if upload.in_parts:
             upload.metadata |= {"completed": note}  # kept before the store is asked to join the parts
         if upload.pending not in ("right", "other"):

@@ -74,6 +74,11 @@ def _presented_key(request: Request) -> str:
     return header
 
 
+def came_as_bearer(request: Request) -> bool:
+    """Say whether the API key of an authenticated request stood in `Authorization`, and not in `x-api-key`."""
+    return not keys.looks_like_one(_presented(request)[0])
+
+
 def _presented(request: Request) -> tuple[str, str]:
     """What stands in the two headers that may hold a key: `x-api-key`, and `Authorization` by the scheme Bearer."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")

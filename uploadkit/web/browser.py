@@ -13,11 +13,14 @@ from uploadkit.access import Browser, Caller
 from uploadkit.errors import Unauthorized, UploadNotFound, UploadNotVerified, ValidationFailed
 from uploadkit.models import File
 from uploadkit.rate_limits import network_of
+from uploadkit.verification import NotInStorage
 from uploadkit.web import auth, context, documented, json_answer, rate_limits, schemas, schemas_browser, sdk
 from uploadkit.web.api.blueprint import url_of
 from uploadkit.web.documented import Json
 
 T = TypeVar("T")
+# No page may set these (the fetch standard's forbidden request headers): the browser does, by the body.
+_SET_BY_BROWSERS = {"Content-Length"}
 browser = Blueprint("browser", __name__, url_prefix="/api/uploadkit")
 
 
@@ -59,6 +62,8 @@ def perform(caller: Caller, visitor: Browser) -> Response:
         if caller.browser is None:
             raise
         # What the store has is for those who hold an API key: a visitor who had it copy something would learn how large that is.
+        if isinstance(error, NotInStorage):
+            raise UploadNotVerified("The file is not in storage yet", "Send the bytes to uploadUrl, then complete again") from None
         raise UploadNotVerified(error.message, "Start again; GET /api/v1/logs, with an API key, says what was found") from None
 
 
@@ -93,7 +98,9 @@ def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.Beg
         lambda remember: uploads.request_upload(ctx, caller, wanted, remember),
         lambda file_id: uploads.request_again(ctx, caller, file_id),
     )
-    return documented.upload_requested(slot, url_of)
+    answer = documented.upload_requested(slot, url_of)
+    answer["headers"] = {name: value for name, value in slot.headers.items() if name not in _SET_BY_BROWSERS}
+    return answer
 
 
 def _complete_upload(caller: Caller, visitor: Browser, asked: schemas_browser.UploadCompleteBody) -> Json:

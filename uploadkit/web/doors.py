@@ -10,7 +10,7 @@ from typing import Any
 from flask import Request
 
 from uploadkit import anonymous_uploads
-from uploadkit.errors import UploadKitError
+from uploadkit.errors import FileTypeNotAllowed, UploadKitError
 from uploadkit.web import documented, sdk
 from uploadkit.web.documented import Json
 
@@ -74,6 +74,14 @@ def _documented_error(failure: UploadKitError) -> tuple[Json, int]:
     return documented.error(failure), failure.status
 
 
+def _browser_error(failure: UploadKitError) -> tuple[Json, int]:
+    """The official components know one code for a wrong type."""
+    body = documented.error(failure)
+    if isinstance(failure, FileTypeNotAllowed):
+        body["error"]["code"] = sdk.code(failure)
+    return body, failure.status
+
+
 _FOR_KEYS: dict[str, Any] = {
     "origin_of": _every_origin,
     "exposed": "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id",
@@ -91,7 +99,7 @@ SDK = Door(
 )
 BROWSER = Door(
     "/api/uploadkit",
-    _documented_error,
+    _browser_error,
     origin_of=_allowed_origin,
     elsewhere="Browsers POST to {endpoint}/{fileRoute}; docs/clients.md shows how to get an endpoint",
     exposed="Retry-After, X-Request-Id",

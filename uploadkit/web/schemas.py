@@ -60,6 +60,8 @@ WHOLE = BeforeValidator(whole)
 Moment = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 FileStatus = Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"]
 Metadata = Annotated[dict[str, Any], AfterValidator(_shallow)]
+# Clients in JavaScript write null where they have none.
+MetadataOrNone = Annotated[Metadata | None, Field(description="null: none")]
 ShortText = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -94,11 +96,11 @@ class UploadRequestBody(Schema):
     file_size: Annotated[int, Field(ge=1, description="bytes", examples=[1048576]), WHOLE]
     content_type: MediaType
     route_slug: Annotated[str, Field(min_length=1, max_length=100)]
-    metadata: Metadata = {}
+    metadata: MetadataOrNone = {}
 
     def to_request(self) -> UploadRequest:
         """Return it in the core's words."""
-        return UploadRequest(self.file_name, self.file_size, self.content_type, self.route_slug, self.metadata)
+        return UploadRequest(self.file_name, self.file_size, self.content_type, self.route_slug, self.metadata or {})
 
 
 class AnyTypeUploadRequestBody(UploadRequestBody):
@@ -111,7 +113,7 @@ class UploadCompleteBody(Schema):
     """Body of `POST /upload/complete`."""
 
     file_id: ShortText
-    metadata: Metadata = {}
+    metadata: MetadataOrNone = {}
 
 
 class MultipartBody(Schema):
@@ -138,7 +140,7 @@ class MultipartCompleteBody(MultipartBody):
     """Body of `POST /upload/multipart/complete`."""
 
     parts: Annotated[list[PartBody], Field(min_length=1, max_length=10_000)] | None = None
-    metadata: Metadata = {}
+    metadata: MetadataOrNone = {}
 
     def to_parts(self) -> list[tuple[int, str]] | None:
         """Return number and ETag, as it was given, of each part, or None."""

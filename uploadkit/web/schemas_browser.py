@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from uploadkit.errors import ValidationFailed
 from uploadkit.upload_states import UploadRequest
 from uploadkit.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTES
-from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, Schema, ShortText
+from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, MetadataOrNone, Schema, ShortText
 from uploadkit.web.schemas_admin import Size
 
 
@@ -48,12 +48,12 @@ class BeginBody(Schema):
     file_name: FileName
     content_type: AnyMediaType
     content_length: Annotated[int, Field(ge=1, validation_alias=AliasChoices("contentLength", "fileSize")), WHOLE]
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: MetadataOrNone = Field(default_factory=dict)
     idempotency_key: Annotated[str | None, Field(pattern=r"^[\x20-\x7e]{1,255}$")] = None
 
     def to_request(self, route_slug: str, vouched: Metadata) -> UploadRequest:
         """Return it in the core's words; `vouched` is the metadata of the upload token."""
-        return UploadRequest(self.file_name, self.content_length, self.content_type, route_slug, vouched, self.metadata)
+        return UploadRequest(self.file_name, self.content_length, self.content_type, route_slug, vouched, self.metadata or {})
 
 
 class UploadCompleteBody(Schema):

@@ -28,6 +28,11 @@ _RENAMED: dict[str, tuple[str, int]] = {
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
+def code(failure: UploadKitError) -> str:
+    """The cloud's own code for a failure."""
+    return _RENAMED.get(failure.code, (failure.code, 0))[0]
+
+
 def error(failure: UploadKitError) -> tuple[Json, int]:
     """The shape of every failure at this door, and its HTTP status."""
     code, status = _RENAMED.get(failure.code, (failure.code, failure.status))

@@ -61,7 +61,7 @@ def request_upload(body: schemas.AnyTypeUploadRequestBody) -> Response:
 @cloud_sdk.post("/upload/complete", **answers(shapes_sdk.SdkFileAnswer, *_COMPLETING, body=True))
 def complete_upload(body: schemas.UploadCompleteBody) -> Response:
     """Say that the PUT is done: the file is verified and becomes readable."""
-    return json_answer(sdk.one_file(uploads.complete_upload(context(), g.caller, body.file_id, body.metadata), url_of))
+    return json_answer(sdk.one_file(uploads.complete_upload(context(), g.caller, body.file_id, body.metadata or {}), url_of))
 
 
 @cloud_sdk.post("/upload/multipart/init", **answers(shapes_sdk.SdkMultipart, *_BEGINNING, FileTooSmallForMultipart, body=True))
@@ -74,7 +74,7 @@ def start_multipart(body: schemas.AnyTypeUploadRequestBody) -> Response:
 @cloud_sdk.post("/upload/multipart/complete", **answers(shapes_sdk.SdkFileAnswer, *_COMPLETING, InvalidParts, body=True))
 def complete_multipart(body: schemas.MultipartCompleteBody) -> Response:
     """Put the parts together: the file is verified and becomes readable."""
-    file = multipart.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata)
+    file = multipart.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata or {})
     return json_answer(sdk.one_file(file, url_of))
 
 
@@ -88,8 +88,9 @@ def abort_multipart(body: schemas.MultipartBody) -> Response:
 
 @cloud_sdk.get("/files", **answers(shapes_sdk.SdkFilePage))
 def list_files(query: FileListQuery) -> Response:
-    """List files, newest first."""
-    return json_answer(sdk.file_page(files.list_files(g.caller, FileFilter(), query.limit, query.cursor), url_of))
+    """List files, newest first. The cursor is `nextCursor` of the page before, or the id of its last file."""
+    cursor = None if query.cursor is None else files.cursor_after(g.caller, query.cursor)
+    return json_answer(sdk.file_page(files.list_files(g.caller, FileFilter(), query.limit, cursor), url_of))
 
 
 @cloud_sdk.delete("/files", **_deletion)

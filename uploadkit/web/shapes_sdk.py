@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from uploadkit.web.shapes import DeletionFailure, FileId, FileKey, Metadata, PartUrlObject, Shape, Timestamp
+from uploadkit.web.shapes import DeletionFailure, FileId, FileKey, FileObject, Metadata, PartUrlObject, Shape, Timestamp
 
 
 class SdkErrorBody(Shape):
@@ -39,6 +39,12 @@ class SdkFile(Shape):
     metadata: Metadata
     created_at: Timestamp
     updated_at: Timestamp
+
+
+class FileInBothNames(FileObject):
+    """One file of the documented API, and once more as the official packages read it."""
+
+    file: Annotated[SdkFile | None, Field(description="only where the key came as `Authorization: Bearer`: packages without /sdk")] = None
 
 
 class SdkFileAnswer(Shape):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from flask import g, request
+from flask import Response, g, request
 from flask.globals import request_ctx
 from flask_openapi3.blueprint import APIBlueprint
 
 from uploadkit import file_urls, idempotency
 from uploadkit.models import File
-from uploadkit.web import auth, context, openapi, rate_limits
+from uploadkit.web import auth, context, documented, json_answer, openapi, rate_limits, sdk
 
 T = TypeVar("T")
 api = APIBlueprint(
@@ -31,6 +31,15 @@ def _authenticate() -> None:
 def url_of(file: File) -> str:
     """Return the lasting URL of a file, for the answers that show one."""
     return file_urls.public_url(context().config, file)
+
+
+def file_answer(file: File) -> Response:
+    """Answer a file; to a key that came as `Authorization: Bearer`, as the official packages send it, in their names, too.
+
+    Their base URL lacks `/sdk` then, and they would hand `undefined` to whoever uploaded (docs/decisions/0033-without-sdk.md).
+    """
+    both = sdk.one_file(file, url_of) if auth.came_as_bearer(request_ctx.request) else {}
+    return json_answer(documented.file(file, url_of) | both)
 
 
 def once(first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) -> T:

@@ -8,8 +8,8 @@ from flask import Response, g
 
 from uploadkit import files, links
 from uploadkit.errors import Conflict, NotFound, StorageUnavailable
-from uploadkit.web import context, documented, json_answer, schemas, shapes
-from uploadkit.web.api.blueprint import api, url_of
+from uploadkit.web import context, documented, json_answer, schemas, shapes, shapes_sdk
+from uploadkit.web.api.blueprint import api, file_answer, url_of
 from uploadkit.web.openapi import answers
 
 _deletion: dict[str, Any] = answers(shapes.Deletion, body=True)
@@ -30,10 +30,10 @@ def delete_files(body: schemas.DeleteFilesBody) -> Response:
     return json_answer(documented.deletion(done), documented.deletion_status(done))
 
 
-@api.get("/files/by-id/<fileId>", **answers(shapes.FileObject, NotFound))
+@api.get("/files/by-id/<fileId>", **answers(shapes_sdk.FileInBothNames, NotFound))
 def get_file_by_id(path: schemas.FileIdPath) -> Response:
     """Get one file by its id."""
-    return json_answer(documented.file(files.find_file_by_id(g.caller, path.file_id), url_of))
+    return file_answer(files.find_file_by_id(g.caller, path.file_id))
 
 
 @api.post("/files/<path:key>/link", **answers(shapes.LinkObject, NotFound, Conflict, body=True))
@@ -43,16 +43,16 @@ def make_link(path: schemas.FilePath, body: schemas.LinkBody) -> Response:
     return json_answer(documented.link(made))
 
 
-@api.get("/files/<path:key>", **answers(shapes.FileObject, NotFound))
+@api.get("/files/<path:key>", **answers(shapes_sdk.FileInBothNames, NotFound))
 def get_file(path: schemas.FilePath) -> Response:
     """Get one file by its key."""
-    return json_answer(documented.file(files.find_file(g.caller, path.key), url_of))
+    return file_answer(files.find_file(g.caller, path.key))
 
 
-@api.patch("/files/<path:key>", **answers(shapes.FileObject, NotFound, body=True))
+@api.patch("/files/<path:key>", **answers(shapes_sdk.FileInBothNames, NotFound, body=True))
 def update_file(path: schemas.FilePath, body: schemas.MetadataBody) -> Response:
     """Merge metadata into a file."""
-    return json_answer(documented.file(files.merge_metadata(g.caller, path.key, body.metadata), url_of))
+    return file_answer(files.merge_metadata(g.caller, path.key, body.metadata))
 
 
 @api.delete("/files/<path:key>", **answers(shapes.Deleted, NotFound, Conflict, StorageUnavailable))

@@ -19,8 +19,8 @@ from uploadkit.errors import (
     UploadNotFound,
     UploadNotVerified,
 )
-from uploadkit.web import context, documented, json_answer, schemas, shapes
-from uploadkit.web.api.blueprint import api, once, url_of
+from uploadkit.web import context, documented, json_answer, schemas, shapes, shapes_sdk
+from uploadkit.web.api.blueprint import api, file_answer, once, url_of
 from uploadkit.web.openapi import answers
 
 
@@ -53,13 +53,20 @@ def request_upload(body: schemas.UploadRequestBody) -> Response:
 @api.post(
     "/upload/complete",
     **answers(
-        shapes.FileObject, FileTypeNotAllowed, UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable, body=True
+        shapes_sdk.FileInBothNames,
+        FileTypeNotAllowed,
+        UploadNotFound,
+        UploadNotVerified,
+        UploadExpired,
+        Conflict,
+        StorageUnavailable,
+        body=True,
     ),
 )
 def complete_upload(body: schemas.UploadCompleteBody) -> Response:
     """Say that the PUT is done: the file is verified and becomes readable."""
-    file = uploads.complete_upload(context(), g.caller, body.file_id, body.metadata)
-    return json_answer(documented.file(file, url_of))
+    file = uploads.complete_upload(context(), g.caller, body.file_id, body.metadata or {})
+    return file_answer(file)
 
 
 @api.post(
@@ -112,7 +119,7 @@ def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
 @api.post(
     "/upload/multipart/complete",
     **answers(
-        shapes.FileObject,
+        shapes_sdk.FileInBothNames,
         FileTypeNotAllowed,
         UploadNotFound,
         UploadNotVerified,
@@ -125,8 +132,8 @@ def resume_multipart(body: schemas.MultipartPartsBody) -> Response:
 )
 def complete_multipart(body: schemas.MultipartCompleteBody) -> Response:
     """Put the parts together: the file is verified and becomes readable."""
-    file = multipart.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata)
-    return json_answer(documented.file(file, url_of))
+    file = multipart.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata or {})
+    return file_answer(file)
 
 
 @api.post("/upload/multipart/abort", **answers(shapes.Aborted, UploadNotFound, Conflict, StorageUnavailable, body=True))
