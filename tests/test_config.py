@@ -54,6 +54,27 @@ def test_a_relative_ca_bundle_lies_beside_the_file_too(tmp_path: Path) -> None:
     assert load(tmp_path, **BYOS, **{CA_BUNDLE: ""}).storage.byos.ca_bundle is None
 
 
+@pytest.mark.parametrize(
+    ("server", "own"),
+    [
+        ({"port": "8080"}, {"http://127.0.0.1:8080", "http://localhost:8080"}),
+        ({"host": "0.0.0.0", "port": "80"}, {"http://127.0.0.1", "http://localhost"}),
+        ({"host": "::1", "port": "8080"}, {"http://[::1]:8080", "http://localhost:8080"}),
+        ({"public_url": "https://uploads.example.com"}, {"https://uploads.example.com"}),
+        ({"public_url": "https://Uploads.example.com:443"}, {"https://uploads.example.com"}),
+        ({"public_url": "http://localhost:3000"}, {"http://127.0.0.1:3000", "http://localhost:3000"}),
+    ],
+)
+def test_its_own_pages_may_always_upload(tmp_path: Path, server: dict[str, str], own: set[str]) -> None:
+    environment = {f"UPLOADKIT_SERVER__{name.upper()}": value for name, value in server.items()}
+    bundled = {"UPLOADKIT_STORAGE__MODE": "bundled", "UPLOADKIT_STORAGE__BUNDLED__PUBLIC_ENDPOINT": "https://store.example.com"}
+    for mode in (BYOS | at("https://m:9000", "us-east-1"), bundled):
+        assert load(tmp_path, **environment, **mode).uploading_origins == ("*",)
+        named = {f"UPLOADKIT_STORAGE__{mode['UPLOADKIT_STORAGE__MODE'].upper()}__CORS_ORIGINS": '["capacitor://localhost"]'}
+        found = load(tmp_path, **environment, **mode, **named).uploading_origins
+        assert (found[0], set(found[1:])) == ("capacitor://localhost", own)
+
+
 def test_a_tier_keeps_what_is_not_given(tmp_path: Path) -> None:
     found = load(tmp_path, UPLOADKIT_TIERS__PRO__MAX_FILE_SIZE="5GB").tiers["pro"]
     assert (found.max_file_size, found.max_keys) == (5 * 1024**3, 10)
@@ -121,6 +142,8 @@ def test_values_may_name_environment_variables(tmp_path: Path) -> None:
         ("[storage.byos]\ncors_origins = ['https://app.example.com/']", {}, ["storage.byos.cors_origins", "slash at the end"]),
         ("[storage.byos]\ncors_origins = ['app.example.com']", {}, ["storage.byos.cors_origins", "https://app.example.com"]),
         ("[storage.bundled]\ncors_origins = ['https://*.example.com']", {}, ["storage.bundled.cors_origins"]),
+        ("[storage.bundled]\ncors_origins = ['HTTPS://app.example.com']", {}, ["storage.bundled.cors_origins", "small letters"]),
+        ("[storage.bundled]\ncors_origins = ['capacitor:localhost']", {}, ["storage.bundled.cors_origins", "capacitor://localhost"]),
         ("[storage.byos]\ncors_origins = []", {}, ["storage.byos.cors_origins"]),
         ("", BYOS | at("https://acc.r2.cloudflarestorage.com", "eu-west-1"), ["storage.byos.region", '"auto"']),
         ("", BYOS | at("http://acc.r2.cloudflarestorage.com"), ["storage.byos.endpoint", "https://"]),

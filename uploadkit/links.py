@@ -55,10 +55,11 @@ def make_link(ctx: Context, caller: Caller, key: str, expires_seconds: int, *, d
     return Link(f"{object_url(f'{ctx.config.server.base_url}/f', file.key)}?{query}", expires * 1000)
 
 
-def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Claim | None) -> str:
+def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Claim | None, *, for_script: bool = False) -> str:
     """Return the store's URL for reading an UPLOADED file: a public one, or any one with a genuine `claim`.
 
-    Raises NotFound, whatever the reason.
+    The URL `for_script` is another one than that for an `<img>`: what the browser has kept from a store that does not say `Vary: Origin`
+    to the one has no CORS headers, and would be refused to the other. Raises NotFound, whatever the reason.
     """
     seconds = ctx.config.storage.presign_expires_seconds
     if claim is not None:
@@ -70,7 +71,7 @@ def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Clai
         raise _nothing()
     content_type = strict(file.content_type)  # an old row has what its client declared
     shown_as = disposition(file.file_name, content_type, download=claim is not None and claim.download)
-    return ctx.store.presign_read(method, file.key, content_type, shown_as, seconds)
+    return ctx.store.presign_read(method, file.key, content_type, shown_as, seconds, for_script=for_script)
 
 
 def _seconds_left(key: str, claim: Claim) -> int:

@@ -116,9 +116,10 @@ def test_cors_with_a_token(appliance: Appliance) -> None:
     bad = f"{appliance.base}/api/uploadkit/t/ukt_{'x' * 32}"
     for origin in (PAGE, "http://localhost:5173", "null"):
         for address in (f"{endpoint}/default", f"{bad}/default", f"{endpoint}/none", f"{endpoint}/a/b"):
-            preflight = appliance.fetch("OPTIONS", address, headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+            asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type, X-Wanted"}
+            preflight = appliance.fetch("OPTIONS", address, headers={"Origin": origin, **asking})
             assert preflight.status == 204
-            assert preflight.headers["Access-Control-Allow-Headers"] == "Content-Type"
+            assert preflight.headers["Access-Control-Allow-Headers"] == "Content-Type, X-Wanted"
             for answer in (preflight, appliance.fetch("GET", address, headers={"Origin": origin})):
                 assert answer.headers["Access-Control-Allow-Origin"] == origin
                 assert answer.headers["Vary"] == "Origin"

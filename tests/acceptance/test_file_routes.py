@@ -19,6 +19,18 @@ DEFAULTS = {
     "anonymousUploads": False,
     "allowedOrigins": [],
 }
+# As wrapped apps, extensions and editors send them.
+APPS = [
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "http://tauri.localhost",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://3f9d8c1e-6a52-4e1b-9d0a-7c5b2e8f4a61",
+    "app://obsidian.md",
+    "vscode-webview://0a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0u1v2w3x4y5z",
+    "https://[::1]:8443",
+]
 
 
 class Place:
@@ -44,6 +56,7 @@ def test_defaults(appliance: Appliance, place: Place) -> None:
         "projectId": place.project,
         "slug": "avatars",
         **DEFAULTS,
+        "anonymousEndpoint": None,
         "createdAt": route["createdAt"],
         "updatedAt": route["createdAt"],
     }
@@ -73,6 +86,7 @@ def test_defaults(appliance: Appliance, place: Place) -> None:
             {"anonymousUploads": True, "allowedOrigins": ["https://App.example.com:443", "http://localhost:3000"]},
             {"allowedOrigins": ["https://app.example.com", "http://localhost:3000"]},
         ),
+        ({"allowedOrigins": APPS}, {}),
     ],
 )
 def test_rules(appliance: Appliance, place: Place, given: dict[str, Any], kept: dict[str, Any]) -> None:
@@ -80,7 +94,8 @@ def test_rules(appliance: Appliance, place: Place, given: dict[str, Any], kept: 
     assert made == made | DEFAULTS | given | kept
     plain = appliance.call("POST", place.path, {"slug": "y"}).json
     changed = appliance.call("PATCH", f"/file-routes/{plain['id']}", given).json
-    assert changed == plain | given | kept | {"updatedAt": changed["updatedAt"]}
+    where = f"{appliance.base}/api/uploadkit/p/{place.project}" if given.get("anonymousUploads") else None
+    assert changed == plain | given | kept | {"updatedAt": changed["updatedAt"], "anonymousEndpoint": where}
     assert appliance.call("GET", f"/file-routes/{plain['id']}").json == changed
 
 
@@ -122,7 +137,20 @@ def test_rules(appliance: Appliance, place: Place, given: dict[str, Any], kept: 
         ({"slug": "x", "webhookEvents": ["onEverything"]}, "webhookEvents.0"),
         *(
             ({"slug": "x", "allowedOrigins": [origin]}, "allowedOrigins.0")
-            for origin in ("*", "null", "https://example.com/", "example.com", "https://*.example.com", "ftp://a", "https://a:0")
+            for origin in (
+                "*",
+                "null",
+                "https://example.com/",
+                "example.com",
+                "https://*.example.com",
+                "1x://a",
+                "https://a:0",
+                "app:",
+                "file://",
+                "app://a?b",
+                "a://[::::]",
+                "x" * 40 + "://a",
+            )
         ),
         ({"slug": "x", "verifyContent": 1}, "verifyContent"),
         ({"slug": "x", "anonymousUploads": "yes"}, "anonymousUploads"),

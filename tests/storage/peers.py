@@ -57,11 +57,11 @@ def _is_made(address: StoreAddress) -> bool:
 
 
 @contextlib.contextmanager
-def started_minio(home: Path) -> Iterator[StoreAddress]:
+def started_minio(home: Path, **settings: str) -> Iterator[StoreAddress]:
     """A MinIO of its own with a bucket, by its root credentials."""
     port = free_port()
     command = [program("minio"), "server", "--quiet", "--address", f"127.0.0.1:{port}", str(home / "data")]
-    environment = {"MINIO_ROOT_USER": _USER, "MINIO_ROOT_PASSWORD": _SECRET, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
+    environment = {"MINIO_ROOT_USER": _USER, "MINIO_ROOT_PASSWORD": _SECRET, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off", **settings}
     with _running(command, environment, home, port, "/minio/health/ready") as address:
         yield address
 

@@ -168,14 +168,50 @@ def test_rules_are_sent_with_the_checksum_that_older_stores_want(bare_bucket: Ob
         assert asked.headers["Content-MD5"] == base64.b64encode(hashlib.md5(asked.body).digest()).decode()
 
 
+def outcomes(found: dict[str, Finding]) -> list[str]:
+    return [found[name].outcome for name in ("cors-rule", "cors-preflight", "cors-answer")]
+
+
+def test_the_rule_of_a_version_before_keeps_out_pages_that_trace_and_fix_replaces_it(bucket: ObjectStore) -> None:
+    before = {"AllowedMethods": ["PUT", "GET", "HEAD"], "AllowedHeaders": ["content-type"], "ExposeHeaders": ["ETag"]}
+    for origins, told in (("*", ["warning", "warning", "ok"]), ("https://app.example", ["failed", "warning", "failed"])):
+        bucket.ask("put_bucket_cors", CORSConfiguration={"CORSRules": [{"AllowedOrigins": [origins], **before}]})
+        expected = replace(EXPECTED, cors_origins=(origins,))
+        found = findings(bucket.address, expected)
+        assert outcomes(found) == told
+        assert "null" in found["cors-answer"].detail or origins == "*", "after the redirect from /f/"
+        assert outcomes(findings(bucket.address, expected, fix=True)) == ["ok", "ok", "ok"]
+        assert bucket_rules.read_cors(bucket) == bucket_rules.cors_rules([origins])
+
+
+def test_headers_by_name_are_enough(bucket: ObjectStore) -> None:
+    """R2 gets them so."""
+    rules = bucket_rules.cors_rules(["https://app.example", "capacitor://localhost"], by_name=True)
+    assert all("*" not in rule["AllowedHeaders"] for rule in rules)
+    bucket.ask("put_bucket_cors", CORSConfiguration={"CORSRules": rules})
+    expected = replace(EXPECTED, cors_origins=("https://app.example", "capacitor://localhost"))
+    assert outcomes(findings(bucket.address, expected)) == ["ok", "ok", "ok"]
+
+
+def test_a_store_that_does_not_vary_by_origin_is_told_where_it_matters(bucket: ObjectStore) -> None:
+    expected = replace(EXPECTED, public_url="http://127.0.0.1:1")
+    with proxied(bucket.address, changed("Vary", "", of=lambda asked: "Origin" not in asked.headers)) as address:
+        assert findings(address)["cors-answer"].outcome == "ok", "the appliance's own links have two URLs"
+        found = findings(address, expected)["cors-answer"]
+        assert (found.outcome, "Vary: Origin" in found.mend) == ("warning", True)
+    assert findings(bucket.address, expected)["cors-answer"].outcome == "ok"
+
+
 def test_fix_keeps_the_rules_of_others_and_replaces_its_own(bucket: ObjectStore) -> None:
     theirs = {"AllowedOrigins": ["https://theirs.example"], "AllowedMethods": ["GET"], "AllowedHeaders": ["range"], "MaxAgeSeconds": 5}
     bucket_rules.set_cors(bucket, ["https://old.example"], [theirs])
     expected = replace(EXPECTED, cors_origins=("https://new.example", "https://*.wild.example"))
     assert failed(findings(bucket.address, expected)) == ["cors-rule", "cors-preflight", "cors-answer"]
     assert failed(findings(bucket.address, expected, fix=True)) == []
-    ours, kept = bucket_rules.read_cors(bucket)
-    assert ours == bucket_rules.cors_rule(expected.cors_origins)
+    *ours, kept = bucket_rules.read_cors(bucket)
+    assert ours == bucket_rules.cors_rules(expected.cors_origins)
+    assert failed(findings(bucket.address, expected, fix=True)) == []
+    assert len(bucket_rules.read_cors(bucket)) == 3
     assert kept["AllowedOrigins"] == theirs["AllowedOrigins"]
 
 

@@ -24,6 +24,7 @@ from uploadkit.storage import doctor, probe
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.bundled import BundledStore
 from uploadkit.storage.doctor import Expectations, Finding
+from uploadkit.storage.engines import Credentials, Minio
 from uploadkit.storage.probe import accepted_forgery
 from uploadkit.storage.s3 import ObjectStore
 
@@ -216,6 +217,24 @@ def test_versitygw_is_sound(tmp_path: Path) -> None:
             file = appliance.upload()
             assert "x-amz-copy-source" not in appliance.request().json["uploadUrl"]
             assert appliance.read(file["url"]).body == JPEG * 100
+
+
+def test_versitygw_takes_both_cors_rules(tmp_path: Path) -> None:
+    expected = replace(EXPECTED, cors_origins=("https://app.example", "capacitor://localhost"))
+    with started_versitygw(tmp_path) as address:
+        found = findings(address, expected, fix=True)
+        assert [found[name].outcome for name in ("cors-rule", "cors-preflight", "cors-answer")] == ["ok", "ok", "ok"]
+        assert "Vary: Origin" in findings(address, replace(expected, public_url="http://127.0.0.1:1"))["cors-answer"].mend
+
+
+def test_a_narrow_minio_of_our_own_lets_a_redirected_page_read(tmp_path: Path) -> None:
+    origins = ("https://app.example", "http://127.0.0.1:8080")
+    asked = Minio(program("minio"), tmp_path, origins).serve(1, 2, Credentials(*"abcde"), None)
+    with started_minio(tmp_path, MINIO_API_CORS_ALLOW_ORIGIN=asked.environment["MINIO_API_CORS_ALLOW_ORIGIN"]) as address:
+        found = findings(address, replace(EXPECTED, cors_origins=origins))
+        assert [found[name].outcome for name in ("cors-rule", "cors-preflight", "cors-answer")] == ["skipped", "ok", "ok"]
+        elsewhere = findings(address, replace(EXPECTED, cors_origins=("https://other.example",)))
+        assert elsewhere["cors-preflight"].outcome == "failed"
 
 
 def test_the_bundled_minio_is_passed_over(minio: StoreAddress, takes_forgeries: bool) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from uploadkit import origins
 from uploadkit.config.types import (
     Cidr,
     CorsOrigins,
@@ -56,6 +57,16 @@ class ServerConfig(Section):
         listens_everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
         host = listens_everywhere.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"http://{host}:{self.port}"
+
+    @property
+    def own_origins(self) -> tuple[str, ...]:
+        """The origins of the appliance's own pages: that of its address, and where that is this machine, what else means it."""
+        own = urlsplit(self.base_url)
+        port = f":{own.port}" if own.port else ""
+        hosts = [own.netloc.lower().removesuffix(port)]
+        if is_loopback(own.hostname or ""):
+            hosts += ["localhost", "[::1]" if ":" in self.host else "127.0.0.1"]
+        return tuple(dict.fromkeys(origins.as_sent(f"{own.scheme}://{host}{port}") for host in hosts))
 
     @property
     def https_enforced(self) -> bool:
@@ -228,6 +239,13 @@ class Config(Section):
     browser: BrowserConfig = BrowserConfig()
     dashboard: DashboardConfig = DashboardConfig()
     housekeeping: HousekeepingConfig = HousekeepingConfig()
+
+    @property
+    def uploading_origins(self) -> tuple[str, ...]:
+        """The web sites whose pages may PUT into the store: those that are configured, and the appliance's own; "*" alone for all."""
+        storage = self.storage
+        named = storage.byos.cors_origins if storage.mode == "byos" else storage.bundled.cors_origins
+        return ("*",) if "*" in named else tuple(dict.fromkeys((*named, *self.server.own_origins)))
 
     @property
     def data_dir(self) -> Path:

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from uploadkit import origins
+
 _LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _IP_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:]+")
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:]+\](:[0-9]+)?")
 _SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|TB)?", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 
@@ -76,11 +77,15 @@ def _region(value: str) -> str:
 
 
 def _cors_origin(value: str) -> str:
-    parts = urlsplit(value)
-    if value != "*" and (
-        parts.scheme not in ("http", "https") or value != f"{parts.scheme}://{parts.netloc}" or not _ORIGIN.fullmatch(value)
-    ):
-        raise ValueError('write origins as browsers send them, "https://app.example.com", without a path or a slash at the end, or "*"')
+    try:
+        is_one = value == "*" or value == origins.as_sent(value)
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ValueError(
+            'write origins as browsers send them, "https://app.example.com" or "capacitor://localhost", '
+            'in small letters, without a path or a slash at the end, or "*"'
+        )
     return value
 
 

@@ -5,16 +5,32 @@ Rules of other people stay. Nothing is written over that could not be read befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from uploadkit.config import Config
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import AccessDenied, StorageRefused
 
 NOT_IMPLEMENTED = {"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"}
-METHODS = ("PUT", "GET", "HEAD")
+# What instruments of tracing add to every request of a page (W3C Trace Context and Baggage, Sentry, Datadog, New Relic, B3, Elastic,
+# Jaeger, AWS X-Ray, Google, Application Insights), and what older libraries do. By name, since R2 does not take "*" for headers everywhere.
+TRACING_HEADERS = (
+    "traceparent", "tracestate", "baggage", "sentry-trace",
+    "x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-origin", "x-datadog-sampling-priority", "x-datadog-tags",
+    "newrelic", "x-newrelic-id", "x-newrelic-transaction",
+    "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
+    "elastic-apm-traceparent", "uber-trace-id", "x-amzn-trace-id", "x-cloud-trace-context",
+    "request-id", "request-context", "x-request-id", "x-correlation-id", "x-requested-with",
+)  # fmt: skip
+_WRITING, _READING = ("PUT", "GET", "HEAD"), ("GET", "HEAD")
+# More than "*" alone, so that the rule is known again, and holds where "*" is only a name.
+_EVERY, _BY_NAME = ("*", "content-type"), ("content-type", *TRACING_HEADERS)
+_MAX_AGE_SECONDS = 3600
+_R2 = ".r2.cloudflarestorage.com"
+_OLD_HEADERS = ("content-type",)  # of a version before
 MULTIPARTS = "uploadkit-multiparts"
 _NO_RULE = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
 _DAY_SECONDS = 86400
@@ -24,15 +40,17 @@ _SLOWEST_BYTES_PER_SECOND = 256 * 1024
 Rule = Mapping[str, Any]
 
 
-def cors_rule(origins: Sequence[str]) -> Rule:
-    """Return the CORS rule that browsers on `origins` need. Headers by name: R2 does not take `*` for them."""
-    return {
-        "AllowedOrigins": list(origins),
-        "AllowedMethods": list(METHODS),
-        "AllowedHeaders": ["content-type"],
-        "ExposeHeaders": ["ETag"],
-        "MaxAgeSeconds": 3600,
-    }
+def cors_rules(origins: Sequence[str], *, by_name: bool = False) -> list[Rule]:
+    """Return the CORS rules that browsers need: pages of `origins` may PUT, those of all may GET.
+
+    Reading is for all, since a browser that came by a redirect from one site to another names no site: it says `Origin: null`. Each URL
+    carries its own permission. `by_name` lists the request headers instead of "*", for R2.
+    """
+    headers = list(_BY_NAME if by_name else _EVERY)
+    rule = {"AllowedHeaders": headers, "ExposeHeaders": ["ETag"], "MaxAgeSeconds": _MAX_AGE_SECONDS}
+    writing = {"AllowedOrigins": list(origins), "AllowedMethods": list(_WRITING), **rule}
+    reading = {"AllowedOrigins": ["*"], "AllowedMethods": list(_READING), **rule}
+    return [writing] if "*" in origins else [writing, reading]
 
 
 def read_cors(store: ObjectStore) -> list[Rule]:
@@ -42,7 +60,8 @@ def read_cors(store: ObjectStore) -> list[Rule]:
 
 def set_cors(store: ObjectStore, origins: Sequence[str], others: Sequence[Rule] = ()) -> bool:
     """Make ours the first of the bucket's CORS rules, before `others`; False where the store has no CORS per bucket (MinIO: global)."""
-    rules = [cors_rule(origins), *(rule for rule in others if not _is_our_cors(rule))]
+    ours = cors_rules(origins, by_name=(urlsplit(store.address.endpoint).hostname or "").endswith(_R2))
+    rules = [*ours, *(rule for rule in others if not _is_our_cors(rule))]
     try:
         store.ask("put_bucket_cors", CORSConfiguration={"CORSRules": rules})
     except StorageRefused as error:
@@ -52,28 +71,50 @@ def set_cors(store: ObjectStore, origins: Sequence[str], others: Sequence[Rule] 
     return True
 
 
-def allows_browsers(rules: Sequence[Rule], origins: Sequence[str]) -> bool:
-    """Say whether the first of `rules` that is about each of `origins` gives it all that uploads need."""
-    return all(_allows(next((rule for rule in rules if _is_about(rule, origin)), {}), origin) for origin in origins)
+def denied_to_browsers(rules: Sequence[Rule], origins: Sequence[str]) -> str | None:
+    """Say what `rules` keep browsers from: pages of `origins` from uploading, or all from reading what a link led to; None: nothing."""
+    for origin in origins:
+        rule = _first(rules, origin, "PUT")
+        if not (rule and _allows_headers(rule, "content-type") and "etag" in _small(rule.get("ExposeHeaders", ()))):
+            return f"pages of {origin} can't PUT with a content type and read the ETag"
+    for method in _READING:
+        for origin in (*origins, "null"):
+            if _first(rules, origin, method) is None:
+                return f'pages of {origin} can\'t {method} ("null": after the redirect from /f/)'
+    return None
 
 
-def _is_about(rule: Rule, origin: str) -> bool:
-    return bool({origin, "*"} & set(rule.get("AllowedOrigins", ()))) and "PUT" in rule.get("AllowedMethods", ())
+def denies_tracing(rules: Sequence[Rule], origins: Sequence[str]) -> bool:
+    """Say whether some of the headers that tracing adds are refused by the first of `rules` that is about a request."""
+    asked = [(origin, "PUT") for origin in origins] + [("null", "GET")]
+    return not all(_allows_headers(_first(rules, origin, method) or {}, *TRACING_HEADERS) for origin, method in asked)
 
 
-def _allows(rule: Rule, origin: str) -> bool:
-    return (
-        _is_about(rule, origin)
-        and set(METHODS) <= set(rule["AllowedMethods"])
-        and bool({"content-type", "*"} & {header.lower() for header in rule.get("AllowedHeaders", ())})
-        and "etag" in {header.lower() for header in rule.get("ExposeHeaders", ())}
+def _first(rules: Sequence[Rule], origin: str, method: str) -> Rule | None:
+    return next(
+        (rule for rule in rules if {origin, "*"} & set(rule.get("AllowedOrigins", ())) and method in rule.get("AllowedMethods", ())), None
     )
+
+
+def _allows_headers(rule: Rule, *headers: str) -> bool:
+    allowed = _small(rule.get("AllowedHeaders", ()))
+    return "*" in allowed or set(headers) <= allowed
+
+
+def _small(names: Iterable[str]) -> set[str]:
+    return {name.lower() for name in names}
 
 
 def _is_our_cors(rule: Rule) -> bool:
     """Ours, perhaps of a time when other origins were configured. R2 keeps no ID, so a rule is known by what it says."""
-    ours = cors_rule(())
-    return all(sorted(rule.get(name, ())) == sorted(ours[name]) for name in ("AllowedMethods", "AllowedHeaders", "ExposeHeaders"))
+    headers, exposed = _small(rule.get("AllowedHeaders", ())), _small(rule.get("ExposeHeaders", ()))
+    methods = sorted(rule.get("AllowedMethods", ()))
+    return (
+        headers in (set(_OLD_HEADERS), set(_BY_NAME), set(_EVERY))
+        and exposed == {"etag"}
+        and methods in (sorted(_WRITING), sorted(_READING))
+        and rule.get("MaxAgeSeconds", _MAX_AGE_SECONDS) == _MAX_AGE_SECONDS
+    )
 
 
 @dataclass(frozen=True)

@@ -233,8 +233,8 @@ class Minio(Engine):
             "MINIO_REGION": REGION,
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
-            # Its community code has no CORS per bucket.
-            "MINIO_API_CORS_ALLOW_ORIGIN": ",".join(self.cors_origins),
+            # Its community code has no CORS per bucket, and none per method. After a redirect from one site to another browsers say "null".
+            "MINIO_API_CORS_ALLOW_ORIGIN": ",".join(dict.fromkeys((*self.cors_origins, "null"))) if "*" not in self.cors_origins else "*",
         }
         return Command(argv, environment, self.directory)
 

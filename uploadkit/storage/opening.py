@@ -37,7 +37,7 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
         yield _byos_store(config)
         return
     bundled = BundledStore(
-        config.storage.bundled,
+        config.storage.bundled.model_copy(update={"cors_origins": config.uploading_origins}),
         config.data_dir,
         listen_host=config.server.host,
         public_host=urlsplit(config.server.base_url).hostname or "127.0.0.1",
@@ -48,7 +48,7 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
     try:
         store = _bundled_store(config, bundled.endpoint, bundled.public_endpoint, bundled.problem, bundled.outage)
         store.create_bucket()
-        bucket_rules.set_cors(store, config.storage.bundled.cors_origins)
+        bucket_rules.set_cors(store, config.uploading_origins)
         found = {
             "endpoint": bundled.endpoint, "publicEndpoint": bundled.public_endpoint, "engine": bundled.engine, "base": bundled.base,
         }  # fmt: skip

@@ -151,9 +151,23 @@ class ObjectStore:
             barred=self.barred_headers,
         )
 
-    def presign_read(self, method: Literal["GET", "HEAD"], key: str, content_type: str, disposition: str, expires_seconds: int) -> str:
-        """Return a URL that reads `key` and makes the store answer with our own `content_type` and `disposition`."""
+    def presign_read(
+        self,
+        method: Literal["GET", "HEAD"],
+        key: str,
+        content_type: str,
+        disposition: str,
+        expires_seconds: int,
+        *,
+        for_script: bool = False,
+    ) -> str:
+        """Return a URL that reads `key` and makes the store answer with our own `content_type` and `disposition`.
+
+        With `for_script` it has one more parameter, without a meaning: the one that the AWS SDK for JavaScript adds to its own URLs.
+        """
         query = {"response-content-type": content_type, "response-content-disposition": disposition}
+        if for_script:
+            query["x-id"] = "GetObject" if method == "GET" else "HeadObject"
         return self._signer.presign(method, key, at_ms=clock.now_ms(), expires_seconds=expires_seconds, query=query)
 
     # Objects.

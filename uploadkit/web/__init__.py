@@ -110,7 +110,7 @@ def _begin() -> AnyResponse | None:
         return None
     here.origin = door.origin_of(asked)
     if asked.method == "OPTIONS":
-        return Response(status=204, headers=door.preflight(here.origin))
+        return Response(status=204, headers=door.preflight(here.origin, asked.headers.get("Access-Control-Request-Headers", "")))
     if asked.routing_exception is not None:
         auth.authenticate_lost(asked, context().config, rate_limits(), takes_keys=door.takes_keys)
     return None

@@ -14,6 +14,8 @@ from uploadkit.errors import FileTypeNotAllowed, UploadKitError
 from uploadkit.web import documented, sdk
 from uploadkit.web.documented import Json
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, section 5.6.2
+_MOST_ASKED_HEADERS, _MOST_ASKED_CHARACTERS = 64, 2048
 _TOKEN = re.compile(r"(ukt_|uk_live_|uk_test_)[A-Za-z0-9_-]+")
 
 
@@ -44,15 +46,27 @@ class Door:
             return varying
         return varying | {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": self.exposed}
 
-    def preflight(self, origin: str | None) -> dict[str, str]:
-        """Return what a preflight request is told beside that."""
+    def preflight(self, origin: str | None, asked: str) -> dict[str, str]:
+        """Return what a preflight request is told beside that; `asked` are the headers that it names."""
         if origin is None:
             return {}
         return {
             "Access-Control-Allow-Methods": self.methods,
-            "Access-Control-Allow-Headers": self.headers,
+            "Access-Control-Allow-Headers": allowed_headers(self.headers, asked),
             "Access-Control-Max-Age": str(self.max_age_seconds),
         }
+
+
+def allowed_headers(ours: str, asked: str) -> str:
+    """Return the header names `ours` and those that a preflight request has `asked` for, if they are names, and not too many.
+
+    Pages send what their tracing adds to every request (traceparent, baggage, sentry-trace …). Nothing is given away by it: no answer of
+    ours is read with the browser's own credentials.
+    """
+    known = {name.strip().lower() for name in ours.split(",")}
+    names = [name.strip() for name in asked.split(",", _MOST_ASKED_HEADERS)] if len(asked) <= _MOST_ASKED_CHARACTERS else []
+    fitting = names if len(names) <= _MOST_ASKED_HEADERS and all(map(_HEADER_NAME.fullmatch, names)) else []
+    return ", ".join([ours, *dict.fromkeys(name for name in fitting if name.lower() not in known)] if ours else dict.fromkeys(fitting))
 
 
 def _every_origin(request: Request) -> str:

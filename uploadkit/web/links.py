@@ -6,21 +6,39 @@ from flask import Blueprint, Response, request
 
 from uploadkit.links import Claim, read_url
 from uploadkit.web import context
+from uploadkit.web.doors import allowed_headers
 
 links = Blueprint("links", __name__)
 
 
-@links.get("/f/<path:key>")
+@links.get("/f/<path:key>", provide_automatic_options=False)
 def read_file(key: str) -> Response:
     """Redirect to a presigned URL of the file."""
     ctx = context()
     claim = _presented_claim()
-    url = read_url(ctx, key, "HEAD" if request.method == "HEAD" else "GET", claim)
+    url = read_url(ctx, key, "HEAD" if request.method == "HEAD" else "GET", claim, for_script="Origin" in request.headers)
     answer = Response(status=302, headers={"Location": url}, mimetype="text/plain")
     # The redirect must not outlive the signature it carries, nor a deletion by much; one that a link has opened is nobody else's.
     lasting = f"public, max-age={min(300, ctx.config.storage.presign_expires_seconds // 2)}"
     answer.headers["Cache-Control"] = lasting if claim is None else "private, no-store"
+    return answer
+
+
+@links.route("/f/<path:key>", methods=["OPTIONS"], provide_automatic_options=False)
+def allow_to_read(key: str) -> Response:
+    """Answer a preflight request, whatever is there: pages may read, and send what their tracing adds."""
+    answer = Response(status=204)
+    if asked := allowed_headers("", request.headers.get("Access-Control-Request-Headers", "")):
+        answer.headers["Access-Control-Allow-Headers"] = asked
+    answer.headers.update({"Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Max-Age": "86400"})
+    return answer
+
+
+@links.after_request
+def _let_pages_read(answer: Response) -> Response:
+    """Failures as well. Who sends an Origin is sent to another URL than who sends none, and caches have to know."""
     answer.headers["Access-Control-Allow-Origin"] = "*"
+    answer.vary.add("Origin")
     return answer
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from uploadkit import media_types, targets
+from uploadkit import media_types, origins, targets
 from uploadkit.access import Access, Environment
 from uploadkit.config import parse_size
 from uploadkit.projects import UNLIMITED
@@ -20,12 +18,6 @@ MOST = 2**53 - 1  # what every JSON reader can hold exactly
 _SIZE_TEXT = re.compile(r"[1-9][0-9]{0,5} ?[KMGkmg]?[Bb]|[1-9][0-9]{0,3} ?[Tt][Bb]")
 _NAME = r"^[^\S\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
 _SLUG = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,99}")
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
-_HOST = rf"{_LABEL}(\.{_LABEL}){{0,9}}"
-_PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
-_IPV6 = r"\[[0-9A-Fa-f:.]{2,45}\]"
-_ORIGIN = re.compile(rf"https?://({_HOST}|{_IPV6}){_PORT}")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _SIZE_SCHEMA: list[dict[str, Any]] = [
     {"type": "integer", "minimum": 1, "maximum": MOST},
     {"type": "string", "pattern": f"^({_SIZE_TEXT.pattern})$", "description": "KB, MB, GB and TB are powers of 1024"},
@@ -80,12 +72,6 @@ def _allowed_type(value: str) -> str:
     return value.lower()
 
 
-def _require_ipv6(url: str) -> None:
-    host = urlsplit(url).hostname or ""
-    if ":" in host:
-        ipaddress.IPv6Address(host)
-
-
 def _webhook_url(value: str) -> str:
     # Which addresses may be called, the configuration says: the service asks it.
     try:
@@ -97,14 +83,11 @@ def _webhook_url(value: str) -> str:
 
 def _origin(value: str) -> str:
     try:
-        if not _ORIGIN.fullmatch(value):
-            raise ValueError
-        _require_ipv6(value)
-        parts = urlsplit(value.lower())
+        return origins.as_sent(value)
     except ValueError:
-        raise ValueError('must be an origin such as "https://app.example.com", without a path or a slash at the end') from None
-    standard = f":{_DEFAULT_PORTS[parts.scheme]}"  # which no browser sends
-    return value.lower().removesuffix(standard)
+        raise ValueError(
+            'must be an origin such as "https://app.example.com" or "capacitor://localhost", without a path or a slash at the end'
+        ) from None
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -118,7 +101,9 @@ def _absent(kind: type) -> Any:
     return Field(default_factory=kind)
 
 
-_without_ipv6 = {"pattern": f"^https?://{_HOST}{_PORT}"}
+# Without IPv6, which no pattern tells from what only looks like it.
+_ORIGIN_PATTERN = rf"^{origins.SCHEME}://{origins.HOST}{origins.PORT}$"
+_WEBHOOK_PATTERN = rf"^https?://{origins.HOST}{origins.PORT}([/?][!-\x22$-~]*)?$"
 Name = Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": _NAME}), AfterValidator(_name)]
 Tier = Annotated[str, Field(min_length=1, max_length=100, description="free, pro, team, enterprise, or one of your own", examples=["pro"])]
 Slug = Annotated[str, Field(json_schema_extra={"pattern": f"^{_SLUG.pattern}$"}, examples=["avatars"]), AfterValidator(_slug)]
@@ -136,13 +121,13 @@ AllowedType = Annotated[
 ]
 WebhookUrl = Annotated[
     str,
-    Field(max_length=2000, json_schema_extra={"pattern": _without_ipv6["pattern"] + r"([/?][!-\x22$-~]*)?$"}),
+    Field(max_length=2000, json_schema_extra={"pattern": _WEBHOOK_PATTERN}),
     Field(examples=["https://example.com/hooks/upload"], description="where events go"),
     AfterValidator(_webhook_url),
 ]
 Origin = Annotated[
     str,
-    Field(max_length=300, json_schema_extra={"pattern": _without_ipv6["pattern"] + "$"}, examples=["https://app.example.com"]),
+    Field(max_length=300, json_schema_extra={"pattern": _ORIGIN_PATTERN}, examples=["https://app.example.com"]),
     AfterValidator(_origin),
 ]
 Days = Annotated[int, Field(ge=1, le=36_500), BeforeValidator(whole)]

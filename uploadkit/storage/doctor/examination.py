@@ -59,10 +59,9 @@ class Expectations:
     def of(cls, config: Config, *, has_private_routes: bool = False, private_key: str | None = None) -> Expectations:
         """Return what this configuration expects."""
         storage = config.storage
-        origins = storage.byos.cors_origins if storage.mode == "byos" else storage.bundled.cors_origins
         section = f"storage.{storage.mode}"
         days, bar = LifecycleDays.needed(config), storage.byos.bar_headers
-        return cls(section, origins, storage.public_url, days, has_private_routes, private_key, bar)
+        return cls(section, config.uploading_origins, storage.public_url, days, has_private_routes, private_key, bar)
 
 
 @dataclass(frozen=True)

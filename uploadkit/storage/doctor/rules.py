@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from uploadkit.storage import bucket_rules
 from uploadkit.storage.doctor.examination import Answer, Examination, Finding
@@ -16,6 +16,8 @@ _PERMISSIONS = {
 }
 _FIX = "Run 'python app.py doctor --fix'"
 _SETTLING_SECONDS = 30
+_TRACED = "the headers that tracing (Sentry, OpenTelemetry, Datadog …) adds: pages that trace every request can't upload, nor fetch files"
+_REDIRECTED = "null"  # what browsers call a page of another site that a redirect sent on
 
 
 def cors_rule(ex: Examination) -> Finding:
@@ -23,12 +25,15 @@ def cors_rule(ex: Examination) -> Finding:
     name, origins = "cors-rule", ex.expected.cors_origins
     try:
         rules = bucket_rules.read_cors(ex.store)
-        if bucket_rules.allows_browsers(rules, origins):
-            return Finding(name, "ok", f"the bucket lets pages of {', '.join(origins)} upload")
+        denied, denies_tracing = bucket_rules.denied_to_browsers(rules, origins), bucket_rules.denies_tracing(rules, origins)
+        if denied is None and not denies_tracing:
+            return Finding(name, "ok", f"the bucket lets pages of {', '.join(origins)} upload, and all read")
         if ex.is_minio:
             return _cors_of_minio(name)
+        if not ex.fix and denied is None:
+            return Finding(name, "warning", f"the bucket's CORS rules refuse {_TRACED}", f"{_FIX}, {_BY_HAND}")
         if not ex.fix:
-            detail = f"the bucket's CORS rules leave out something for {', '.join(origins)}" if rules else "the bucket has no CORS rule"
+            detail = f"the bucket's CORS rules leave out something: {denied}" if rules else "the bucket has no CORS rule"
             return Finding(name, "failed", detail, _FIX)
         if not bucket_rules.set_cors(ex.store, origins, rules):
             return Finding(name, "skipped", "the store takes no CORS rules by S3; what it answers browsers, the next checks show")
@@ -53,31 +58,67 @@ def _denied(ex: Examination, name: str, error: AccessDenied) -> Finding:
 
 
 def cors_preflight(ex: Examination) -> Finding:
-    """Does the store let a browser's PUT through, as it asks before?"""
-    for origin in _origins(ex):
-        asking = {"Origin": origin, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+    """Does the store let a browser's PUT through, as it asks before, also with what tracing adds? And a GET, after a redirect?"""
+    name, traced = "cors-preflight", True
+    for origin, method in _preflights(ex):
+        url = ex.signed_put(ex.key("object")) if method == "PUT" else ex.signed("GET", ex.key("object"))
+        plain = ("content-type",) if method == "PUT" else ()
         for _ in _attempts(ex):
-            answer = ex.send("OPTIONS", ex.signed_put(ex.key("object")), headers=asking)
-            allowed = answer.is_success and _names_origin(answer, origin) and _lists(answer, "Allow-Methods", "put")
-            if allowed and _lists(answer, "Allow-Headers", "content-type"):
+            with_tracing = _passes(ex, url, origin, method, (*plain, *bucket_rules.TRACING_HEADERS[:4]))
+            # A GET with nothing added to it is not asked for.
+            allowed = with_tracing or (_passes(ex, url, origin, method, plain) if plain else None)
+            if with_tracing:
                 break
-        else:
-            return Finding("cors-preflight", "failed", f"a page of {origin} may not PUT ({answer})", f"{_FIX}, {_BY_HAND}")
-    return Finding("cors-preflight", "ok", "browsers may PUT with a content type")
+        if allowed is False:
+            return Finding(name, "failed", f"a page of {origin} may not {method} with a content type", f"{_FIX}, {_BY_HAND}")
+        traced = traced and with_tracing
+    if not traced:
+        return Finding(name, "warning", f"the store refuses {_TRACED}", f"{_FIX}, {_BY_HAND}")
+    return Finding(name, "ok", "browsers may PUT with a content type, and send what tracing adds")
+
+
+def _preflights(ex: Examination) -> Iterator[tuple[str, str]]:
+    for origin in _origins(ex):
+        yield origin, "PUT"
+    yield _REDIRECTED, "GET"
+
+
+def _passes(ex: Examination, url: str, origin: str, method: str, headers: Sequence[str]) -> bool:
+    asking = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": ",".join(sorted(headers))}
+    answer = ex.send("OPTIONS", url, headers=asking)
+    if not answer.is_success or not _names_origin(answer, origin) or not _lists(answer, "Allow-Methods", method.lower()):
+        return False
+    return all(_lists(answer, "Allow-Headers", header) for header in headers)
 
 
 def cors_answer(ex: Examination) -> Finding:
-    """May a page read the answers, and the ETag of a part in them?"""
+    """May a page read the answers, and the ETag of a part in them? May it read a file that a redirect has led it to?"""
+    name = "cors-answer"
     for origin in _origins(ex):
         for _ in _attempts(ex):
             answer = ex.put(ex.key("object"), {"Origin": origin})
             if exposed := _names_origin(answer, origin) and _lists(answer, "Expose-Headers", "etag"):
                 break
         if not exposed:
-            return Finding("cors-answer", "failed", f"a page of {origin} can't read the ETag of what it stored", f"{_FIX}, {_BY_HAND}")
+            return Finding(name, "failed", f"a page of {origin} can't read the ETag of what it stored", f"{_FIX}, {_BY_HAND}")
+    for origin in (*_origins(ex), _REDIRECTED):
         if not _names_origin(ex.must("GET", ex.signed("GET", ex.key("object")), headers={"Origin": origin}), origin):
-            return Finding("cors-answer", "failed", f"a page of {origin} can't read what it downloads", f"{_FIX}, {_BY_HAND}")
-    return Finding("cors-answer", "ok", "browsers may read answers, and the ETag in them")
+            whose = "that came by the redirect from /f/ (Origin: null)" if origin == _REDIRECTED else f"of {origin}"
+            return Finding(name, "failed", f"a page {whose} can't read what it downloads", f"{_FIX}, {_BY_HAND}")
+    plain = ex.must("GET", ex.signed("GET", ex.key("object")))
+    open_to_all = plain.headers.get("Access-Control-Allow-Origin") == "*"
+    if ex.expected.public_url and not open_to_all and not _varies_by_origin(plain):
+        return Finding(
+            name,
+            "warning",
+            "the store does not say Vary: Origin to who sends no Origin: what a page shows in <img> first, its scripts can't read",
+            "Have what stands at storage.public_url add Vary: Origin to every answer; the appliance's own /f/ links need nothing",
+        )
+    return Finding(name, "ok", "browsers may read answers, and the ETag in them")
+
+
+def _varies_by_origin(answer: Answer) -> bool:
+    return bool({"origin", "*"} & {name.strip().lower() for name in answer.headers.get("Vary", "").split(",")})
 
 
 def _origins(ex: Examination) -> Iterator[str]:
