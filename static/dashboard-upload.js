@@ -1,11 +1,9 @@
-// The drop zone of the files page: many files, two at a time, each with its progress, retry and cancel.
+// The drop zone of the files page: many files, each with its progress, retry and cancel. The module has them wait for their turn.
 import { createUploader } from "/uploadkit.js";
 
-const AT_ONCE = 2;
 const zone = document.querySelector("[data-upload]");
 const input = zone.querySelector("input[type=file]");
 const list = zone.querySelector(".uploads");
-const waiting = [];
 let running = 0;
 let arrived = 0;
 
@@ -24,55 +22,34 @@ function element(name, text = "", attributes = {}) {
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g;
 const visible = (text) => text.replace(HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-function add(file) {
+function rowOf(name) {
   const row = element("li");
-  const bar = element("progress", "", { max: file.size || 1, value: 0, ariaLabel: `Progress of ${file.name}` });
-  const state = element("span", "waits", { className: "quiet" });
-  const button = element("button", "Cancel", { type: "button", className: "btn btn-sm btn-outline-secondary" });
-  row.append(element("span", visible(file.name), { className: "name", title: visible(file.name) }), bar, state, button);
+  const state = element("span", "", { className: "quiet" });
+  row.append(element("span", visible(name), { className: "name", title: visible(name) }), state);
   list.append(row);
+  return { row, state };
+}
+
+function add(file) {
+  const { row, state } = rowOf(file.name);
+  const bar = element("progress", "", { max: file.size || 1, value: 0, ariaLabel: `Progress of ${file.name}` });
+  const button = element("button", "Cancel", { type: "button", className: "btn btn-sm btn-outline-secondary" });
+  state.before(bar);
+  row.append(button);
   const job = { file, route: zone.querySelector("select").value, bar, state, button, row, stop: null };
-  button.addEventListener("click", () => press(job));
-  waiting.push(job);
-  goOn();
-}
-
-function press(job) {
-  if (job.failed) {
-    job.failed = false;
-    waiting.push(job);
-    goOn();
-  } else if (job.stop) {
-    job.stop.abort();
-  } else {
-    waiting.splice(waiting.indexOf(job), 1);
-    job.row.remove();
-  }
-}
-
-function goOn() {
-  while (running < AT_ONCE && waiting.length > 0) {
-    running++;
-    upload(waiting.shift()).finally(() => {
-      running--;
-      goOn();
-      if (running === 0 && arrived > 0) refresh();
-    });
-  }
+  button.addEventListener("click", () => (job.stop ? job.stop.abort() : upload(job)));
+  upload(job);
 }
 
 async function upload(job) {
   job.stop = new AbortController();
   job.button.textContent = "Cancel";
-  if (job.file.size === 0) {
-    job.state.textContent = "An empty file can't be uploaded";
-    job.stop = null;
-    return job.button.remove();
-  }
+  job.state.textContent = "waits";
   const onProgress = (sent, total) => {
     job.bar.value = sent;
     job.state.textContent = sent < total ? `${Math.floor((sent * 100) / total)} %` : "is verified";
   };
+  running++;
   try {
     await uploader.upload(job.file, { route: job.route, onProgress, signal: job.stop.signal });
     job.bar.value = job.bar.max;
@@ -81,11 +58,15 @@ async function upload(job) {
     arrived++;
   } catch (error) {
     if (error.code === "ABORTED") return job.row.remove();
-    job.failed = true;
-    job.state.textContent = [error.message, error.suggestion].filter(Boolean).join(". ");
+    // Who uploads here runs the appliance, too: both are for them. Nothing to add where the file is the matter.
+    const isOfTheFile = ["FILE_EMPTY", "FILE_UNREADABLE"].includes(error.code);
+    job.state.textContent = [error.message, isOfTheFile ? "" : error.suggestion].filter(Boolean).join(". ");
+    if (error.code === "FILE_EMPTY") return job.button.remove();
     job.button.textContent = "Try again";
   } finally {
     job.stop = null;
+    running--;
+    if (running === 0 && arrived > 0) refresh();
   }
 }
 
@@ -99,4 +80,12 @@ for (const kind of ["dragenter", "dragover"]) {
   zone.addEventListener(kind, (event) => { event.preventDefault(); zone.classList.add("over"); });
 }
 for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, () => zone.classList.remove("over"));
-zone.addEventListener("drop", (event) => { event.preventDefault(); for (const file of event.dataTransfer.files) add(file); });
+zone.addEventListener("drop", (event) => {
+  event.preventDefault();
+  for (const item of event.dataTransfer.items) {
+    if (item.kind !== "file") continue;
+    const entry = item.webkitGetAsEntry();
+    if (entry?.isDirectory) rowOf(entry.name).state.textContent = "A folder can't be uploaded: choose the files in it";
+    else add(item.getAsFile());
+  }
+});

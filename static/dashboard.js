@@ -61,6 +61,46 @@ async function showPdfs(within) {
 showLocalTimes(document);
 showPdfs(document);
 
+// What a film's address leads to lives shorter than a viewer may pause. Then the store refuses, and browsers ask it again for ever, without a
+// word. So a film that wants bytes and gets none is loaded anew, with the address that its page has by now, and goes on from where it stood.
+const STALLED_MS = 4000;
+const stalled = new WeakMap();
+
+async function renew(media) {
+  const { currentTime, paused } = media;
+  const answer = await fetch(location.href).catch(() => null);
+  const page = new DOMParser().parseFromString((await answer?.text().catch(() => "")) ?? "", "text/html");
+  if (!media.isConnected) return;
+  media.addEventListener("loadedmetadata", () => {
+    media.currentTime = currentTime;
+    if (!paused) media.play().catch(() => {});
+  }, { once: true });
+  media.src = page.querySelector(media.localName)?.getAttribute("src") ?? media.src;
+}
+
+function waitForBytes({ target: media }) {
+  if (!(media instanceof HTMLMediaElement) || (media.currentTime === 0 && !media.error)) return;
+  const before = stalled.get(media);
+  clearTimeout(before?.timer);
+  // At the same place again: ever more patience, or a slow line would never get there.
+  const tries = before?.at === media.currentTime ? before.tries : 0;
+  const go = () => {
+    stalled.set(media, { at: media.currentTime, tries: tries + 1, timer: 0 });
+    renew(media);
+  };
+  stalled.set(media, { at: media.currentTime, tries, timer: setTimeout(go, STALLED_MS * 2 ** Math.min(tries, 6)) });
+}
+
+for (const name of ["seeking", "waiting", "error"]) document.addEventListener(name, waitForBytes, true); // they don't bubble
+document.addEventListener("progress", (event) => { if (stalled.get(event.target)?.timer) waitForBytes(event); }, true);
+for (const name of ["seeked", "playing", "emptied"]) {
+  document.addEventListener(name, ({ target }) => {
+    const known = stalled.get(target);
+    clearTimeout(known?.timer);
+    if (known) known.timer = 0;
+  }, true);
+}
+
 // Of several wrong fields a browser would tell of the first alone: here each has its words beside it, and nothing is sent.
 document.addEventListener("invalid", (event) => {
   const field = event.target;

@@ -128,7 +128,9 @@ export default class UploadKit {
   /** @param {any} file @param {AbortSignal} signal */
   async #send(file, signal) {
     if (file.isRemote || !(file.data instanceof Blob)) {
-      throw new UploadError("FILE_UNREADABLE", "This file is not in this browser: remote files and files without their bytes can't be uploaded");
+      throw new UploadError("FILE_UNREADABLE", "This file is not on this device any more. Choose it again", {
+        suggestion: "Remote files of Uppy, and files without their bytes, can't be uploaded by this plugin",
+      });
     }
     // Under the name and type that Uppy shows; with the time of the file itself, by which an interrupted upload is known again.
     const data = new File([file.data], file.name, { type: file.type, lastModified: file.data.lastModified ?? 0 });

@@ -6,20 +6,25 @@
  *   const uploader = createUploader({ endpoint: () => fetch("/upload-endpoint", { method: "POST" }) });
  *   const file = await uploader.upload(input.files[0], { route: "avatars", onProgress: (sent, total) => { bar.value = sent / total; } });
  *
+ * All uploads of a page stand in one line: some files and some requests at a time. When an answer says to come later (429), all do.
+ *
  * An upload in parts is remembered in localStorage until it ends: where it is uploaded (with the upload token that began it) and its ids.
- * So the same call with the same file goes on with it, sending only the parts that are missing.
+ * So the same call with the same file goes on with it, sending only the parts that are missing. A small file is remembered once its bytes
+ * have arrived, until the appliance has said so.
  *
  * @typedef {{id: string, key: string, name: string, size: number, type: string, url: string, status: string,
  *   metadata: Record<string, unknown>, createdAt: string, updatedAt: string}} UploadedFile
- * @typedef {{maxFileSize: number | null, maxFileCount: number, allowedTypes: string[]}} Rules
+ * @typedef {{maxFileSize: number | null, maxFileCount: number, allowedTypes: string[],
+ *   verifyContent?: boolean}} Rules
  * @typedef {object} UploaderOptions
  * @property {string | (() => string | Response | Promise<string | Response>)} endpoint  Where to upload, without the file route. A
  *   function is asked once per upload: best where your backend makes an upload token, which expires.
  * @property {(url: string, init: RequestInit) => Promise<Response>} [request]  In place of `fetch`, for calls to the endpoint (not to
  *   the store): where it needs cookies or headers.
  * @property {string} [user]  What tells the users of one browser apart: nobody goes on with what another began.
- * @property {number} [parallelParts]  How many parts of a file are sent at once.
- * @property {number} [retrySeconds]  How long a step that fails is tried again altogether. Time offline does not count.
+ * @property {number} [parallelParts]  How many parts and files the page sends at once, all uploads together.
+ * @property {number} [retrySeconds]  How long a step that fails is tried again altogether; ten times as long while the browser says that it
+ *   is offline, and once all bytes have arrived a quarter of an hour at least. Waiting as `Retry-After` of a 429 says does not count.
  * @typedef {object} UploadOptions
  * @property {string} [route]  The file route.
  * @property {Record<string, unknown>} [metadata]  Kept as the file's `clientMetadata`.
@@ -33,30 +38,77 @@
  * @property {Record<string, unknown>} declared  What the appliance is told of the file.
  * @property {string} name  What the upload is remembered by.
  * @property {UploaderOptions & {parallelParts: number, retrySeconds: number}} options
- * @typedef {{address: string, fileId: string, uploadId: string, startedAt: number}} Begun  A multipart upload, as it is remembered.
+ * @typedef {{address: string, fileId: string, uploadId?: string, key?: string, startedAt: number, lastModified: number}} Begun
+ *   An upload, as it is remembered. One with a `key` has no parts: its bytes have arrived.
  * @typedef {{partSize: number, parts: {partNumber: number, uploadUrl: string}[], headers?: Record<string, string>,
  *   uploaded?: {partNumber: number, size: number, etag: string}[]}} Plan  What is there, and URLs for the rest.
  */
 
 const MULTIPART_OVER_BYTES = 10 * 1024 * 1024;
+const FILES_AT_ONCE = 4; // with as many PUTs, browsers' six connections to a host have room for calls
+const HEAD_BYTES = 4096; // what the appliance looks at, too
+const START_SECONDS = 120; // for the first byte to go while nothing else of the page does, either
+const SILENCE_SECONDS = 60; // between two bytes, for each request that shares the line
 const ANSWER_SECONDS = 300; // the store joins or copies the whole file before `complete` is answered
-const SILENCE_SECONDS = 60;
+const SLOWEST_BYTES_PER_SECOND = 16 * 1024; // at which a proxy passes on what the browser thinks it has sent
 const FIRST_CONTACT_SECONDS = 8; // a host that never answered is more likely a wrong address, or refuses this page's origin
+const COMPLETE_SECONDS = 900;
+const OFFLINE_PATIENCE = 10; // times; some browsers think that they are offline and are not
+const LIMITED_SECONDS = 3600; // the longest `Retry-After` that is waited for unasked
+const LIMITED_ALTOGETHER_MS = 24 * 3600 * 1000;
 const URL_GOOD_MS = 50 * 60_000; // an hour, by default; a store that refuses one earlier is asked with a fresh one, too
 const REMEMBERED_MS = 7 * 24 * 3600 * 1000; // an upload token finishes what it began for so long
 const PREFIX = "uploadkit:";
 // With these answers an upload can't be gone on with. The next try starts anew.
-const GONE = new Set(
-  ["UPLOAD_NOT_FOUND", "UPLOAD_EXPIRED", "UPLOAD_NOT_VERIFIED", "INVALID_PARTS", "CONFLICT", "UNAUTHORIZED", "ROUTE_NOT_FOUND"],
-);
+const GONE = new Set([
+  "UPLOAD_NOT_FOUND", "UPLOAD_EXPIRED", "UPLOAD_NOT_VERIFIED", "FILE_TYPE_NOT_ALLOWED", "INVALID_PARTS", "CONFLICT", "UNAUTHORIZED",
+  "ROUTE_NOT_FOUND",
+]);
+
+// What first bytes plainly are of: media type (where that says all), and what people call it. The appliance knows more, and is the judge.
+/** @type {[RegExp, string, string][]} */
+const LOOKS = [
+  [/^.{4}ftyp(?:hei[cxms]|hev[cxms])/s, "image/heic", "a picture"],
+  [/^.{4}ftypavi[fs]/s, "image/avif", "a picture"],
+  [/^.{4}ftypM4[ABP] /s, "", "a sound recording"],
+  [/^.{4}ftyp(?:isom|iso[2-9]|mp4[12]|avc1|M4V |qt  |3g[p2])/s, "", "a film"],
+  [/^.{4}ftyp|^.{257}ustar/s, "", ""], // others, and archives that begin with a file's name
+  [/^\xff\xd8\xff/, "image/jpeg", "a picture"],
+  [/^\x89PNG\r\n\x1a\n/, "image/png", "a picture"],
+  [/^GIF8[79]a/, "image/gif", "a picture"],
+  [/^RIFF.{4}WEBP/s, "image/webp", "a picture"],
+  [/^RIFF.{4}AVI |^\x1aE\xdf\xa3/s, "", "a film"],
+  [/^RIFF.{4}WAVE|^ID3|^fLaC/s, "", "a sound recording"],
+  [/^%PDF-/, "", "a PDF"],
+  [/^PK\x03\x04|^Rar!\x1a\x07|^7z\xbc\xaf\x27\x1c|^\x1f\x8b\x08/, "", "an archive"],
+  [/^\x7fELF/, "", "a program"],
+  [/^\s{0,100}<(?:!doctype html|html)[\s>]/i, "", "a web page"],
+];
+// What is declared of files that are held to it, by what people call them.
+/** @type {[RegExp, string][]} */
+const HELD = [
+  [/^image\/(?:jpe?g|png|gif|webp|hei[cf]|avif)$/, "a picture"],
+  [/^video\/(?:mp4|quicktime|webm|(?:x-)?matroska|ogg|mpeg|x-msvideo)$/, "a film"],
+  [/^audio\/(?:mpeg|mp3|mp4|x-m4a|(?:x-)?wav|ogg|webm|flac|aac)$/, "a sound recording"],
+  [/^application\/pdf$/, "a PDF"],
+  [/^application\/(?:x-)?zip(?:-compressed)?$/, "an archive"],
+];
+const RECORDINGS = ["a film", "a sound recording"];
+// These are nothing else, so another picture under their name is declared as what it is.
+const EXACT = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 const reachedOrigins = new Set();
 const underWay = new Set();
+/** @type {Set<{bytes: number, wait: () => void}>} */
+const sending = new Set(); // the PUTs of the page
+/** @type {Map<string, Line>} */
+const lines = new Map(); // by what is asked of which origin
 const notKept = new Map(); // stands in where the browser has no localStorage for us
 
 /**
  * Why an upload failed. `code` is the appliance's (`FILE_TOO_LARGE`, `UNAUTHORIZED` …) or `NETWORK_ERROR`, `STORE_REFUSED`,
- * `FILE_UNREADABLE`, `NO_ENDPOINT`, `UNEXPECTED_ANSWER`, `ABORTED`, `PAUSED`; `status` the HTTP status, 0 where there was none.
+ * `FILE_UNREADABLE`, `FILE_EMPTY`, `NO_ENDPOINT`, `UNEXPECTED_ANSWER`, `ABORTED`, `PAUSED`; `status` the HTTP status, or 0. `message` is
+ * for the person in front of the page, `suggestion` for whoever made it.
  */
 export class UploadError extends Error {
   /** @param {string} code @param {string} message @param {{suggestion?: string, status?: number, retryAfter?: number}} [more] */
@@ -91,77 +143,142 @@ export function createUploader({ endpoint, request = fetch.bind(globalThis), use
       return retrying(address, options, undefined, () => ask(options, address, { method: "GET" }));
     },
 
-    /** Upload a file; resolves once the appliance has verified it.
+    /** Upload a file, when its turn comes; resolves once the appliance has verified it.
      * @param {File} file @param {UploadOptions} [how] @returns {Promise<UploadedFile>} */
     async upload(file, { route = "default", metadata = {}, onProgress = () => {}, signal } = {}) {
       throwIfStopped(signal);
-      const address = await addressOf(route, signal);
-      // With the same key a repeated request is answered with the same upload and fresh URLs.
-      const idempotencyKey = Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("-");
-      const declared = { fileName: file.name || "upload", contentType: file.type, contentLength: file.size, metadata, idempotencyKey };
-      const identity = [withoutToken(address), user, file.name, file.size, file.lastModified, file.type, metadata];
-      const job = { file, address, onProgress, signal, declared, name: PREFIX + JSON.stringify(identity), options };
-      return file.size > MULTIPART_OVER_BYTES ? uploadInParts(job) : uploadWhole(job);
+      const head = await headOf(file);
+      const files = lineOf("files", "");
+      await files.enter(FILES_AT_ONCE, signal);
+      try {
+        const address = await addressOf(route, signal);
+        const rules = () => retrying(address, options, signal, () => ask(options, address, { method: "GET" }, signal));
+        const contentType = await typeToDeclare(file, head, rules);
+        // With the same key a repeated request is answered with the same upload and fresh URLs.
+        const idempotencyKey = Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("-");
+        const declared = { fileName: file.name || "upload", contentType, contentLength: file.size, metadata, idempotencyKey };
+        const identity = [withoutToken(address), user, file.name, file.size, file.type, metadata];
+        return await uploadOrGoOn({ file, address, onProgress, signal, declared, name: PREFIX + JSON.stringify(identity), options });
+      } finally {
+        files.leave();
+      }
     },
   };
 }
 
+/** Read a file's first bytes, so that nobody is asked to take what can't be sent. @param {File} file */
+async function headOf(file) {
+  let head;
+  try {
+    head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
+  } catch (error) {
+    throw new UploadError("FILE_UNREADABLE", "This can't be read. A folder can't be uploaded: choose the files in it", {
+      suggestion: `The browser refused to read the first bytes (${error}): a folder, or a file that was changed, moved or deleted`,
+    });
+  }
+  if (head.length > 0) return head;
+  const suggestion = "The appliance takes no file of 0 bytes";
+  throw new UploadError("FILE_EMPTY", "The file is empty: there is nothing to upload", { suggestion });
+}
+
+/** What first bytes plainly are of: media type and noun, "" where they don't say. @param {Uint8Array} head */
+function looksLike(head) {
+  const text = Array.from(head.subarray(0, 512), (byte) => String.fromCharCode(byte)).join("");
+  const [, type = "", noun = ""] = LOOKS.find(([pattern]) => pattern.test(text)) ?? [];
+  return { type, noun };
+}
+
+/** Find out what to declare a file as: what the browser says, unless its first bytes say better. Throws where they say that it is something
+ * else altogether, and the file route holds files to that.
+ * @param {File} file @param {Uint8Array} head @param {() => Promise<Rules>} askRules */
+async function typeToDeclare(file, head, askRules) {
+  const { type, noun } = looksLike(head);
+  if (!file.type) return type;
+  const named = file.type.split(";")[0].trim().toLowerCase();
+  const [, expected = ""] = HELD.find(([pattern]) => pattern.test(named)) ?? [];
+  const isMotionPicture = /hei|avif/.test(named) && RECORDINGS.includes(noun); // some containers hold both
+  const isSame = expected === noun || [expected, noun].every((each) => RECORDINGS.includes(each)) || isMotionPicture;
+  const isMisnamed = isSame && type && type !== named && EXACT.includes(named);
+  if (!expected || !noun || (isSame && !isMisnamed)) return file.type;
+  // Without an answer the appliance judges, later.
+  const rules = await askRules().catch((error) => { if (isStop(error)) throw error; });
+  if (!rules || rules.verifyContent === false) return file.type;
+  if (isMisnamed) return type;
+  const off = "where that is meant, switch the check of first bytes (verifyContent) off on the file route";
+  const suggestion = `The file's first bytes contradict its type ${named}; ${off}`;
+  throw new UploadError("UPLOAD_NOT_VERIFIED", `This looks like ${noun}, not ${expected}`, { suggestion });
+}
+
+/** Go on with what is remembered of the file, or begin. @param {Job} job */
+async function uploadOrGoOn(job) {
+  const release = await claim(job.name);
+  if (!release) job = { ...job, name: "" }; // the same file twice at once: the second one is an upload of its own, and not remembered
+  try {
+    const known = recall(job.name);
+    // With another time it may be another file. Phones give a photo a new one each time it is chosen: the first try must not keep the room.
+    if (known && known.lastModified !== job.file.lastModified) await abandon(job, known);
+    else if (known) {
+      try {
+        return await (known.key ? completed(job, known) : goOn(job, known));
+      } catch (error) {
+        if (!(error instanceof UploadError && GONE.has(error.code))) throw error;
+      }
+    }
+    return await (job.file.size > MULTIPART_OVER_BYTES ? uploadInParts(job) : uploadWhole(job));
+  } finally {
+    release?.();
+  }
+}
+
 /** Find out where to upload: from the backend's answer where there is one. @param {UploaderOptions["endpoint"]} endpoint */
 async function endpointOf(endpoint) {
+  const message = "The upload can't begin now";
   /** @type {unknown} */
   let found;
   try {
     found = typeof endpoint === "function" ? await endpoint() : endpoint;
     if (found instanceof Response) {
       const { ok, status, headers } = found;
-      found = await found.text();
+      const text = (await found.text()).slice(0, 200);
       const retryAfter = secondsOf(headers.get("Retry-After"));
-      if (!ok) throw new UploadError("NO_ENDPOINT", String(found).slice(0, 200) || `HTTP ${status}`, { status, retryAfter });
+      // Words of the page's own backend are for the page's users; a page of HTML is a proxy's or a framework's.
+      const words = /^[^<{]+$/.test(text) ? text : message;
+      const suggestion = `Where the page asks for its endpoint, the answer was HTTP ${status}: ${text}`;
+      if (!ok) throw new UploadError("NO_ENDPOINT", words, { status, retryAfter, suggestion });
+      found = text;
     }
   } catch (error) {
     if (error instanceof UploadError) throw error;
-    throw new UploadError("NETWORK_ERROR", `There is no endpoint to upload to: ${error}`);
+    throw new UploadError("NETWORK_ERROR", message, { suggestion: `The function \`endpoint\` failed: ${error}` });
   }
   if (typeof found === "string" && /^(https?:\/\/|\/)/.test(found.trim())) return found.trim();
-  throw new UploadError("NO_ENDPOINT", "endpoint must be a URL, a path, or a function that returns one");
+  throw new UploadError("NO_ENDPOINT", message, { suggestion: "endpoint must be a URL, a path, or a function that returns one" });
 }
 
 /** @param {Job} job */
 async function uploadWhole(job) {
-  let fileId, key;
+  let ids = { fileId: "", key: "" };
   const begin = async () => {
     const slot = await call(job, "request-upload", job.declared);
-    ({ fileId, key } = slot);
-    const { uploadUrl, headers = { "Content-Type": job.file.type } } = slot;
+    ids = { fileId: slot.fileId, key: slot.key };
+    const { uploadUrl, headers = { "Content-Type": job.declared.contentType } } = slot;
     return { partSize: job.file.size, parts: [{ partNumber: 1, uploadUrl }], headers };
   };
   await new Parts(job, await begin(), begin).send();
-  return (await call(job, "upload-complete", { fileId, key })).file;
+  const begun = { ...ids, address: job.address, startedAt: Date.now(), lastModified: job.file.lastModified };
+  remember(job.name, begun);
+  return completed(job, begun);
 }
 
 /** @param {Job} job */
 async function uploadInParts(job) {
-  // The same file twice at once: the second one is an upload of its own, and not remembered.
-  if (underWay.has(job.name)) job = { ...job, name: "" };
-  underWay.add(job.name);
-  try {
-    const known = recall(job.name);
-    if (known) {
-      try {
-        return await goOn(job, known);
-      } catch (error) {
-        if (!(error instanceof UploadError && GONE.has(error.code))) throw error;
-      }
-    }
-    // The request itself is not cut off by the signal: what it begins has to be known, to be aborted.
-    const { address, options, signal } = job;
-    const plan = await retrying(address, options, signal, () => ask(options, address, posted("multipart-init", job.declared)));
-    const begun = { address, fileId: plan.fileId, uploadId: plan.uploadId, startedAt: Date.now() };
-    remember(job.name, begun);
-    return await goOn(job, begun, plan);
-  } finally {
-    underWay.delete(job.name);
-  }
+  // The request itself is not cut off by the signal: what it begins has to be known, to be aborted.
+  const { address, options, signal } = job;
+  const plan = await retrying(address, options, signal, () => ask(options, address, posted("multipart-init", job.declared)));
+  const { lastModified } = job.file;
+  const begun = { address, fileId: plan.fileId, uploadId: plan.uploadId, startedAt: Date.now(), lastModified };
+  remember(job.name, begun);
+  return goOn(job, begun, plan);
 }
 
 /** Send what is missing of an upload that was begun, and complete it; `named`: by the ETags that the store's answers had.
@@ -178,18 +295,38 @@ async function goOn(job, begun, plan, named = true) {
       // All has arrived. Perhaps it was even completed, and the answer was lost: repeating is safe, and says so.
       if (!(error instanceof UploadError && error.code === "CONFLICT")) throw error;
     }
-    const done = await call(toBegun, "multipart-complete", { ...ids, parts: named ? parts : undefined });
-    forget(job.name);
-    return done.file;
+    return await completed(job, begun, named ? parts : undefined);
   } catch (error) {
     const code = error instanceof UploadError ? error.code : "";
     // A proxy may make ETags of its own, or a part was lost: once more with what the appliance itself finds in storage.
     if (code === "INVALID_PARTS" && named) return await goOn(job, begun, undefined, false);
-    if (GONE.has(code) || code === "ABORTED") forget(job.name);
-    // Without an answer the sweeper of the appliance does it, later.
-    if (code === "ABORTED") await ask(job.options, begun.address, posted("multipart-abort", ids, { keepalive: true })).catch(() => {});
+    if (GONE.has(code)) forget(job.name);
+    if (code === "ABORTED") await abandon(job, begun);
     throw error;
   }
+}
+
+/** Have the appliance complete an upload whose bytes have all arrived. That is not given up soon; the next call with the same file goes on.
+ * @param {Job} job @param {Begun} begun @param {{partNumber: number, etag: string}[]} [parts] @returns {Promise<UploadedFile>} */
+async function completed(job, begun, parts) {
+  const { address, fileId, uploadId, key } = begun;
+  const options = { ...job.options, retrySeconds: Math.max(job.options.retrySeconds, COMPLETE_SECONDS) };
+  const fields = key ? { fileId, key } : { fileId, uploadId, parts };
+  try {
+    const { file } = await call({ ...job, address, options }, key ? "upload-complete" : "multipart-complete", fields);
+    forget(job.name);
+    return file;
+  } catch (error) {
+    if (key && error instanceof UploadError && !error.transient && error.code !== "PAUSED") forget(job.name);
+    throw error;
+  }
+}
+
+/** Give back what an upload holds. @param {Job} job @param {Begun} begun */
+async function abandon(job, { address, fileId, uploadId }) {
+  forget(job.name);
+  // Without an answer the sweeper of the appliance does it, later.
+  if (uploadId) await ask(job.options, address, posted("multipart-abort", { fileId, uploadId }, { keepalive: true })).catch(() => {});
 }
 
 /** The parts of a file: those that have arrived, and URLs for the others. A file that goes in one piece has one. */
@@ -244,7 +381,8 @@ class Parts {
       if (this.areOld()) await this.takeFresh();
       const url = this.urls.get(number);
       try {
-        this.etags.set(number, await retrying(url, options, this.signal, () => put(url, body, this.headers, this.signal, onSent)));
+        const attempt = () => put(url, body, this.headers, this.signal, onSent);
+        this.etags.set(number, await retrying(url, options, this.signal, attempt, lineOf("bytes", url)));
         return this.report(number, body.size);
       } catch (error) {
         this.report(number, 0);
@@ -284,39 +422,60 @@ class Parts {
 }
 
 /** PUT bytes to the store, by XMLHttpRequest because `fetch` tells no progress. Resolves with the ETag, null where it is hidden.
+ *
+ * It is cut off when nothing moves: before the first byte only while nothing else of the page does, either (the browser may have it wait
+ * for a connection); after the last byte as late as a slow proxy on the way may need for all that is under way.
  * @param {string} url @param {Blob} body @param {Record<string, string>} headers @param {AbortSignal} signal
  * @param {(bytes: number) => void} onSent */
 async function put(url, body, headers, signal, onSent) {
+  const { origin } = new URL(url);
   const xhr = new XMLHttpRequest();
   let timer = 0;
+  let waited = 0; // seconds, once it was too long
   const stop = () => xhr.abort();
-  const heard = () => { clearTimeout(timer); timer = setTimeout(stop, SILENCE_SECONDS * 1000); };
+  const within = (seconds) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => { waited = seconds; stop(); }, seconds * 1000);
+  };
+  const self = { bytes: body.size, wait: () => within(START_SECONDS) };
+  const onMove = ({ loaded }) => {
+    reachedOrigins.add(origin); // browsers ask for permission first
+    self.wait = () => {};
+    const allBytes = [...sending].reduce((sum, { bytes }) => sum + bytes, 0);
+    within(loaded < body.size ? SILENCE_SECONDS * sending.size : ANSWER_SECONDS + allBytes / SLOWEST_BYTES_PER_SECOND);
+    for (const other of sending) other.wait();
+    onSent(loaded);
+  };
+  sending.add(self);
   await new Promise((resolve) => {
     xhr.onloadend = resolve; // after success, failure and abort alike
-    xhr.upload.onprogress = (event) => { heard(); onSent(event.loaded); };
+    xhr.upload.onprogress = (event) => { if (event.loaded > 0) onMove(event); };
     xhr.open("PUT", url);
     if (headers["Content-Type"]) xhr.setRequestHeader("Content-Type", headers["Content-Type"]);
     signal.addEventListener("abort", stop);
-    heard();
+    self.wait();
     xhr.send(body.type && !headers["Content-Type"] ? body.slice() : body); // a slice has no type, so no header is sent
   });
   clearTimeout(timer);
+  sending.delete(self);
   signal.removeEventListener("abort", stop);
   throwIfStopped(signal);
-  if (xhr.status > 0) reachedOrigins.add(new URL(url).origin);
+  if (xhr.status > 0) reachedOrigins.add(origin);
   if (xhr.status >= 200 && xhr.status < 300) return xhr.getResponseHeader("ETag");
+  if (waited > 0) throw tooLate(url, waited);
   if (xhr.status === 0) {
-    await body.slice(0, 1).arrayBuffer().catch(() => {
-      const suggestion = "Was it changed, moved or deleted? Choose it again";
-      throw new UploadError("FILE_UNREADABLE", "The file can't be read any more", { suggestion });
+    await body.slice(0, 1).arrayBuffer().catch((error) => {
+      throw new UploadError("FILE_UNREADABLE", "The file can't be read any more. Was it changed, moved or deleted? Choose it again", {
+        suggestion: `The browser refused to read it: ${error}`,
+      });
     });
-    throw unreachable(url, "The bucket's CORS rule must let this page's origin PUT with the header content-type");
+    throw await unreachable(url, "The bucket's CORS rule must let this page's origin PUT with the header content-type");
   }
   const [, code = `HTTP ${xhr.status}`] = /<Code>(\w{1,64})<\/Code>/.exec(xhr.responseText) ?? [];
-  throw new UploadError("STORE_REFUSED", `The store refused the bytes: ${code}`, {
+  throw new UploadError("STORE_REFUSED", "The file could not be stored", {
     status: xhr.status,
     retryAfter: secondsOf(xhr.getResponseHeader("Retry-After")),
-    suggestion: "/readyz of the appliance says how the store is",
+    suggestion: `The store refused the bytes: ${code}. /readyz of the appliance says how the store is`,
   });
 }
 
@@ -340,7 +499,8 @@ async function ask({ request = fetch }, address, init, signal) {
     response = await request(address, { ...init, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
     answer = await response.text();
   } catch {
-    throw unreachable(address, "Check the endpoint, and that the appliance allows this page's origin");
+    if (timeout.aborted) throw tooLate(address, ANSWER_SECONDS);
+    throw await unreachable(address, "Check the endpoint, and that the appliance allows this page's origin");
   }
   reachedOrigins.add(new URL(address, globalThis.location?.href).origin);
   try {
@@ -350,34 +510,100 @@ async function ask({ request = fetch }, address, init, signal) {
   }
   if (response.ok && answer) return answer;
   const { status, headers } = response;
-  const { code = "UNEXPECTED_ANSWER", message = `The answer (HTTP ${status}) is not one of UploadKit`, suggestion } = answer?.error ?? {};
+  const what = `HTTP ${status} of ${hostOf(address)} is no answer of UploadKit: check the endpoint, and proxies on the way`;
+  const unknown = { code: "UNEXPECTED_ANSWER", message: "The server gave an answer that makes no sense", suggestion: what };
+  const { code, message, suggestion } = answer?.error?.code ? answer.error : unknown;
   throw new UploadError(code, message, { suggestion, status, retryAfter: secondsOf(headers.get("Retry-After")) });
 }
 
-/** Try again after failures that may pass, with growing, random pauses, and never for ever unless the browser is offline.
- * @template T @param {string} url @param {UploaderOptions} options @param {AbortSignal | undefined} signal
- * @param {() => Promise<T>} attempt @returns {Promise<T>} */
-async function retrying(url, { retrySeconds = 0 }, signal, attempt) {
-  const { origin } = new URL(url, globalThis.location?.href);
-  for (let tries = 0, waited = 0; ; tries++) {
+/** What waits for the same: so many at a time, in the order in which they came. After a 429 all wait as long as it says; then one goes, and
+ * with each that gets through one more at a time. */
+class Line {
+  /** @type {{most: number, go: () => void}[]} */
+  waiting = [];
+  inside = 0;
+  room = Infinity;
+  closedUntil = 0;
+  timer = 0;
+
+  /** Wait for a place, to be given back by `leave`. @param {number} most  How many there are. @param {AbortSignal} [signal] */
+  async enter(most, signal) {
     throwIfStopped(signal);
+    const isIn = await new Promise((/** @type {(isIn: boolean) => void} */ resolve) => {
+      const place = { most, go: () => { signal?.removeEventListener("abort", giveUp); resolve(true); } };
+      const giveUp = () => { this.waiting.splice(this.waiting.indexOf(place), 1); this.next(); resolve(false); };
+      signal?.addEventListener("abort", giveUp, { once: true });
+      this.waiting.push(place);
+      this.next();
+    });
+    if (!isIn) throwIfStopped(signal);
+  }
+
+  /** @param {number} [secondsToWait]  As it was answered by 429. */
+  leave(secondsToWait = 0) {
+    this.inside--;
+    this.room = secondsToWait > 0 ? 1 : this.room + 1;
+    this.closedUntil = Math.max(this.closedUntil, Date.now() + secondsToWait * 1000);
+    this.next();
+  }
+
+  next() {
+    const closed = this.closedUntil - Date.now();
+    if (closed > 0) {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.next(), closed);
+      return;
+    }
+    while (this.waiting.length > 0 && this.inside < Math.min(this.room, this.waiting[0].most)) {
+      this.inside++;
+      this.waiting.shift()?.go();
+    }
+  }
+}
+
+/** The line of those who ask for the same of one origin. @param {string} what @param {string} url */
+function lineOf(what, url) {
+  const name = `${what} ${new URL(url, globalThis.location?.href ?? "http://localhost").origin}`;
+  const line = lines.get(name) ?? new Line();
+  lines.set(name, line);
+  return line;
+}
+
+/** Try again after failures that may pass, with growing, random pauses, and never for ever.
+ * @template T @param {string} url @param {UploaderOptions} options @param {AbortSignal | undefined} signal
+ * @param {() => Promise<T>} attempt @param {Line} [line]  Where to wait for one's turn. @returns {Promise<T>} */
+async function retrying(url, { retrySeconds = 0, parallelParts = FILES_AT_ONCE }, signal, attempt, line = lineOf("calls", url)) {
+  const { origin } = new URL(url, globalThis.location?.href);
+  const began = Date.now();
+  for (let tries = 0, waited = 0; ; ) {
+    /** @type {any} */
+    let failure;
+    await line.enter(parallelParts, signal);
     try {
       return await attempt();
     } catch (error) {
-      throwIfStopped(signal);
-      if (!(error instanceof UploadError && error.transient)) throw error;
-      if (error.code === "NETWORK_ERROR" && globalThis.navigator?.onLine === false) {
-        await pause(15, signal, "online");
-        tries = waited = 0;
-        continue;
-      }
-      const seconds = Math.max(error.retryAfter, Math.min(15, 0.5 * 2 ** tries) * (0.5 + Math.random() / 2));
-      waited += seconds;
-      const reached = error.code !== "NETWORK_ERROR" || reachedOrigins.has(origin);
-      if (waited > (reached ? retrySeconds : Math.min(retrySeconds, FIRST_CONTACT_SECONDS))) throw error;
-      await pause(seconds, signal);
+      failure = error;
+    } finally {
+      line.leave(waitedFor(failure));
     }
+    throwIfStopped(signal);
+    if (!(failure instanceof UploadError && failure.transient)) throw failure;
+    if (waitedFor(failure) > 0 && Date.now() - began < LIMITED_ALTOGETHER_MS) continue; // the line waits
+    const isOffline = failure.code === "NETWORK_ERROR" && globalThis.navigator?.onLine === false;
+    const seconds = Math.max(failure.retryAfter, Math.min(15, 0.5 * 2 ** tries++) * (0.5 + Math.random() / 2));
+    waited += seconds;
+    const reached = failure.code !== "NETWORK_ERROR" || reachedOrigins.has(origin);
+    const patience = (reached ? retrySeconds : Math.min(retrySeconds, FIRST_CONTACT_SECONDS)) * (isOffline ? OFFLINE_PATIENCE : 1);
+    if (waited > patience) throw failure;
+    await pause(seconds, signal, isOffline ? "online" : "");
+    if (isOffline && globalThis.navigator?.onLine) tries = waited = 0;
   }
+}
+
+/** How many seconds to wait without counting them: as a 429 says. @param {unknown} failure */
+function waitedFor(failure) {
+  if (!(failure instanceof UploadError && failure.status === 429)) return 0;
+  return failure.retryAfter <= LIMITED_SECONDS ? failure.retryAfter : 0;
 }
 
 /** Wait, but no longer than until the signal or the window's `event`.
@@ -399,13 +625,37 @@ function pause(seconds, signal, event = "") {
 /** @param {AbortSignal} [signal] */
 function throwIfStopped(signal) {
   if (!signal?.aborted) return;
-  if (signal.reason === "pause") throw new UploadError("PAUSED", "The upload is paused");
-  throw new UploadError("ABORTED", "The upload was aborted");
+  if (signal.reason === "pause") throw new UploadError("PAUSED", "The upload is paused", { suggestion: "The same call goes on" });
+  throw new UploadError("ABORTED", "The upload was cancelled", { suggestion: "The page aborted its signal" });
+}
+
+/** @param {unknown} error */
+function isStop(error) {
+  return error instanceof UploadError && ["ABORTED", "PAUSED"].includes(error.code);
+}
+
+/** @param {string} url */
+function hostOf(url) {
+  return new URL(url, globalThis.location?.href).host;
+}
+
+/** @param {string} url @param {number} seconds */
+function tooLate(url, seconds) {
+  const how = "The line may be slow or cut; /readyz of the appliance says how it and its store are";
+  const suggestion = `Nothing moved for ${Math.round(seconds)} seconds. ${how}`;
+  return new UploadError("NETWORK_ERROR", `${hostOf(url)} does not answer`, { suggestion });
 }
 
 /** @param {string} url @param {string} suggestion */
-function unreachable(url, suggestion) {
-  return new UploadError("NETWORK_ERROR", `${new URL(url, globalThis.location?.href).host} can't be reached`, { suggestion });
+async function unreachable(url, suggestion) {
+  if (globalThis.navigator?.onLine === false) suggestion = `The browser says that it is offline. If it is not: ${suggestion}`;
+  for (const name of /** @type {any[]} */ (["local-network-access", "local-network", "loopback-network"])) {
+    const { state } = await Promise.resolve(globalThis.navigator?.permissions?.query({ name })).catch(() => null) ?? {};
+    if (state !== "denied") continue;
+    suggestion += ". Or the browser keeps this page from the local network (Local Network Access): see docs/clients.md of the appliance";
+    break;
+  }
+  return new UploadError("NETWORK_ERROR", `${hostOf(url)} can't be reached`, { suggestion });
 }
 
 /** @param {string | null} header  Seconds, or a date. */
@@ -417,6 +667,22 @@ function secondsOf(header) {
 /** @param {string} address */
 function withoutToken(address) {
   return address.replace(/\/t\/ukt_[^/]+/, "");
+}
+
+/** Have a name for oneself, in all tabs where the browser has locks; null where it is taken. @param {string} name
+ * @returns {Promise<(() => void) | null>} */
+async function claim(name) {
+  if (underWay.has(name)) return null;
+  underWay.add(name);
+  const free = () => { underWay.delete(name); };
+  const locks = globalThis.navigator?.locks; // not on http:// pages of other hosts than this
+  if (!locks) return free;
+  return new Promise((resolve) => {
+    // A page that was reloaded may hold it for a moment longer.
+    /** @returns {Promise<unknown>} */
+    const held = () => new Promise((release) => resolve(() => { free(); release(null); }));
+    locks.request(name, { signal: AbortSignal.timeout(1000) }, held).catch(() => { free(); resolve(null); });
+  });
 }
 
 /** @param {string} name @returns {Begun | null} */

@@ -96,12 +96,12 @@ def test_what_the_browser_says_never_overrides_what_the_token_says(appliance: Ap
 
 def test_the_rules_of_the_file_route(appliance: Appliance) -> None:
     project = appliance.call("GET", "/projects").json["items"][-1]["id"]
-    rules = {"slug": "pictures", "maxFileSize": "1KB", "maxFileCount": 5, "allowedTypes": ["image/*"]}
+    rules = {"slug": "pictures", "maxFileSize": "1KB", "maxFileCount": 5, "allowedTypes": ["image/*"], "verifyContent": True}
     assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201
     for most, told in ((None, 5), (2, 2), (9, 5)):
         endpoint = token(appliance, routeSlug="pictures", maxFiles=most)["endpoint"]
         answer = appliance.fetch("GET", f"{endpoint}/pictures", headers={"Origin": PAGE})
-        assert answer.json == {"maxFileSize": 1024, "maxFileCount": told, "allowedTypes": ["image/*"]}
+        assert answer.json == {"maxFileSize": 1024, "maxFileCount": told, "allowedTypes": ["image/*"], "verifyContent": True}
     visitor = Page(appliance, endpoint, slug="pictures")
     assert visitor.request(2000).code == "FILE_TOO_LARGE"
     wrong = visitor.request(content_type="text/html")

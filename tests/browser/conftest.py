@@ -36,20 +36,26 @@ class Put:
 class Traffic:
     """What browsers send to the store, noted as it is answered.
 
-    After `hold_after(n)` only n more PUTs are let through; the others wait until `release()` and are lost then.
+    After `hold_after(n)` only n more PUTs are let through; the others wait until `release()` and are lost then. After `delay(seconds)` each
+    is taken at once and passed on so much later, as a proxy that buffers does.
     """
 
     puts: list[Put] = field(default_factory=list)
+    change_etags: Callable[[str], str] | None = None  # as proxies that compress do
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _left: int | None = None
+    _delay_seconds: float = 0
     _waiting: int = 0
     _released: threading.Event = field(default_factory=threading.Event)
 
     def hold_after(self, puts: int) -> None:
         self._left, self._released = puts, threading.Event()
 
+    def delay(self, seconds: float) -> None:
+        self._delay_seconds = seconds
+
     def release(self) -> None:
-        self._left = None
+        self._left, self._delay_seconds, self.change_etags = None, 0, None
         self._released.set()
 
     @property
@@ -74,7 +80,10 @@ class Traffic:
             released.wait(60)
             answered = Answered.error(503, "SlowDown")
         else:
+            threading.Event().wait(self._delay_seconds)
             answered = pass_on(asked)
+            if self.change_etags:
+                answered.headers = {name: self.change_etags(v) if name.lower() == "etag" else v for name, v in answered.headers.items()}
         with self._lock:
             self._waiting -= held
             number = asked.query.get("partNumber")

@@ -178,6 +178,7 @@ def upload_rules(route: FileRoute, of_tier: TierConfig, max_files: int | None) -
         "maxFileSize": min(sizes, default=None),
         "maxFileCount": min(route.max_file_count, max_files or route.max_file_count),
         "allowedTypes": route.allowed_types,
+        "verifyContent": route.verify_content,
     }
 
 
