@@ -3,6 +3,7 @@
 UPLOADKIT_API_KEY=uk_live_... ../../.venv/bin/python app.py
 """
 
+import math
 import os
 import secrets
 
@@ -56,8 +57,10 @@ def uploaded() -> tuple[str, int]:
 
 
 @app.errorhandler(UploadKitClientError)
-def failed(error: UploadKitClientError) -> tuple[str, int]:
-    return error.message, 502
+def failed(error: UploadKitClientError) -> tuple[str, int, dict[str, str]]:
+    if error.retry_after_seconds:  # too many requests, or the appliance is busy: the page waits so long
+        return error.message, 429, {"Retry-After": str(math.ceil(error.retry_after_seconds))}
+    return error.message, 502, {}
 
 
 if __name__ == "__main__":

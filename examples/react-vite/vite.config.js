@@ -15,6 +15,8 @@ const backend = {
           body: JSON.stringify({ routeSlug: "default", metadata: { userId: "ann" }, maxFiles: 1 }),
         });
         const told = await answer.json();
+        const retryAfter = answer.headers.get("Retry-After");
+        if (retryAfter) response.setHeader("Retry-After", retryAfter); // the page waits so long
         response.writeHead(answer.status, { "Content-Type": "text/plain" }).end(told.endpoint ?? told.error.message);
       } catch {
         response.writeHead(502, { "Content-Type": "text/plain" }).end("The appliance does not answer");

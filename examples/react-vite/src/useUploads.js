@@ -3,13 +3,7 @@ import { useState } from "react";
 // Our module comes from the appliance, so that both always fit. To have it in your bundle, copy it into src/ and import it from there.
 const { createUploader } = await import(/* @vite-ignore */ `${__UPLOADKIT_URL__}/uploadkit.js`);
 
-const uploader = createUploader({
-  endpoint: async () => {
-    const answer = await fetch("/upload-endpoint", { method: "POST" });
-    if (!answer.ok) throw new Error(await answer.text());
-    return answer.text();
-  },
-});
+const uploader = createUploader({ endpoint: () => fetch("/upload-endpoint", { method: "POST" }) });
 
 /** The uploads of a component: `[{id, name, progress, file, error, cancel}]`, and a function that begins one. */
 export function useUploads(onUploaded) {
