@@ -41,7 +41,6 @@ class Traffic:
     """
 
     puts: list[Put] = field(default_factory=list)
-    change_etags: Callable[[str], str] | None = None  # as proxies that compress do
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _left: int | None = None
     _delay_seconds: float = 0
@@ -55,7 +54,7 @@ class Traffic:
         self._delay_seconds = seconds
 
     def release(self) -> None:
-        self._left, self._delay_seconds, self.change_etags = None, 0, None
+        self._left, self._delay_seconds = None, 0
         self._released.set()
 
     @property
@@ -82,8 +81,6 @@ class Traffic:
         else:
             threading.Event().wait(self._delay_seconds)
             answered = pass_on(asked)
-            if self.change_etags:
-                answered.headers = {name: self.change_etags(v) if name.lower() == "etag" else v for name, v in answered.headers.items()}
         with self._lock:
             self._waiting -= held
             number = asked.query.get("partNumber")
