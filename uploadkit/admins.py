@@ -101,14 +101,20 @@ def sign_in(config: Config, email: str, password: str, client: str, user_agent: 
 
 
 def change_password(admin: Admin, present: str, wanted: str, session_hash: str) -> None:
-    """Change an admin's own password; all their other sessions end. Raises ValidationFailed."""
+    """Change an admin's own password; all their other sessions end, and so does a set-up link that is still open.
+
+    Raises ValidationFailed, Unauthorized (the password was changed by somebody else in this moment), RateLimited.
+    """
     wrong = {} if passwords.matches(admin.password_hash, present) else {"present": ["is another one"]}
     _refuse(wrong | _wrong_password(wanted))
     _set_password(admin, wanted, actor(admin), session_hash)
 
 
 def reset_password(email: str, wanted: str) -> Admin:
-    """Set an admin's password from the command line; all their sessions end. Raises NotFound, ValidationFailed."""
+    """Set an admin's password from the command line; all their sessions end, and a set-up link that is still open.
+
+    Raises NotFound, ValidationFailed.
+    """
     admin = find_by_email(email)
     _refuse(_wrong_password(wanted))
     _set_password(admin, wanted, audit.CLI, None)
@@ -118,7 +124,11 @@ def reset_password(email: str, wanted: str) -> Admin:
 def _set_password(admin: Admin, wanted: str, changed_by: str, session_hash: str | None) -> None:
     password_hash, now = passwords.hash_password(wanted), clock.now_ms()
     with write():
-        Admin.update(password_hash=password_hash, password_changed_at=now).where(Admin.id == admin.id).execute()
+        unchanged = Admin.password_hash == admin.password_hash  # that took a while, and the owner's reset must not be undone
+        changed = Admin.update(password_hash=password_hash, password_changed_at=now).where(Admin.id == admin.id, unchanged)
+        if not changed.execute():
+            raise Unauthorized("The password has just been changed", "Sign in with the new one")
+        SetupLink.delete().execute()  # whoever was in this account may have made one to come back with
         admin_sessions.end_all(admin.id, but=session_hash)
         audit.record(changed_by, "changed", "admin", admin.id, "", {"password": "changed", "email": admin.email})
 
@@ -141,7 +151,10 @@ def all_admins() -> list[Admin]:
 
 
 def remove(removed_by: Admin, admin_id: str) -> None:
-    """Remove an admin with all their sessions. Raises NotFound, and Conflict for the last one."""
+    """Remove an admin with all their sessions, and a set-up link that is still open: they may have made it.
+
+    Raises NotFound, Conflict (the last one), Unauthorized (who removes has been removed).
+    """
     with write():
         admin: Admin | None = Admin.get_or_none(Admin.id == admin_id)
         if admin is None:
@@ -149,6 +162,7 @@ def remove(removed_by: Admin, admin_id: str) -> None:
         if Admin.select().count() == 1:
             raise Conflict("The last admin stays", "Add another one first")
         audit.record(actor(removed_by), "deleted", "admin", admin.id, "", {"email": admin.email})
+        SetupLink.delete().execute()
         Admin.delete().where(Admin.id == admin.id).execute()
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from uploadkit import clock, paging
 from uploadkit.db import new_id
-from uploadkit.models import Audit, database
+from uploadkit.errors import Unauthorized
+from uploadkit.models import Admin, Audit, database
 from uploadkit.paging import Page
 
 CLI = "cli"
@@ -27,9 +28,13 @@ Kind = Literal["project", "key", "file_route", "file", "webhook_secret", "webhoo
 def record(actor: str, action: Action, kind: Kind, subject_id: str, project_id: str, details: Mapping[str, Any] | None = None) -> None:
     """Note that `actor` (the id of an API key, `CLI`, or `ADMIN` and an address) did `action` to a thing, inside the caller's write
     transaction. What belongs to no project has the project id "".
+
+    Raises Unauthorized for an admin who has been removed: a request of theirs may have been let in before, and come here after.
     """
     if not database.in_transaction():
         raise RuntimeError("an audit entry belongs into the transaction of the change")
+    if actor.startswith(ADMIN) and not Admin.select().where(Admin.email == actor.removeprefix(ADMIN)).exists():
+        raise Unauthorized("You are no admin here any more", "Another admin has removed you")
     Audit.create(
         id=new_id(),
         at=clock.now_ms(),

@@ -7,6 +7,7 @@ reckoned at a time, few more wait, and not for long: the other threads go on wit
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,13 +54,23 @@ def leave_threads(threads: int) -> None:
 def hash_password(password: str) -> str:
     """Return what the database keeps of a password. Raises RateLimited."""
     with _place():
-        return _hasher.hash(password)
+        return _hasher.hash(_as_read(password))
 
 
 def matches(password_hash: str | None, password: str) -> bool:
     """Say whether a password belongs to a hash; without one, take the same time and say no. Raises RateLimited."""
     if len(password) > LONGEST:
         return False
+    # Earlier versions kept a password as it came.
+    return any(_fits(password_hash, spelling) for spelling in dict.fromkeys((_as_read(password), password)))
+
+
+def _as_read(password: str) -> str:
+    """One spelling for what reads the same: keyboards and systems write "ä" as one character or as two (NIST SP 800-63B, 3.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def _fits(password_hash: str | None, password: str) -> bool:
     try:
         with _place():
             return _hasher.verify(password_hash or _NOBODY, password) and password_hash is not None

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import pytest
+from argon2 import PasswordHasher
 
 from tests.conftest import House
-from uploadkit import admin_sessions, admins, clock
+from uploadkit import admin_sessions, admins, audit, clock, keys, passwords, projects, webhook_secrets
 from uploadkit.errors import Unauthorized
-from uploadkit.models import AdminSession
+from uploadkit.models import Admin, AdminSession, ApiKey, Project, SetupLink
 
 HOUR_MS = 3600_000
+PASSWORD = "long enough it is"
+
+
+def found(token: str) -> AdminSession | None:
+    return admin_sessions.find([token]).get(token)
+
+
+def signed_in(house: House, email: str) -> str:
+    """The session of an admin who has just been made."""
+    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, "cli")), email, PASSWORD)
+    return admins.sign_in(house.ctx.config, email, PASSWORD, "127.0.0.1", "")
+
+
+def admin_of(token: str) -> Admin:
+    session = found(token)
+    assert session
+    return session.admin
 
 
 def token_of(url: str) -> str:
@@ -29,26 +47,104 @@ def test_links_and_sessions_expire(house: House) -> None:
         admins.set_up(token_of(url), "anna@example.com", "long enough it is")
         assert admins.first_setup_link(config) is None
         token = admins.sign_in(config, "anna@example.com", "long enough it is", "127.0.0.1", "x" * 1000)
-        session = admin_sessions.find(token)
+        session = found(token)
         assert session
         assert session.admin.email == "anna@example.com"
         advance(12 * HOUR_MS)
-        assert admin_sessions.find(token) is None
+        assert found(token) is None
         admins.sign_in(config, "anna@example.com", "long enough it is", "127.0.0.1", "")
         assert AdminSession.select().count() == 1, "those that have expired are cleared away"
 
 
 def test_a_notice_is_told_once(house: House) -> None:
-    config = house.ctx.config
-    url = admins.make_setup_link(config, "cli")
-    admins.set_up(token_of(url), "anna@example.com", "long enough it is")
-    token = admins.sign_in(config, "anna@example.com", "long enough it is", "127.0.0.1", "")
-    session = admin_sessions.find(token)
+    token = signed_in(house, "anna@example.com")
+    session = found(token)
     assert session
     admin_sessions.leave_notice(session, "Done")
-    found = admin_sessions.find(token)
-    assert found
-    assert admin_sessions.take_notice(found) == "Done"
-    found = admin_sessions.find(token)
-    assert found
-    assert admin_sessions.take_notice(found) is None
+    session = found(token)
+    assert session
+    assert admin_sessions.take_notice(session) == "Done"
+    session = found(token)
+    assert session
+    assert admin_sessions.take_notice(session) is None
+
+
+def test_a_set_up_link_does_not_outlive_the_trust_in_those_who_may_have_it(house: House) -> None:
+    """Whoever is removed, or had somebody else in their account, could come back with a link made before."""
+    config = house.ctx.config
+    anna = admin_of(signed_in(house, "anna@example.com"))
+    ben = admin_of(signed_in(house, "ben@example.com"))
+    for is_over in (
+        lambda: admins.remove(anna, ben.id),
+        lambda: admins.change_password(anna, PASSWORD, "another one it is", ""),
+        lambda: admins.reset_password("anna@example.com", PASSWORD),
+    ):
+        link = token_of(admins.make_setup_link(config, audit.CLI))
+        is_over()
+        with pytest.raises(Unauthorized):
+            admins.set_up(link, "eve@example.com", PASSWORD)
+
+
+def test_whoever_is_removed_does_nothing_more(house: House) -> None:
+    """A request that was let in before they were removed, and comes to its change after."""
+    config = house.ctx.config
+    anna = admin_of(signed_in(house, "anna@example.com"))
+    ben = admin_of(signed_in(house, "ben@example.com"))
+    signed_in(house, "carla@example.com")
+    acting = admins.caller_for(ben, house.project, "live")
+    admins.remove(anna, ben.id)
+    for act in (
+        lambda: admins.make_setup_link(config, admins.actor(ben)),
+        lambda: admins.remove(ben, anna.id),
+        lambda: keys.issue_key(config, acting, house.project.id, "Back door", access="account"),
+        lambda: projects.create_project(config, admins.everywhere(ben), "Ben's"),
+        lambda: webhook_secrets.rotate_secrets(acting, house.project.id),
+    ):
+        with pytest.raises(Unauthorized):
+            act()
+    assert [admin.email for admin in admins.all_admins()] == ["anna@example.com", "carla@example.com"]
+    assert not SetupLink.select().exists()
+    assert ApiKey.select().count() == 1
+    assert Project.select().count() == 1
+
+
+def test_a_password_that_was_reset_meanwhile_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at the present password takes its time: the owner's reset in between must not be undone by whoever they lock out."""
+    token = signed_in(house, "anna@example.com")
+    thief = found(token)
+    assert thief
+    look = passwords.matches
+
+    def reset_meanwhile(password_hash: str | None, password: str) -> bool:
+        was_right = look(password_hash, password)
+        monkeypatch.setattr(passwords, "matches", look)
+        admins.reset_password("anna@example.com", "set by the owner")
+        return was_right
+
+    monkeypatch.setattr(passwords, "matches", reset_meanwhile)
+    with pytest.raises(Unauthorized):
+        admins.change_password(thief.admin, PASSWORD, "chosen by the thief", thief.token_hash)
+    assert admins.sign_in(house.ctx.config, "anna@example.com", "set by the owner", "127.0.0.1", "")
+    with pytest.raises(Unauthorized):
+        admins.sign_in(house.ctx.config, "anna@example.com", "chosen by the thief", "127.0.0.1", "")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "typed"),
+    [
+        ("pässwörd für alle", "pa\u0308sswo\u0308rd fu\u0308r alle"),
+        ("pa\u0308sswo\u0308rd fu\u0308r alle", "pässwörd für alle"),
+        ("\uff50assword 12345", "password 12345"),
+    ],
+)
+def test_a_password_is_what_it_reads_like_whatever_keyboard_wrote_it(house: House, chosen: str, typed: str) -> None:
+    config = house.ctx.config
+    admins.set_up(token_of(admins.make_setup_link(config, "cli")), "anna@example.com", chosen)
+    assert admins.sign_in(config, "anna@example.com", typed, "127.0.0.1", "")
+
+
+def test_a_password_kept_by_an_earlier_version_is_still_taken(house: House) -> None:
+    as_it_came = "pa\u0308ssword of before"
+    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, "cli")), "anna@example.com", PASSWORD)
+    Admin.update(password_hash=PasswordHasher().hash(as_it_came)).execute()
+    assert admins.sign_in(house.ctx.config, "anna@example.com", as_it_came, "127.0.0.1", "")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.appliance import Appliance
 from tests.conftest import House
-from tests.dashboard.visitors import Visitor
+from tests.dashboard.visitors import Visitor, read
 from uploadkit.web.dashboard import gate
 
 OPEN = {"/dashboard/sign-in", "/dashboard/setup"}
@@ -59,6 +59,26 @@ def test_pages_are_guarded_by_headers(admin: Visitor) -> None:
         assert "frame-ancestors 'none'" in policy
         assert page.headers["Cache-Control"] == "no-store"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_what_an_address_asks_besides_leads_nowhere_else(house: House, house_of_admins: Appliance, admin: Visitor) -> None:
+    """Words that mean something to Flask, and names of what stands in the path: they are arguments as all others, or none."""
+    words = ("endpoint", "slug", "environment", "file_id", "_external", "_scheme", "_anchor", "_method", "self", "values", "cursor", "a")
+    paths = [path for method, path in addresses(house) if method == "GET"]
+    for number in range(2):
+        for path in paths:
+            plain = admin.get(path, follow=False)
+            for query in (*(f"{word}=javascript" for word in words), "_external=1&_scheme=javascript&_anchor=x"):
+                page = admin.get(f"{path}?{query}", follow=False)
+                assert page.status == plain.status or (page.status, "cursor") == (400, query[:6]), (path, query, page.status)
+                for link in read(page).links:
+                    assert link.startswith(("/", "#", "?")) or link in read(plain).links, (path, query, link)
+                    assert not link.startswith(("//", "/dashboard/p/javascript")), (path, query, link)
+        if not number:  # and with lists of more than one page
+            for file in range(21):
+                house_of_admins.upload(b"x", f"{file}.txt", "text/plain")
+            assert b"cursor=" in admin.get("/dashboard/p/default/live/files?slug=other&endpoint=x").body
 
 
 def test_what_is_not_there(admin: Visitor) -> None:

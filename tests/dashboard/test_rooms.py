@@ -212,6 +212,18 @@ def test_files_are_found_changed_shared_and_deleted(house_of_admins: Appliance, 
     assert b"beach 1.jpg" in admin.get(f"{photos.here}/files?status=DELETED").body
 
 
+def test_what_is_shown_once_is_shown_where_it_belongs(house_of_admins: Appliance, photos: Project) -> None:
+    """A link made in one tab while another file is opened in the next; a key, while another project's keys are looked at."""
+    admin, key = photos.admin, photos.new_key()
+    one, other = (f"{photos.here}/files/{house_of_admins.upload(b'x', f'{name}.txt', 'text/plain', key=key)['id']}" for name in "ab")
+    admin.post(f"{one}/link", follow=False, lifetime="1 hour")
+    admin.post(f"{photos.here}/keys", follow=False, name="For photos", environment="live", access="project")
+    assert b"signature=" not in admin.get(other).body
+    assert not re.search(rb'value="uk_live_', admin.get("/dashboard/p/default/live/keys").body)
+    assert b"signature=" in admin.get(one).body
+    assert re.search(rb'value="uk_live_', admin.get(f"{photos.here}/keys").body)
+
+
 def test_pages_of_files(house_of_admins: Appliance, photos: Project) -> None:
     key = photos.new_key()
     for n in range(23):

@@ -124,11 +124,13 @@ def _example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
     for choice in ("anyOf", "oneOf", "allOf"):
-        if choice in schema:
+        if choice in schema and "properties" not in schema:  # beside those it only says which go together
             return _example_of(schema[choice][0], schemas)
     match schema.get("type"):
         case "object":
-            return {name: _example_of(part, schemas) for name, part in schema.get("properties", {}).items()}
+            needed = schema.get("oneOf", [{}])[0].get("required", [])  # of several ways to fill it in, by the first
+            parts = schema.get("properties", {}).items()
+            return {name: _example_of(_without_default(part) if name in needed else part, schemas) for name, part in parts}
         case "array":
             return [_example_of(schema["items"], schemas)]
         case "integer" | "number":
@@ -137,3 +139,7 @@ def _example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
             return True
         case _:
             return "…"
+
+
+def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name != "default"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from uploadkit.errors import ValidationFailed
 from uploadkit.upload_states import UploadRequest
@@ -12,11 +12,21 @@ from uploadkit.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTE
 from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, MetadataOrNone, Schema, ShortText
 from uploadkit.web.schemas_admin import Size
 
+# The one or the other, never both.
+_ONE_OF_TWO = [
+    {"required": [said], "properties": {said: {"not": {"type": "null"}}, other: {"type": "null"}}}
+    for said, other in (("routeSlug", "routeSlugs"), ("routeSlugs", "routeSlug"))
+]
+
 
 class UploadTokenBody(Schema):
     """Body of `POST /upload-tokens`."""
 
-    route_slug: Annotated[str | None, Field(min_length=1, max_length=100, description="this, or routeSlugs")] = None
+    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_OF_TWO})
+
+    route_slug: Annotated[
+        Annotated[str, Field(min_length=1, max_length=100, examples=["default"])] | None, Field(description="this, or routeSlugs")
+    ] = None
     route_slugs: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=100)]] | None,
         Field(min_length=1, max_length=MOST_ROUTES, description="several file routes; maxFiles and maxBytes count them together"),

@@ -8,7 +8,15 @@ from werkzeug.wrappers import Response
 from uploadkit import admin_sessions, admins, first_run, projects
 from uploadkit.errors import UploadKitError
 from uploadkit.web import auth, context, rate_limits
-from uploadkit.web.dashboard.gate import ROOMS_OF_A_PROJECT, close_session, dashboard, open_session, own_page, retry_after
+from uploadkit.web.dashboard.gate import (
+    ROOMS_OF_A_PROJECT,
+    close_session,
+    dashboard,
+    forget_shown_once,
+    open_session,
+    own_page,
+    retry_after,
+)
 
 Page = str | tuple[str, int, dict[str, str]] | Response
 
@@ -74,3 +82,4 @@ def _signed_in(email: str, password: str, wanted: str) -> Response:
 def _end_sessions() -> None:
     for session in g.sessions.values():
         admin_sessions.end(session.admin_id, session.token_hash)
+        forget_shown_once(session.token_hash)

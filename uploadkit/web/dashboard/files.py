@@ -122,7 +122,7 @@ def _file_page(file_id: str, failure: UploadKitError | None) -> str:
         preview_url=_readable_url(file) if uploaded else None,
         shown_as=_embedded_as(file) if uploaded else None,
         timeline=sorted(_timeline(file_id), key=lambda moment: moment.at),
-        link=take_shown_once("link"),
+        link=take_shown_once(f"link {file.id}"),
         lifetimes=_LINK_SECONDS,
         metadata=request.form.get("metadata") if failure else shown.pretty(file.metadata),
         failure=failure,
@@ -182,7 +182,7 @@ def make_link(file_id: str) -> Response:
     """Make a signed link, and show it."""
     file = _find(file_id)
     seconds = _LINK_SECONDS.get(forms.text("lifetime"), _PREVIEW_SECONDS)
-    show_once("link", links.make_link(context(), caller(), file.key, seconds, download="download" in request.form))
+    show_once(f"link {file.id}", links.make_link(context(), caller(), file.key, seconds, download="download" in request.form))
     return redirect(url_for(".show_file", file_id=file_id))
 
 

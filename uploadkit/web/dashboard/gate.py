@@ -13,10 +13,11 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import OrderedDict
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -60,7 +61,9 @@ _FORM_TOKEN_LENGTH = 64
 # Only what our own pages have in their addresses; above all no second slash at the beginning and no backslash.
 _OWN_PAGE = re.compile(r"/dashboard(/[A-Za-z0-9_.~%-]+)*/?(\?[A-Za-z0-9_.~%&=+/:-]*)?")
 
-_shown_once: dict[tuple[str, str], Any] = {}
+# With names of what the page is about, which admins make; nobody has so many under way.
+_MOST_SHOWN_ONCE = 1000
+_shown_once: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
 
 class Place(NamedTuple):
@@ -102,13 +105,18 @@ def _asked_by_own_page() -> bool:
 
 
 def _require_own_page() -> None:
-    """Refuse a form of another page, whatever cookies and tokens that page knows. Old browsers and programs send no Origin."""
+    """Refuse a form of another page, whatever cookies and tokens that page knows. Old browsers and programs send no Origin.
+
+    Extensions for privacy have it say `null`, as pages with anything to hide do. The browser's own word is beyond both.
+    """
     origin, schemes = request.headers.get("Origin"), ("https",) if _by_tls() else ("http", "https")
     own = {f"{scheme}://{request.host}" for scheme in schemes} | {context().config.server.base_url}
-    if (origin is not None and origin not in own) or not _asked_by_own_page():
+    is_hidden = origin == "null" and request.headers.get("Sec-Fetch-Site") == "same-origin"
+    if (origin is not None and origin not in own and not is_hidden) or not _asked_by_own_page():
         raise Forbidden(
             "This form was sent by a page of another address",
-            "Open the dashboard by one address only. Behind a proxy, set server.public_url, or have the proxy pass Host on as it is",
+            "Open the dashboard by one address only. Behind a proxy, set server.public_url, or have the proxy pass Host on as it is. "
+            "Without TLS, switch off extensions that hide where a form comes from (Origin, Referer) for this page",
         )
 
 
@@ -155,6 +163,8 @@ def _guard(answer: Response) -> Response:
     answer.headers["Content-Security-Policy"] = _policy(context())
     # With no-referrer, browsers would say that our own forms come from nowhere (Origin: null).
     answer.headers["Referrer-Policy"] = "same-origin"
+    # A page that has opened this one, from another port or sub-domain, keeps no hand on it: it can't lead it elsewhere or count its frames.
+    answer.headers["Cross-Origin-Opener-Policy"] = answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     if g.get("new_visitor"):
         _set_cookie(answer, "visitor", g.form_secret, _VISITOR_SECONDS)
     return answer
@@ -190,11 +200,15 @@ def _in_templates() -> dict[str, Any]:
 
 
 def url_with(**changes: str | None) -> str:
-    """Return the address of this page with other arguments; None takes one away."""
+    """Return the address of this page with other arguments; None takes one away.
+
+    What stands behind the question mark is anybody's: none of it is a word to `url_for`, which has several.
+    """
     kept: dict[str, Any] = request.args.to_dict() | changes
-    wanted: dict[str, Any] = {name: value for name, value in kept.items() if value is not None}
     assert request.endpoint
-    return url_for(request.endpoint, **(request.view_args or {}), **wanted)
+    here = url_for(request.endpoint, **(request.view_args or {}))
+    wanted = {name: value for name, value in kept.items() if value is not None}
+    return f"{here}?{urlencode(wanted)}" if wanted else here
 
 
 def caller() -> Caller:
@@ -268,8 +282,13 @@ def take_notice() -> str | None:
 
 
 def show_once(name: str, value: Any) -> None:
-    """Keep `value` for this session's next page that asks for `name`. Only in memory: it may be a key that nobody is to find later."""
+    """Keep `value` for this session's next page that asks for `name`. Only in memory: it may be a key that nobody is to find later.
+
+    The name has what the page is about in it, else another tab shows it for something else.
+    """
     _shown_once[g.session.token_hash, name] = value
+    if len(_shown_once) > _MOST_SHOWN_ONCE:
+        _shown_once.popitem(last=False)
 
 
 def take_shown_once(name: str) -> Any:
@@ -277,6 +296,12 @@ def take_shown_once(name: str) -> Any:
     if not _asked_by_own_page():
         return None
     return _shown_once.pop((g.session.token_hash, name), None)
+
+
+def forget_shown_once(token_hash: str) -> None:
+    """Drop what was kept for a session that ends."""
+    for kept in [kept for kept in list(_shown_once) if kept[0] == token_hash]:
+        _shown_once.pop(kept, None)
 
 
 def _set_cookie(answer: AnyResponse, name: str, value: str, seconds: int) -> None:

@@ -30,7 +30,7 @@ def _page(failure: UploadKitError | None) -> tuple[str, int]:
         revoked=revoked,
         active=keys.count_active(g.project.id),
         max_keys=limits.max_keys,
-        issued=take_shown_once("key"),
+        issued=take_shown_once(f"key {g.project.id}"),
         failure=failure,
         form=request.form,
     )
@@ -49,7 +49,7 @@ def create_key() -> Response | tuple[str, int]:
         return _page(Forbidden(failure.message, details={"access": ["can't be all projects (account access) with a test key"]}))
     except UploadKitError as failure:
         return _page(failure)
-    show_once("key", issued)
+    show_once(f"key {g.project.id}", issued)
     return redirect(url_for(".list_keys"))
 
 
