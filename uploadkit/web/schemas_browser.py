@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, JsonValue
 
 from uploadkit.errors import ValidationFailed
 from uploadkit.upload_states import UploadRequest
@@ -13,7 +13,7 @@ from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, Metad
 from uploadkit.web.schemas_admin import Size
 
 # The one or the other, never both.
-_ONE_OF_TWO = [
+_ONE_OF_TWO: list[JsonValue] = [
     {"required": [said], "properties": {said: {"not": {"type": "null"}}, other: {"type": "null"}}}
     for said, other in (("routeSlug", "routeSlugs"), ("routeSlugs", "routeSlug"))
 ]
