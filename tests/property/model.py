@@ -18,7 +18,7 @@ from tests.appliance import JPEG
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 URL_MS, SLOW_PUT_MS = HOUR_MS, 15 * MINUTE_MS
 # What may be sent as a file: two that are what they say, and one that is not. The last byte tells the first two apart.
-CONTENTS = {"right": JPEG + b"a" * 2000, "other": JPEG + b"b" * 2000, "wrong": b"\x89PNG\r\n\x1a\n" + b"c" * 2000}
+CONTENTS = {"right": JPEG + b"a" * 2000, "other": JPEG + b"b" * 2000, "wrong": b"%PDF-1.7\n" + b"c" * 2000}
 
 
 class Limits(NamedTuple):

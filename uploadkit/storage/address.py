@@ -17,6 +17,7 @@ class StoreAddress:
 
     `ca_bundle` is the file of the authorities that vouch for the endpoint's certificate, None for the public ones.
     `upload_access_key_id` and its secret are a second pair, which signs uploads and parts only; None where the first one does that, too.
+    `socket` is a Unix socket that the appliance uses in place of a connection to `endpoint`: nobody else can stand in for it.
     """
 
     endpoint: str
@@ -29,6 +30,7 @@ class StoreAddress:
     ca_bundle: Path | None = None
     upload_access_key_id: str | None = None
     upload_secret_access_key: str | None = None
+    socket: Path | None = None
 
     def __repr__(self) -> str:
         return f"StoreAddress({self.bucket!r} at {self.endpoint})"

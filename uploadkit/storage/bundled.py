@@ -49,8 +49,9 @@ class BundledStore:
     """The store and its supervisor: one thread, from `start` to `stop`, spawns and watches all children.
 
     `data_dir` is the data directory, `listen_host` is server.host, `public_host` the host name that browsers know the
-    appliance by. The attributes `engine`, `base` (the first of its ports), `endpoint`, `public_endpoint`, `access_key_id` and
-    `secret_access_key` hold from `start` on, through every restart of the engine.
+    appliance by. The attributes `engine`, `base` (the first of its ports), `endpoint`, `public_endpoint`, `socket` (the appliance's own
+    way to S3, None where it has to be `endpoint`), `access_key_id` and `secret_access_key` hold from `start` on, through every restart
+    of the engine.
     """
 
     region = REGION
@@ -62,6 +63,7 @@ class BundledStore:
         self._store_dir = self._data_dir / "store"
         self._listen_host, self._public_host = listen_host, public_host
         self.engine = self.endpoint = self.public_endpoint = self.access_key_id = self.secret_access_key = ""
+        self.socket: Path | None = None
         self._running: RunningEngine | None = None
         self._thread: threading.Thread | None = None
         self._stopping, self._settled = threading.Event(), threading.Event()
@@ -215,6 +217,7 @@ class BundledStore:
 
     def _announce(self, running: RunningEngine) -> None:
         self.engine, self.endpoint, self.base = running.engine.name, running.endpoint, running.base
+        self.socket = running.engine.socket()
         host = self._public_host.strip("[]")
         named = f"[{host}]" if ":" in host else host
         self.public_endpoint = self._settings.public_endpoint or f"http://{named}:{running.base}"

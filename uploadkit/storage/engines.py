@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from uploadkit.errors import ConfigError
-from uploadkit.storage import internal_tls, torn_volumes
+from uploadkit.storage import internal_tls, torn_volumes, unix_sockets
 from uploadkit.storage.disk import VolumePlan, plan_volumes
 
 REGION = "us-east-1"
 LOOPBACK = "127.0.0.1"
 _PORT_KEY = "storage.bundled.port"
 _TOKENS_LIVE_SECONDS = "3600"
+_S3_SOCKET = "s3.sock"
 
 
 class StoreStartError(ConfigError):
@@ -79,9 +80,17 @@ class Engine:
         """Return the ports used beside the S3 port."""
         return []
 
+    def http_ports(self, base: int) -> list[int]:
+        """Return the ports whose answers are believed, by the engine's own parts or by the appliance, without a certificate."""
+        return []
+
     def grpc_ports(self, base: int) -> dict[str, int]:
         """Return the ports on which only the engine's own parts may be heard, by their names."""
         return {}
+
+    def socket(self) -> Path | None:
+        """Return the Unix socket on which S3 is spoken as well, in the engine's own directory; None where there is none."""
+        return None
 
     def ready_page(self, base: int) -> tuple[str, bytes] | None:
         """Return a page, and what it shows once files can be read and written; None where the health check says as much."""
@@ -146,7 +155,7 @@ class SeaweedFS(Engine):
             "s3.iam": "false", "s3.autoCreateBucket": "false", "s3.allowDeleteBucketNotEmpty": "false",
             "filer.exposeDirectoryData": "false", "filer.disableDirListing": "true", "filer.ui.deleteDir": "false",
             # Relative to the working directory: an absolute socket path may hold some 107 bytes only, a data directory more.
-            "filer.localSocket": "filer.sock", "s3.localSocket": "s3.sock",
+            "filer.localSocket": "filer.sock", "s3.localSocket": _S3_SOCKET,
             "master.volumeSizeLimitMB": plan.volume_mib, "volume.max": plan.volume_count,
             # The pause is for clusters; it would add a second to every stop.
             "volume.preStopSeconds": 0,
@@ -169,9 +178,18 @@ class SeaweedFS(Engine):
         }
         return Command(argv, environment, self.directory)
 
+    def socket(self) -> Path | None:
+        """Return the S3 gateway's socket; None where the system can't name a path that long."""
+        path = self.directory / _S3_SOCKET
+        return path if unix_sockets.is_reachable(path) else None
+
     def ready_page(self, base: int) -> tuple[str, bytes] | None:
         """Return the master's page, which lists the volume server. That may join up to 5 s late; until then S3 answers 500."""
         return f"http://{LOOPBACK}:{base + 4}/", f"{LOOPBACK}:{base + 6}".encode()
+
+    def http_ports(self, base: int) -> list[int]:
+        """Return those of the filer, the master and the volume server."""
+        return [base + 2, base + 4, base + 6]
 
     def grpc_ports(self, base: int) -> dict[str, int]:
         """Return the ports whose calls can do everything; the admin worker's is the last to open, seconds after S3's."""

@@ -46,11 +46,12 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
     written.unlink(missing_ok=True)  # of an appliance that was killed
     bundled.start()
     try:
-        store = _bundled_store(config, bundled.endpoint, bundled.public_endpoint, bundled.problem, bundled.outage)
+        store = _bundled_store(config, bundled.endpoint, bundled.public_endpoint, bundled.socket, bundled.problem, bundled.outage)
         store.create_bucket()
         bucket_rules.set_cors(store, config.uploading_origins)
         found = {
             "endpoint": bundled.endpoint, "publicEndpoint": bundled.public_endpoint, "engine": bundled.engine, "base": bundled.base,
+            "socket": None if bundled.socket is None else str(bundled.socket),
         }  # fmt: skip
         child_processes.write_private(written, json.dumps(found) + "\n")
         yield store
@@ -103,13 +104,14 @@ def running_store(config: Config) -> ObjectStore:
         raise ConfigError(
             f"data.dir: {config.data_dir} is in use, but its store does not answer yet or any more; try again in some seconds"
         ) from None
-    return _bundled_store(config, found["endpoint"], found["publicEndpoint"])
+    return _bundled_store(config, found["endpoint"], found["publicEndpoint"], Path(found["socket"]) if found["socket"] else None)
 
 
 def _bundled_store(
     config: Config,
     endpoint: str,
     public_endpoint: str,
+    socket: Path | None,
     problem: Callable[[], str | None] = lambda: None,
     outage: Callable[[], str | None] = lambda: None,
 ) -> ObjectStore:
@@ -122,6 +124,7 @@ def _bundled_store(
         addressing_style="path",
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
+        socket=socket,
     )
     timeout_seconds = config.storage.timeout_seconds
     if not config.storage.bundled.durable:

@@ -18,7 +18,7 @@ from pathlib import Path
 import urllib3
 
 from uploadkit import clock
-from uploadkit.storage import child_processes, disk, identities, internal_ports
+from uploadkit.storage import child_processes, disk, identities, internal_ports, listeners
 from uploadkit.storage.engines import LOOPBACK, Command, Credentials, Engine, StoreStartError
 from uploadkit.storage.reclaiming import Reclaiming
 
@@ -92,7 +92,7 @@ class RunningEngine:
         Raises StoreStartError, with all children ended, when an internal port lets strangers in.
         """
         while self._dead() is None:
-            if self._answers() and self._shows_ready() and self._relay_answers():
+            if self._answers() and self._shows_ready() and self._relay_answers() and self._holds_its_ports():
                 self._require_closed_ports()
                 self._next_port_check = time.monotonic() + FIRST_PORT_CHECK_SECONDS
                 self._last_answer = time.monotonic()
@@ -195,6 +195,10 @@ class RunningEngine:
         except urllib3.exceptions.HTTPError:
             return False
 
+    def _holds_its_ports(self) -> bool:
+        """Whether it was our children who answered: on a port that was free for a moment anybody may listen. Who lives, keeps its ports."""
+        return listeners.hold([child.pid for child, _ in self._children], {self.base, self.s3_port, *self.engine.http_ports(self.base)})
+
     def _relay_answers(self) -> bool:
         if not self._relayed:
             return True
@@ -206,7 +210,7 @@ class RunningEngine:
         return True
 
     def _check_health(self) -> None:
-        if self._answers() and (self.trouble is None or self._shows_ready()):
+        if self._answers() and (self.trouble is None or (self._shows_ready() and self._holds_its_ports())):
             self._last_answer = time.monotonic()
             self.trouble = None
             if self._last_answer - self._launched_at > HEALTHY_SECONDS:

@@ -114,11 +114,14 @@ class ObjectStore:
         return self._answering(self._slow_requests) if size_bytes > _LARGE_BYTES else self._direct
 
     def _answering(self, client: Any) -> Any:
-        if reason := self._outage():
-            raise StorageUnavailable(f"The object store can't be asked now: {reason}")
+        self._require_up()
         return client
 
-    # Signing: local, no I/O.
+    def _require_up(self) -> None:
+        if reason := self._outage():
+            raise StorageUnavailable(f"The object store can't be asked now: {reason}")
+
+    # Signing: local, no I/O. Nothing is signed for a bundled store that is away: somebody else may have its port.
 
     def ensure_available(self) -> None:
         """Raise StorageUnavailable while the store is known to be down or full, or not to be trusted."""
@@ -133,6 +136,7 @@ class ObjectStore:
 
     def presign_put(self, key: str, content_type: str | None, size_bytes: int, at_ms: int, expires_seconds: int) -> str:
         """Return a URL for one PUT of exactly `size_bytes` and `content_type` (None: any or none) to `key`. Raises StorageUnavailable."""
+        self._require_up()
         self.ensure_trusted()
         headers = {"content-length": str(size_bytes)} | ({} if content_type is None else {"content-type": content_type})
         barred = self.barred_headers
@@ -140,6 +144,7 @@ class ObjectStore:
 
     def presign_part(self, key: str, upload_id: str, number: int, size_bytes: int, at_ms: int, expires_seconds: int) -> str:
         """Return a URL for one PUT of part `number`, exactly `size_bytes` long. Raises StorageUnavailable."""
+        self._require_up()
         self.ensure_trusted()
         return self._upload_signer.presign(
             "PUT",
@@ -164,7 +169,9 @@ class ObjectStore:
         """Return a URL that reads `key` and makes the store answer with our own `content_type` and `disposition`.
 
         With `for_script` it has one more parameter, without a meaning: the one that the AWS SDK for JavaScript adds to its own URLs.
+        Raises StorageUnavailable.
         """
+        self._require_up()
         query = {"response-content-type": content_type, "response-content-disposition": disposition}
         if for_script:
             query["x-id"] = "GetObject" if method == "GET" else "HeadObject"

@@ -10,11 +10,14 @@ import http.client
 import io
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
 from uploadkit import clock
+from uploadkit.storage import unix_sockets
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -26,13 +29,13 @@ MOST_DOCUMENT_BYTES = 64 * 1024**2
 _expected = threading.local()
 
 
-def hold_to_time(client: Any) -> None:
+def hold_to_time(client: Any, way: Path | None = None) -> None:
     """Have the answers to a boto3 client, which has a time-out, come in time, and those that it holds in memory end.
 
-    Its HTTP session is asked as well by s3_direct.py.
+    With `way`, a Unix socket, plain HTTP takes that way, whatever the endpoint. Its HTTP session is asked as well by s3_direct.py.
     """
     session = client._endpoint.http_session
-    session._pool_classes_by_scheme.update(http=_Pool, https=_TlsPool)
+    session._pool_classes_by_scheme.update(http=_Pool if way is None else _pool_by(way), https=_TlsPool)
     send = session.send
 
     def bounded_send(request: Any) -> Any:
@@ -93,6 +96,20 @@ class _TlsConnection(AWSHTTPSConnection):  # type: ignore[misc]
 
 class _Pool(AWSHTTPConnectionPool):  # type: ignore[misc]
     ConnectionCls = _Connection
+
+
+def _pool_by(path: Path) -> type[_Pool]:
+    class SocketConnection(_Connection):
+        def _new_conn(self) -> socket.socket:
+            try:
+                return unix_sockets.connected(path, self.timeout)
+            except OSError as error:
+                raise NewConnectionError(self, f"the store's socket: {error.strerror or error}") from error
+
+    class SocketPool(_Pool):
+        ConnectionCls = SocketConnection
+
+    return SocketPool
 
 
 class _TlsPool(AWSHTTPSConnectionPool):  # type: ignore[misc]

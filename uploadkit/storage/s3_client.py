@@ -119,7 +119,7 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
     for operation in ("PutBucketCors", "PutBucketLifecycleConfiguration"):
         client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
     client.meta.events.register("before-parse.s3", require_s3)
-    hold_to_time(client)
+    hold_to_time(client, address.socket)
     return client
 
 
