@@ -46,7 +46,7 @@ class Verdict:
     @property
     def is_unsafe(self) -> bool:
         """Whether strangers can do what they must not."""
-        return any(finding.outcome == "failed" and finding.name in doctor.UNSAFE for finding in self.findings)
+        return any(_is_hole(finding) for finding in self.findings)
 
 
 @dataclass
@@ -77,14 +77,33 @@ class StoreTrust:
         found = doctor.safety(self.store, Expectations.of(self.config), seconds=_LOOK_SECONDS)
         self.unanswered = found.unanswered
         known, before = self.verdict is not None, self._told(self.verdict)
+        is_clear = not any(isinstance(finding, doctor.Unclear) for finding in found.findings)
+        self._unclear_looks = 0 if is_clear else self._unclear_looks + 1
         if not found.unanswered:
-            self.verdict = Verdict(store_name(self.config), clock.now_ms(), tuple(found.findings), tuple(found.barred))
+            self.verdict = Verdict(store_name(self.config), clock.now_ms(), self._findings(found.findings), tuple(found.barred))
+            _keep(self.verdict)
+        elif any(_is_hole(finding) for finding in found.findings):
+            # Half an answer takes nothing away, but a hole is a hole.
+            all_of_them = {finding.name: finding for finding in (*self._told(self.verdict), *found.findings)}
+            self.verdict = Verdict(store_name(self.config), clock.now_ms(), tuple(all_of_them.values()), tuple(found.barred))
             _keep(self.verdict)
         answered = found.has_answered or known
         self._apply(None if answered else _NEW)
-        self._due_ms = clock.monotonic_ms() + (0 if not answered else _AGAIN_MS if found.unanswered or self._is_unsafe else _DAY_MS)
+        self._due_ms = clock.monotonic_ms() + (0 if not answered else self._pause_ms)
         self._tell(before)
         return 1
+
+    def _findings(self, found: Sequence[Finding]) -> tuple[Finding, ...]:
+        """What was found. Where the answer was neither yes nor no, as of a store that is busy, a fault that was known stays one."""
+        faults = {finding.name: finding for finding in self._told(self.verdict) if finding.outcome == "failed"}
+        return tuple(faults.get(finding.name, finding) if isinstance(finding, doctor.Unclear) else finding for finding in found)
+
+    @property
+    def _pause_ms(self) -> int:
+        """How long to wait for the next look. A store that never gives a clear answer is asked more and more rarely."""
+        if self.unanswered or self._is_unsafe:
+            return _AGAIN_MS
+        return min(_AGAIN_MS << min(self._unclear_looks - 1, 11), _DAY_MS) if self._unclear_looks else _DAY_MS
 
     @property
     def _is_unsafe(self) -> bool:
@@ -122,6 +141,11 @@ class StoreTrust:
             log.warning("whether the store is safe could not be found out this time: %s", self.unanswered)
 
     _has_told: bool = False
+    _unclear_looks: int = 0
+
+
+def _is_hole(finding: Finding) -> bool:
+    return finding.outcome == "failed" and finding.name in doctor.UNSAFE
 
 
 def _kept(name: str) -> Verdict | None:

@@ -17,7 +17,7 @@ from tests.conftest import House
 from tests.dashboard.visitors import new_admin
 from tests.store_proxy import Answered, Asked, PassOn, Rule, proxied
 from tests.stores import OtherStore, byos_settings
-from uploadkit import config
+from uploadkit import clock, config
 from uploadkit.config import Config
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage import bucket_rules, doctor
@@ -253,6 +253,60 @@ def test_an_unsafe_store_is_refused_until_it_is_safe_or_allowed(house: House, bu
         believes[0] = False
         assert again.look_if_due() == 1
         assert again.store.distrust is None, "without a restart"
+
+
+def taking_forgeries(bucket: ObjectStore, rest: Rule) -> Rule:
+    """A store that takes what nobody signed, and answers all else by another rule."""
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        return pass_on(asked.signed_by(bucket.address, plain=True)) if is_forged(asked) else rest(asked, pass_on)
+
+    return rule
+
+
+def test_an_unsafe_store_that_is_too_busy_to_say_so_again_stays_unsafe(house: House, bucket: ObjectStore) -> None:
+    """Who wants it to be used may see to it that it has no time: forged writes are answered 503, honest ones are not."""
+    busy = answering(is_forged, Answered.error(503, "SlowDown"))
+    is_busy = [False]
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        return (busy if is_busy[0] else taking_forgeries(bucket, lambda asked, pass_on: pass_on(asked)))(asked, pass_on)
+
+    with proxied(bucket.address, rule) as address:
+        trusted = trust(house, address)
+        trusted.look_if_due()
+        assert trusted.store.distrust is not None
+        is_busy[0] = True
+        again = trust(house, address)
+        assert again.look_if_due() == 1
+        assert again.store.distrust is not None, "what was found last holds"
+
+
+def test_a_store_that_is_busy_at_its_first_look_is_looked_at_again_soon(house: House, bucket: ObjectStore) -> None:
+    is_busy = [True]
+    busy = answering(is_forged, Answered.error(503, "SlowDown"))
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        return (busy if is_busy[0] else taking_forgeries(bucket, lambda asked, pass_on: pass_on(asked)))(asked, pass_on)
+
+    with proxied(bucket.address, rule) as address, clock.travelled_to(clock.now_ms()) as advance:
+        trusted = trust(house, address)
+        trusted.look_if_due()
+        assert trusted.store.distrust is None
+        is_busy[0] = False
+        advance(61_000)
+        assert trusted.look_if_due() == 1
+        assert trusted.store.distrust is not None
+
+
+def test_a_check_that_gets_no_answer_hides_no_hole(house: House, bucket: ObjectStore) -> None:
+    no_parts = answering(lambda asked: asked.method == "POST" and "uploads" in asked.target, Answered.error(500, "InternalError"))
+    with proxied(bucket.address, taking_forgeries(bucket, no_parts)) as address:
+        trusted = trust(house, address)
+        trusted.look_if_due()
+        assert trusted.unanswered
+        assert trusted.store.distrust is not None
+        assert trust(house, address).store.distrust is not None
 
 
 # The whole appliance.

@@ -12,11 +12,11 @@ import urllib3
 
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.doctor import objects, rules, strangers, unsigned_headers
-from uploadkit.storage.doctor.examination import Examination, Expectations, Finding, Refused
+from uploadkit.storage.doctor.examination import Examination, Expectations, Finding, Refused, Unclear
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import AccessDenied, StorageRefused, tls_trouble
 
-__all__ = ["UNSAFE", "Expectations", "Finding", "Refused", "Safety", "examine", "is_open_to_anybody", "safety"]
+__all__ = ["UNSAFE", "Expectations", "Finding", "Refused", "Safety", "Unclear", "examine", "is_open_to_anybody", "safety"]
 
 # The checks that a store must not fail before an upload URL is signed for it.
 UNSAFE = ("forged", "copy-source")
@@ -136,18 +136,27 @@ def safety(store: ObjectStore, expected: Expectations, *, seconds: float) -> Saf
     examination = Examination(store, expected, fix=False, seconds=seconds)
     findings: list[Finding] = []
     unanswered, has_answered = "", False
-    try:
+
+    def begin(examination: Examination) -> Finding | None:
         objects.public_endpoint(examination)
         examination.put(examination.key("object"))
-        has_answered = True
-        for check in (unsigned_headers.copy_source, strangers.forged, unsigned_headers.other_headers):
-            finding = check(examination)
-            findings += [finding] if finding.outcome in ("failed", "warning") else []
-    except (StorageUnavailable, Refused) as error:
-        unanswered = str(error)
-        has_answered = has_answered or isinstance(error, StorageRefused | Refused)
-    except urllib3.exceptions.HTTPError as error:
-        unanswered = f"no answer ({type(error).__name__})"
+        return None
+
+    try:
+        # Each by itself: what keeps one from its answer, perhaps on purpose, must not hide what the next would find.
+        for check in (begin, unsigned_headers.copy_source, strangers.forged, unsigned_headers.other_headers):
+            try:
+                finding = check(examination)
+                has_answered = True
+            except (StorageUnavailable, Refused) as error:
+                unanswered = unanswered or str(error)
+                has_answered = has_answered or isinstance(error, StorageRefused | Refused)
+            except urllib3.exceptions.HTTPError as error:
+                unanswered = unanswered or f"no answer ({type(error).__name__})"
+            else:
+                findings += [finding] if finding is not None and finding.outcome in ("failed", "warning") else []
+            if not has_answered:
+                break
     finally:
         examination.close()
     return Safety(findings, examination.barred, unanswered, has_answered)

@@ -64,6 +64,10 @@ class Expectations:
         return cls(section, config.uploading_origins, storage.public_url, days, has_private_routes, private_key, bar)
 
 
+class Unclear(Finding):
+    """A finding that the store's answer says neither yes nor no: what was known before holds."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer of the store to a client."""

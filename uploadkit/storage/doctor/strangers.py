@@ -9,7 +9,7 @@ import urllib3
 from uploadkit import clock
 from uploadkit.storage import probe
 from uploadkit.storage.address import object_url
-from uploadkit.storage.doctor.examination import BODY, TYPE, Answer, Examination, Finding
+from uploadkit.storage.doctor.examination import BODY, TYPE, Answer, Examination, Finding, Unclear
 from uploadkit.storage.s3_client import AccessDenied, tls_trouble
 
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
@@ -79,7 +79,7 @@ def forged(ex: Examination) -> Finding:
         return Finding("forged", "failed", "the store has kept a forged write, whatever it answered", mend)
     if unclear:
         mend = "Run doctor again; if it stays so, ask the provider whether it refuses requests with a wrong signature"
-        return Finding("forged", "warning", f"the store took no forged write, but gives no clear answer to {unclear}", mend)
+        return Unclear("forged", "warning", f"the store took no forged write, but gives no clear answer to {unclear}", mend)
     return Finding("forged", "ok", "the store refuses every forged write that is known")
 
 

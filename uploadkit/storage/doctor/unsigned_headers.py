@@ -16,7 +16,7 @@ from uploadkit.errors import InvalidParts
 from uploadkit.etags import plain_etag
 from uploadkit.storage import probe
 from uploadkit.storage.address import object_url
-from uploadkit.storage.doctor.examination import TYPE, Answer, Examination, Finding
+from uploadkit.storage.doctor.examination import TYPE, Answer, Examination, Finding, Unclear
 from uploadkit.storage.s3_client import AccessDenied, StorageRefused
 
 COPY_SOURCE = "x-amz-copy-source"
@@ -71,7 +71,7 @@ def copy_source(ex: Examination) -> Finding:
             )
     for tried, outcome in found.items():
         if outcome == "unclear":
-            return Finding(
+            return Unclear(
                 name, "warning", f"the store gives no clear answer to {tried}", "Run doctor again; if it stays so, ask the provider"
             )
     return Finding(name, "ok", f"an upload URL can't be turned into a copy by {COPY_SOURCE}")
@@ -113,7 +113,7 @@ def other_headers(ex: Examination) -> Finding:
     if obeyed:
         return Finding(name, "warning", f"the store obeys {', '.join(obeyed)} although nobody signed that", _STRIP)
     if unclear := [header for header, outcome in found.items() if outcome == "unclear"]:
-        return Finding(name, "warning", f"the store gives no clear answer to an unsigned {unclear[0]}", "Run doctor again")
+        return Unclear(name, "warning", f"the store gives no clear answer to an unsigned {unclear[0]}", "Run doctor again")
     return Finding(name, "ok", "access, tags, redirects and the like can't be set by headers that nobody signed")
 
 
