@@ -29,6 +29,8 @@ WINDOW_SECONDS = 60
 # Who asks decides how many there are: addresses, tokens and e-mail addresses that somebody makes up.
 MOST_WINDOWS = 100_000
 _MOST_KNOWN = 1_000
+# Of a request by whoever has no API key: what it costs to read grows with its body. Ordinary ones are far smaller.
+BYTES_PER_PLACE = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,13 @@ class RateLimits:
         """Count one request of an API key and say how it stands; None where there is no limit."""
         return None if limit is None else self._count(limit, "key", key_id)
 
-    def count_browser_request(self, name: str, limit: int | None) -> None:
-        """Count one request of a browser by `name`: of its upload token, or of its network. Raises RateLimited."""
-        standing = None if limit is None else self._count(limit, "browser", name)
+    def count_browser_request(self, name: str, limit: int | None, body_bytes: int = 0) -> None:
+        """Count one request of a browser by `name`: of its upload token, or of its network. A large body counts for several.
+
+        Raises RateLimited.
+        """
+        places = min(max(1, -(-body_bytes // BYTES_PER_PLACE)), limit or 1)
+        standing = None if limit is None else self._count(limit, "browser", name, places=places)
         if standing is not None and standing.retry_after_seconds is not None:
             raise RateLimited(
                 f"Browsers may make {standing.limit} requests in a minute here",
@@ -200,10 +206,10 @@ class RateLimits:
                 retry_after_seconds=standing.retry_after_seconds,
             )
 
-    def _count(self, limit: int, *name: str) -> Standing | None:
+    def _count(self, limit: int, *name: str, places: int = 1) -> Standing | None:
         item = _per_minute(limit)
         try:
-            passed = self._limiter.hit(item, *name)
+            passed = self._limiter.hit(item, *name, cost=places)
             window = self._limiter.get_window_stats(item, *name)
         except StorageError as error:
             # Better to answer uncounted than not at all.
@@ -215,7 +221,7 @@ class RateLimits:
             remaining=max(0, window.remaining),
             reset_at=math.ceil((clock.now_ms() + wait_ms) / 1000),
             # One more than the whole seconds, so that rounding anywhere on the way never makes it too short.
-            retry_after_seconds=None if passed else min(wait_ms // 1000 + 1, WINDOW_SECONDS),
+            retry_after_seconds=None if passed else min(wait_ms // 1000 + 1, WINDOW_SECONDS) if places == 1 else WINDOW_SECONDS,
         )
 
 

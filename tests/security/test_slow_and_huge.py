@@ -174,6 +174,18 @@ UNFOLDING = {
     "many parts": ("POST", "/upload/multipart/complete", filled(b'{"fileId":"x","uploadId":"y","parts":[', b"{},", b"]}")),
     "many numbers": ("POST", "/upload/multipart/parts", filled(b'{"fileId":"x","uploadId":"y","partNumbers":[', b"{},", b"]}")),
     "many keys": ("DELETE", "/files", filled(b'{"keys":[', b'"",', b"]}")),
+    "many lists": ("POST", "/upload/request", filled(b'{"metadata":{"a":[', b"[],", b"0]}}")),
+    "many objects": ("POST", "/upload/request", filled(b'{"metadata":{"a":[', b"{},", b"0]}}")),
+    "as many parts as there may be, and none is one": (
+        "POST",
+        "/upload/multipart/complete",
+        b'{"fileId":"x","uploadId":"y","parts":[' + b",".join([b'{"partNumber":"a"}'] * 10_000) + b"]}",
+    ),
+    "as many numbers as there may be, and none is one": (
+        "POST",
+        "/upload/multipart/parts",
+        b'{"fileId":"x","uploadId":"y","partNumbers":[' + b",".join([b'"a"'] * 10_000) + b"]}",
+    ),
     "many digits": ("POST", "/upload/request", filled(b'{"fileSize":', b"9", b"}")),
     "one name a hundred thousand times": ("POST", "/upload/complete", filled(b'{"fileId":"x",', b'"a":1,', b'"a":1}')),
     "a long name": ("POST", "/upload/request", filled(b'{"fileName":"', b"\\u00e9", b'"}')),
@@ -195,3 +207,58 @@ def test_json_that_unfolds_costs_little(appliance: Appliance) -> None:
         assert len(answer.body) < 1_000, name
         assert time.monotonic() - began < 10, name
     assert resident_bytes(appliance) - before < 100 * MIB
+
+
+def test_headers_with_thousands_of_items_cost_little(appliance: Appliance) -> None:
+    assert appliance.process is not None
+    process = psutil.Process(appliance.process.pid)
+
+    def used() -> float:
+        return sum(process.cpu_times()[:2])
+
+    began = used()
+    for _ in range(10):
+        accept = {"Accept": ",".join(f"a/b;q=0.{number}" for number in range(5_000))}
+        assert appliance.fetch("GET", f"{appliance.base}/nowhere", headers=accept).status == 404
+        assert appliance.call("POST", "/files/x/link", {}, headers={"Content-Type": "application/json" + ';a="b"' * 8_000}).status == 431
+    assert used() - began < 0.8, "it was 1.4 s"
+
+
+def test_a_hundred_keys_that_are_not_there_are_looked_up_together(appliance: Appliance) -> None:
+    assert appliance.process is not None
+    process = psutil.Process(appliance.process.pid)
+    began = sum(process.cpu_times()[:2])
+    for _ in range(10):
+        assert appliance.call("DELETE", "/files", {"keys": [f"{number}" for number in range(100)]}).status == 404
+    assert sum(process.cpu_times()[:2]) - began < 1, "it was 2 s"
+
+
+def test_the_most_parts_there_can_be_are_read(appliance: Appliance) -> None:
+    parts = [{"partNumber": number, "etag": '"' + "0123456789abcdef" * 2 + '"'} for number in range(1, 10_001)]
+    answer = appliance.call("POST", "/upload/multipart/complete", {"fileId": "x", "uploadId": "y", "parts": parts})
+    assert answer.code == "UPLOAD_NOT_FOUND"
+    numbers = {"fileId": "x", "uploadId": "y", "partNumbers": list(range(1, 10_001))}
+    assert appliance.call("POST", "/upload/multipart/parts", numbers).code == "UPLOAD_NOT_FOUND"
+
+
+def test_who_has_no_key_pays_for_large_bodies_with_their_requests(appliance: Appliance) -> None:
+    """300 requests in a minute of a megabyte each are more than the process can read in a minute."""
+    token = appliance.call("POST", "/upload-tokens", {"routeSlug": "default"}).json
+    url = f"{appliance.base}/api/uploadkit/t/{token['token']}/default"
+
+    def post(size: int) -> int:
+        body = b'{"action":"multipart-abort","fileId":"x","uploadId":"y"}'
+        return appliance.fetch("POST", url, body.ljust(size), {"Content-Type": "application/json"}).status
+
+    assert {post(MIB) for _ in range(4)} == {404}, "64 of 300 each"
+    assert post(MIB) == 429
+    assert post(100) == 404, "small ones go on"
+
+
+def test_a_form_of_nobody_is_a_short_one(appliance: Appliance) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path in ("/dashboard/sign-in", "/dashboard/sign-out"):
+        answer = appliance.fetch("POST", f"{appliance.base}{path}", b"a=1&" * 5_000, form)
+        assert answer.status == 413, path
+        assert b"16384 bytes" in answer.body
+        assert appliance.fetch("POST", f"{appliance.base}{path}", b"a=1&" * 100, form).status in (302, 403)

@@ -40,6 +40,9 @@ SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-refe
 PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # Far more than any field of ours needs; orjson reads deeper than it writes.
 MOST_LEVELS = 50
+# Objects, arrays and what is separated by commas, wherever they stand: a list of 10,000 parts has 30,000 beside its metadata.
+MOST_VALUES = 50_000
+_MOST_HEADER_CHARACTERS = 4096
 _BY_STATUS: dict[int, type[UploadKitError]] = {
     404: NotFound,
     405: MethodNotAllowed,
@@ -58,8 +61,12 @@ class JsonRequest(Request):
             raise UnsupportedMediaType(f"The Content-Type {self.mimetype or '(none)'!r} is not application/json")
         if (coding := self.headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
             raise UnsupportedMediaType(f"The Content-Encoding {coding!r} is not read here", "Send the body as it is, not compressed")
+        written = self.get_data(cache=cache)
+        if sum(map(written.count, (b"[", b"{", b","))) > MOST_VALUES:  # reading a megabyte of empty lists takes half a second
+            words = f"must not have more than {MOST_VALUES} values"
+            raise ValidationFailed(f"The body {words}", details={"body": [words]})
         try:
-            body = orjson.loads(self.get_data(cache=cache))
+            body = orjson.loads(written)
         except orjson.JSONDecodeError as error:
             raise ValidationFailed(f"The body is not valid JSON: {error}", details={"body": ["is not valid JSON"]}) from None
         if not isinstance(body, dict):
@@ -103,6 +110,7 @@ def _begin() -> AnyResponse | None:
     here.began = time.perf_counter()
     read_deadline.begin(context().config.database.read_timeout_seconds)
     here.door = door = doors.at(asked.path)
+    _bound_headers(asked)
     if isinstance(asked.routing_exception, RequestRedirect):  # a slash is missing; werkzeug itself would name the host of the request
         there = urlsplit(asked.routing_exception.new_url)
         return redirect(urlunsplit(("", "", there.path, there.query, "")), asked.routing_exception.code)
@@ -114,6 +122,14 @@ def _begin() -> AnyResponse | None:
     if asked.routing_exception is not None:
         auth.authenticate_lost(asked, context().config, rate_limits(), takes_keys=door.takes_keys)
     return None
+
+
+def _bound_headers(asked: Request) -> None:
+    """Refuse, or leave out, headers that are read item by item and have more items than anybody means. Raises HeadersTooLarge."""
+    if len(asked.environ.get("CONTENT_TYPE", "")) > _MOST_HEADER_CHARACTERS:
+        raise HeadersTooLarge(f"The Content-Type header is over {_MOST_HEADER_CHARACTERS} bytes")
+    if len(asked.environ.get("HTTP_ACCEPT", "")) > _MOST_HEADER_CHARACTERS:
+        asked.environ["HTTP_ACCEPT"] = "*/*"
 
 
 def _end(answer: Response) -> Response:
@@ -185,7 +201,7 @@ def _answer_http_exception(exception: HTTPException) -> Response:
     elif kind is MethodNotAllowed:
         failure = MethodNotAllowed(f"{request.method} is not possible at {path}")
     elif kind is PayloadTooLarge:
-        failure = PayloadTooLarge(f"The request body is over {context().config.server.max_body_bytes} bytes")
+        failure = PayloadTooLarge(f"The request body is over {request.max_content_length} bytes")
     elif kind is not None:
         failure = kind(exception.description or exception.name)
     elif status < 500:

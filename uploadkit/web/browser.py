@@ -71,9 +71,9 @@ def _let_in(token: str | None, project: str | None, slug: str) -> tuple[Caller, 
     """Find out who asks, and count the request: by token, else by address. Raises HttpsRequired, RateLimited, and what both kinds raise."""
     config, limits = context().config, rate_limits()
     auth.refuse_plain_http(request, config.server)
-    address = auth.client_address(request, config.server)
+    address, body_bytes = auth.client_address(request, config.server), request.content_length or 0
     if token is None:
-        limits.count_browser_request(network_of(address), config.browser.requests_per_minute)
+        limits.count_browser_request(network_of(address), config.browser.requests_per_minute, body_bytes)
         caller = anonymous_uploads.find_caller(slug, request.headers.get("Origin"), network_of(address), project)
     else:
         try:
@@ -83,7 +83,7 @@ def _let_in(token: str | None, project: str | None, slug: str) -> tuple[Caller, 
             raise
         g.caller = caller
         assert caller.browser is not None
-        limits.count_browser_request(str(caller.browser.upload_token_id), config.browser.requests_per_minute)
+        limits.count_browser_request(str(caller.browser.upload_token_id), config.browser.requests_per_minute, body_bytes)
         caller = upload_tokens.by_route(caller, slug)
     g.caller = caller
     assert caller.browser is not None

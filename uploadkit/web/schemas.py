@@ -18,6 +18,7 @@ from uploadkit.links import LONGEST_LINK_SECONDS
 from uploadkit.uploads import UploadRequest
 
 MAX_METADATA_DEPTH = 5
+_MOST_TOLD = 10
 
 
 def _file_name(value: str) -> str:
@@ -255,13 +256,17 @@ _MESSAGES = {
 
 
 def to_validation_failed(error: ValidationError) -> ValidationFailed:
-    """Return pydantic's findings in our own error: each field by its name on the wire, each message with its limit."""
+    """Return pydantic's findings in our own error: each field by its name on the wire, each message with its limit.
+
+    Of very many, the first ones: nobody reads 20,000, and who sends no key should not be answered a megabyte.
+    """
     details: dict[str, list[str]] = {}
-    for finding in error.errors(include_url=False, include_input=False):
+    for finding in error.errors(include_url=False, include_input=False)[:_MOST_TOLD]:
         name = ".".join(str(part) for part in finding["loc"]) or "body"
         details.setdefault(name, []).append(message_of(finding))
     first = next(iter(details))
-    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    others = len(details) - 1 + max(0, error.error_count() - _MOST_TOLD)
+    more = f" (and {others} more)" if others else ""
     return ValidationFailed(f"{first} {details[first][0]}{more}", details=details)
 
 

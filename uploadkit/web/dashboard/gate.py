@@ -61,6 +61,9 @@ _FORM_TOKEN_LENGTH = 64
 # Only what our own pages have in their addresses; above all no second slash at the beginning and no backslash.
 _OWN_PAGE = re.compile(r"/dashboard(/[A-Za-z0-9_.~%-]+)*/?(\?[A-Za-z0-9_.~%&=+/:-]*)?")
 
+# Forms are read whole, before anything else is looked at; and before anybody has signed in, only passwords are sent.
+_MOST_BYTES_OF_NOBODY = 16 * 1024
+
 # With names of what the page is about, which admins make; nobody has so many under way.
 _MOST_SHOWN_ONCE = 1000
 _shown_once: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -78,6 +81,8 @@ def _let_in() -> AnyResponse | None:
     """Find the session, hold a form against it, and send whoever has none to sign in."""
     auth.refuse_plain_http(request, context().config.server)
     g.sessions = admin_sessions.find(_sent("session"))
+    if not g.sessions:
+        request.max_content_length = _MOST_BYTES_OF_NOBODY
     g.form_secrets = list(g.sessions) or _sent("visitor")  # before anybody has signed in, forms belong to a cookie of their own
     sent = _sent_form_token() if request.method not in ("GET", "HEAD") else ""
     # Of several, the one that the form belongs to.
