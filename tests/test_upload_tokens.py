@@ -210,6 +210,29 @@ def test_a_second_try_takes_the_place_of_the_first(house: House) -> None:
             assert File.get_by_id(second.id).status == status
 
 
+def test_nobodys_upload_is_ended_where_that_makes_no_room(house: House) -> None:
+    """Two tokens may vouch for the same (`{"form": "contact"}`): one visitor could end what the other one is sending, and gain nothing."""
+    with clock.travelled_to(clock.now_ms()) as advance:
+        tokens = [upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"form": "contact"}) for _ in range(2)]
+        visitor, stranger = (upload_tokens.find_caller(token.plaintext) for token in tokens)
+        film = UploadRequest("film.mp4", 11 * MIB, "video/mp4", "default", {"form": "contact"})
+        theirs = multipart.start_multipart(house.ctx, visitor, film).file
+        uploads.request_upload(house.ctx, stranger, new())  # all that this token is for
+        advance(6_000)
+        with pytest.raises(Forbidden, match="used up"):
+            multipart.start_multipart(house.ctx, stranger, film)
+        assert File.get_by_id(theirs.id).status == "UPLOADING"
+        # A single upload holds its bytes until its URL has expired, whatever becomes of it.
+        photo = UploadRequest("photo.jpg", 9 * MIB, "image/jpeg", "default", {"user": "ann"})
+        ann = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"user": "ann"}, max_files=2)
+        first = uploads.request_upload(house.ctx, upload_tokens.find_caller(ann.plaintext), photo).file
+        Project.update(limit_overrides={"max_storage": 21 * MIB}).where(Project.id == house.project.id).execute()
+        advance(6_000)
+        with pytest.raises(TierLimitExceeded):
+            uploads.request_upload(house.ctx, upload_tokens.find_caller(ann.plaintext), photo)
+        assert File.get_by_id(first.id).status == "UPLOADING"
+
+
 def test_the_tokens_of_a_project_are_bounded(house: House) -> None:
     limits = house.ctx.config.limits.model_copy(update={"max_upload_tokens": 2})
     config = house.ctx.config.model_copy(update={"limits": limits})

@@ -138,7 +138,7 @@ def insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None
         _insert(ctx, caller, file, remember)
     except (Forbidden, RateLimited, TierLimitExceeded):
         earlier = _first_try(caller, file)
-        if earlier is None or not _replaced(ctx, earlier):
+        if earlier is None or not _would_make_room(ctx, caller, file, earlier) or not _replaced(ctx, earlier):
             raise
         _insert(ctx, caller, file, remember)
 
@@ -166,8 +166,35 @@ def _first_try(caller: Caller, file: File) -> str | None:
     return None if row is None else str(row[0])
 
 
+class _TriedOut(Exception):
+    """All would go well; but it was not meant."""
+
+
+def _would_make_room(ctx: Context, caller: Caller, file: File, earlier_id: str) -> bool:
+    """Say whether there would be room for `file` if the earlier upload had ended: tried out in a transaction that is taken back.
+
+    Where another limit is the reason, nobody's upload is to end for nothing, least of all that of somebody who only looks like the same
+    user. What a single upload holds, its URL holds until the deadline.
+    """
+    try:
+        with write():
+            earlier = rows.find(File, "id = ? AND status = 'UPLOADING'", earlier_id)
+            if earlier is None:
+                return False
+            File.update(status="FAILED", failure="aborted").where(File.id == earlier_id).execute()
+            quotas.release_upload(earlier)
+            if earlier.is_multipart:
+                quotas.release_bytes(earlier)
+            _take_room(ctx, caller, file)
+            raise _TriedOut
+    except _TriedOut:
+        return True
+    except (Forbidden, RateLimited, TierLimitExceeded):
+        return False
+
+
 def _replaced(ctx: Context, file_id: str) -> bool:
-    """End an upload for the sake of its second try; say whether that made room."""
+    """End an upload for the sake of its second try; say whether it was under way."""
     try:
         return abort(ctx, file_id)
     except (Conflict, StorageUnavailable, UploadNotFound):
@@ -175,17 +202,22 @@ def _replaced(ctx: Context, file_id: str) -> bool:
 
 
 def _insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None:
-    limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
     with write():
-        if caller.browser is not None:
-            _require_room(ctx, caller, caller.browser, file.size_bytes)
-        if caller.environment == "test":
-            quotas.require_room_in_sandbox(caller.project_id, file.size_bytes, ctx.config.sandbox)
-        file.reserved_bytes = quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
+        file.reserved_bytes = _take_room(ctx, caller, file)
         file.number = _next_number(file.created_at)
         rows.insert(file)
         remember(file.id)
         events.record(ctx, file, "upload.requested", "UPLOADING")
+
+
+def _take_room(ctx: Context, caller: Caller, file: File) -> int:
+    """Set room aside for a new upload, inside a transaction; return the bytes reserved. Raises whatever it is refused with."""
+    if caller.browser is not None:
+        _require_room(ctx, caller, caller.browser, file.size_bytes)
+    if caller.environment == "test":
+        quotas.require_room_in_sandbox(caller.project_id, file.size_bytes, ctx.config.sandbox)
+    limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
+    return quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
 
 
 def _require_room(ctx: Context, caller: Caller, browser: Browser, size_bytes: int) -> None:
