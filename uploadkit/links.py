@@ -12,7 +12,7 @@ from typing import Literal
 
 from uploadkit import clock, files
 from uploadkit.access import Caller
-from uploadkit.content import disposition
+from uploadkit.content import disposition, is_shown_inline, shown_name
 from uploadkit.context import Context
 from uploadkit.db import execute, write
 from uploadkit.errors import Conflict, NotFound
@@ -61,7 +61,7 @@ def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Clai
     The URL `for_script` is another one than that for an `<img>`: what the browser has kept from a store that does not say `Vary: Origin`
     to the one has no CORS headers, and would be refused to the other. Raises NotFound, whatever the reason.
     """
-    seconds = ctx.config.storage.presign_expires_seconds
+    seconds = ctx.config.storage.read_expires_seconds
     if claim is not None:
         seconds = min(seconds, max(_seconds_left(key, claim), _SHORTEST_READ_SECONDS))
     # A deleted project's files are not served, even before the background job has come to them.
@@ -70,8 +70,19 @@ def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Clai
     if file is None or (claim is None and file.visibility != "public"):
         raise _nothing()
     content_type = strict(file.content_type)  # an old row has what its client declared
-    shown_as = disposition(file.file_name, content_type, download=claim is not None and claim.download)
+    download = claim is not None and claim.download
+    shown_as = None if not download and _shows_itself(file, content_type) else disposition(file.file_name, content_type, download=download)
     return ctx.store.presign_read(method, file.key, content_type, shown_as, seconds, for_script=for_script)
+
+
+def _shows_itself(file: File, content_type: str) -> bool:
+    """Whether the object has the disposition that it is to be shown with: `inline`, and the name. Then the URL need not carry it.
+
+    It never is so of what has to be saved, nor of uploads in parts, whose object was begun before anybody knew what it is; nor of a name
+    that is cut, which an object of a version before has whole.
+    """
+    is_whole = shown_name(file.file_name) == file.file_name
+    return is_whole and not file.is_multipart and content_type == file.content_type and is_shown_inline(content_type)
 
 
 def _seconds_left(key: str, claim: Claim) -> int:

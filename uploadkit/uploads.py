@@ -22,6 +22,7 @@ from uploadkit.errors import (
 from uploadkit.idempotency import Remember, forget
 from uploadkit.models import File
 from uploadkit.storage.s3 import CopyRefused
+from uploadkit.storage.s3_client import RequestRefused
 from uploadkit.upload_states import UploadRequest as UploadRequest
 
 MAX_SINGLE_PUT_BYTES = 5 * 1024**3
@@ -104,4 +105,8 @@ def _copy_verified(ctx: Context, file: File) -> tuple[str, str]:
             return ctx.store.copy(file.pending_key, stored, file.key, content_type, shown_as), content_type
         except CopyRefused:
             continue
+        except RequestRefused as error:
+            if error.is_final:
+                upload_states.leave_uploading(ctx, file, "not_verified", error.message)
+            raise
     raise Conflict("The uploaded object keeps changing while it is verified", "Upload once, then call complete")

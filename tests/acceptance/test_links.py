@@ -97,7 +97,10 @@ def test_a_link_ends_at_its_time_and_so_does_what_it_leads_to(appliance: Applian
     assert int(parse_qs(urlsplit(url).query)["expires"][0]) <= time.time()
     long = link_to(appliance, file, expiresIn=7 * 86400)
     expires = parse_qs(urlsplit(appliance.fetch("GET", long).headers["Location"]).query)["X-Amz-Expires"][0]
-    assert int(expires) == 3600, "never longer than any other URL of the store"
+    assert int(expires) == 86400, "never longer than storage.read_expires_seconds"
+    hours = link_to(appliance, file, expiresIn=7200)
+    expires = parse_qs(urlsplit(appliance.fetch("GET", hours).headers["Location"]).query)["X-Amz-Expires"][0]
+    assert 3600 < int(expires) <= 7201, "and never longer than the link"
 
 
 def test_a_link_dies_with_its_file(appliance: Appliance, private_slug: str) -> None:

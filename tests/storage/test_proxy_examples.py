@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import re
 import shutil
 import struct
 import subprocess
+import unicodedata
 import wave
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 from playwright.sync_api import Page, expect
 
 from tests.appliance import JPEG, ROOT, Appliance, free_port, running, wait_until
@@ -88,6 +91,61 @@ def test_headers_that_change_what_a_url_does_do_not_reach_the_store(proxied: App
         sent = {"Content-Type": "image/jpeg", header: "/uploads/other"}
         assert proxied.fetch("PUT", slot["uploadUrl"], JPEG, sent).status == 200, "the store would have refused or obeyed it"
         assert proxied.complete(slot).status == 200
+
+
+@pytest.fixture(scope="module")
+def front(proxied: Appliance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the appliance behind the example's other half."""
+    home, port = tmp_path_factory.mktemp("front"), free_port()
+    text = (ROOT / "docs/examples/nginx.conf").read_text()
+    server = text.split("\nserver {")[2].partition("server_name uploads.example.com;\n")[2]
+    server = re.sub(r"(?m)^\s*(ssl_certificate|access_log).*\n", "", server).replace("127.0.0.1:8080", f"127.0.0.1:{proxied.port}")
+    paths = "".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    top = f"daemon off; pid {home}/pid; error_log {home}/error.log; events {{}}\nhttp {{ access_log off; {paths}\n"
+    (home / "nginx.conf").write_text(f"{top}server {{ listen 127.0.0.1:{port};\n{server}\n}}")
+    assert NGINX
+    nginx = subprocess.Popen([NGINX, "-c", str(home / "nginx.conf"), "-e", str(home / "error.log")], stderr=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until(lambda: _answers(address) or nginx.poll() is not None, what="nginx")
+        yield address
+    finally:
+        nginx.terminate()
+        nginx.wait(30)
+
+
+def _answers(address: str) -> bool:
+    with contextlib.suppress(urllib3.exceptions.HTTPError):
+        return urllib3.request("GET", f"{address}/healthz", retries=False, timeout=5).status == 200
+    return False
+
+
+@pytest.mark.parametrize(
+    ("character", "times", "shown"),
+    [
+        ("報", 251, 83),
+        ("\U0001f389", 196, 62),
+        ("\u1112\u1161\u11ab", 80, 27),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", 30, 10),
+    ],
+    ids=["Chinese", "emoji", "decomposed Korean", "families"],
+)
+def test_a_long_name_comes_through_and_is_saved_under_it(
+    page: Page, proxied: Appliance, front: str, character: str, times: int, shown: int
+) -> None:
+    file = proxied.upload(png(), f"{character * times}.png", "image/png")
+    link = proxied.call("POST", f"/files/{file['key']}/link", {"download": True}).json["url"]
+    for url in (file["url"], link):
+        redirect = proxied.fetch("GET", url.replace(proxied.base, front))
+        assert redirect.status == 302, "nginx says 502 to headers that are too large"
+        assert proxied.fetch("GET", redirect.headers["Location"]).status == 200
+    page.goto(f"{front}/healthz")
+    with page.expect_download() as saved:
+        page.evaluate("(url) => { location.href = url; }", link.replace(proxied.base, front))
+    name = saved.value.suggested_filename
+    assert name.endswith(".png")
+    kept = character.replace("\u200d", "_") * shown  # Chromium's own way with joiners
+    assert name.removesuffix(".png") in (kept, unicodedata.normalize("NFC", kept))
 
 
 def test_what_comes_back_is_no_page(page: Page, proxied: Appliance) -> None:

@@ -129,6 +129,8 @@ class StorageConfig(Section):
     mode: Literal["bundled", "byos"] = "bundled"
     # SigV4 allows seven days; a leaked URL should die sooner.
     presign_expires_seconds: Annotated[int, Field(ge=1, le=86400)] = 3600
+    # The link behind it is as good as the URL; this is how long a film may be paused. SigV4 allows seven days.
+    read_expires_seconds: Annotated[int, Field(ge=1, le=604800)] = 86400
     public_url: OptionalUrl = None
     timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 10
     bundled: BundledConfig = BundledConfig()

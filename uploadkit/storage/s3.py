@@ -161,18 +161,20 @@ class ObjectStore:
         method: Literal["GET", "HEAD"],
         key: str,
         content_type: str,
-        disposition: str,
+        disposition: str | None,
         expires_seconds: int,
         *,
         for_script: bool = False,
     ) -> str:
-        """Return a URL that reads `key` and makes the store answer with our own `content_type` and `disposition`.
+        """Return a URL that reads `key` and makes the store answer with our own `content_type` and `disposition` (None: the object's own).
 
         With `for_script` it has one more parameter, without a meaning: the one that the AWS SDK for JavaScript adds to its own URLs.
         Raises StorageUnavailable.
         """
         self._require_up()
-        query = {"response-content-type": content_type, "response-content-disposition": disposition}
+        query = {"response-content-type": content_type}
+        if disposition is not None:
+            query["response-content-disposition"] = disposition
         if for_script:
             query["x-id"] = "GetObject" if method == "GET" else "HeadObject"
         return self._signer.presign(method, key, at_ms=clock.now_ms(), expires_seconds=expires_seconds, query=query)

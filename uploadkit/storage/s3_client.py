@@ -52,6 +52,10 @@ _MARKS = {
     "ListObjectsV2": b"<ListBucketResult",
     "ListMultipartUploads": b"<ListMultipartUploadsResult",
 }
+# What is wrong with one request, and stays so however often it is made.
+_ABOUT_THE_FILE = {"MetadataTooLarge", "EntityTooLarge", "KeyTooLongError", "KeyTooLong", "RequestHeaderSectionTooLarge", "InvalidURI"}
+_ABOUT_THE_REQUEST = {"InvalidArgument"}
+_REFUSED_MEND = "Trying again does not help: send the file with a shorter name or smaller, or have the operator look up the store's code"
 _WITHOUT_BODY = {"DeleteObject", "AbortMultipartUpload"}
 STRANGER_MEND = "Look who answers at the store's endpoint: a proxy or another program may stand in its place"
 _TRUST_MEND = (
@@ -73,6 +77,21 @@ class StorageRefused(StorageUnavailable):
 
 class AccessDenied(StorageRefused):
     """The store's answer to our credentials was 403. AWS says so too of a missing object, without s3:ListBucket."""
+
+
+class RequestRefused(StorageRefused):
+    """The store refuses this one request for what is in it, and will do so again: no time makes it better."""
+
+    code, status = "UPLOAD_NOT_VERIFIED", 422
+
+    def __init__(self, message: str, store_code: str, suggestion: str | None = None) -> None:
+        super().__init__(message, store_code, suggestion)
+        self.retry_after_seconds = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is for certain this file, and not a setting that somebody may correct."""
+        return self.store_code in _ABOUT_THE_FILE
 
 
 def own_session() -> Any:
@@ -205,6 +224,8 @@ def translated() -> Iterator[None]:
                 mend += "; if they have it, the bucket may lock objects (Object Lock), and another one is needed"
             raise AccessDenied(denied, code_of(error), mend) from None
         refused = f"The object store refused {error.operation_name}: {code_of(error) or 'no code'} (HTTP {status})"
+        if code_of(error) in _ABOUT_THE_FILE | _ABOUT_THE_REQUEST:
+            raise RequestRefused(refused, code_of(error), _REFUSED_MEND) from None
         if status and (status < 500 or status == 501):  # 501: well, but without this feature
             raise StorageRefused(refused, code_of(error)) from None
         raise StorageUnavailable(refused) from None

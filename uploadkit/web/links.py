@@ -19,7 +19,7 @@ def read_file(key: str) -> Response:
     url = read_url(ctx, key, "HEAD" if request.method == "HEAD" else "GET", claim, for_script="Origin" in request.headers)
     answer = Response(status=302, headers={"Location": url}, mimetype="text/plain")
     # The redirect must not outlive the signature it carries, nor a deletion by much; one that a link has opened is nobody else's.
-    lasting = f"public, max-age={min(300, ctx.config.storage.presign_expires_seconds // 2)}"
+    lasting = f"public, max-age={min(300, ctx.config.storage.read_expires_seconds // 2)}"
     answer.headers["Cache-Control"] = lasting if claim is None else "private, no-store"
     return answer
 

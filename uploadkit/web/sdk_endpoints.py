@@ -64,7 +64,10 @@ def complete_upload(body: schemas.UploadCompleteBody) -> Response:
     return json_answer(sdk.one_file(uploads.complete_upload(context(), g.caller, body.file_id, body.metadata or {}), url_of))
 
 
-@cloud_sdk.post("/upload/multipart/init", **answers(shapes_sdk.SdkMultipart, *_BEGINNING, FileTooSmallForMultipart, body=True))
+@cloud_sdk.post(
+    "/upload/multipart/init",
+    **answers(shapes_sdk.SdkMultipart, *_BEGINNING, FileTooSmallForMultipart, UploadNotVerified, body=True),
+)
 def start_multipart(body: schemas.AnyTypeUploadRequestBody) -> Response:
     """Begin an upload in parts of 5 MiB, for files over 10 MiB."""
     slot = multipart.start_multipart(context(), g.caller, body.to_request(), part_size_bytes=multipart.SMALLEST_PART_BYTES)
