@@ -16,7 +16,7 @@ import pytest
 import urllib3
 from playwright.sync_api import Page, expect
 
-from tests.appliance import ROOT, Appliance, free_port, wait_until
+from tests.appliance import ROOT, Appliance, free_port, running, wait_until
 from tests.browsers import Watched, lacking
 from uploadkit import webhook_signatures
 from uploadkit.webhook_signatures import Secrets, new_secret
@@ -83,6 +83,30 @@ def test_plain_html(page: Page, watched: Watched, appliance: Appliance, tmp_path
         page.goto(address)
         choose_each(page, small_file, big_file)
         assert watched.errors == []
+
+
+def test_plain_html_with_many_files(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path) -> None:
+    """All that is chosen together has one upload token."""
+    files = [tmp_path / f"{number}.txt" for number in range(30)]
+    for path in files:
+        path.write_text(path.name)
+    with started([sys.executable, "serve.py"], copied("plain-html", tmp_path), appliance) as address:
+        page.goto(address, wait_until="load")
+        page.set_input_files("input[type=file]", [str(path) for path in files])
+        expect(page.get_by_role("link")).to_have_count(30, timeout=60_000)
+        assert sum("/upload-endpoint" in asked for asked in watched.requests) == 1
+        assert watched.errors == []
+
+
+def test_plain_html_hands_on_how_long_to_wait(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An appliance whose key may make so few requests that this test soon has them all."""
+    with (
+        running(tmp_path_factory.mktemp("limited"), TIERS__PRO__REQUESTS_PER_MINUTE="2") as limited,
+        started([sys.executable, "serve.py"], copied("plain-html", tmp_path), limited) as address,
+    ):
+        answers = [urllib3.request("POST", f"{address}/upload-endpoint", retries=False, timeout=30) for _ in range(4)]
+        assert answers[-1].status == 429
+        assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
 
 
 def test_flask_backend(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:

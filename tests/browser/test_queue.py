@@ -16,6 +16,7 @@ from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
 from tests.browsers import Watched
 
+MANY_FILES = int(os.environ.get("MANY_FILES", "60"))
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="module">
 import { createUploader } from "./uploadkit.js";
@@ -114,12 +115,13 @@ def test_silence_is_told_as_silence(uploading: Uploading, appliance: Appliance, 
     assert (error["code"], "does not answer" in error["message"], "CORS" in error["suggestion"]) == ("NETWORK_ERROR", True, False)
 
 
+@pytest.mark.timeout(180 + MANY_FILES)
 def test_more_files_than_requests_are_let_in(uploading: Uploading, appliance: Appliance, traffic: Traffic) -> None:
     """The limit makes this last many times as long as `retrySeconds`: nothing fails, and it is not asked in vain all the time.
 
     With MANY_FILES=1000 in the environment it is as many, and the appliance's own limit, of 300 requests a minute, makes it last minutes.
     """
-    count = int(os.environ.get("MANY_FILES", "60"))
+    count = MANY_FILES
     uploading.page.set_default_timeout(3_600_000)
     uploading.open()
     uploading.begin(endpoint(appliance, maxFiles=count), *[2000] * count, limit={"answers": 60, "seconds": 3}, retrySeconds=1)
