@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from tests.conftest import House
-from uploadkit import clock, files, housekeeping, multipart, upload_states, uploads
+from uploadkit import clock, files, housekeeping, multipart, part_floods, upload_states, uploads
 from uploadkit.errors import StorageUnavailable, UploadExpired, UploadNotFound, UploadNotVerified
 from uploadkit.models import File, Project
 from uploadkit.storage.s3_client import AccessDenied
@@ -110,6 +110,40 @@ def test_a_multipart_that_still_receives_parts_is_spared(house: House) -> None:
         assert File.get_by_id(slot.file.id).failure == "expired"
     assert counters(house) == (0, 0, 0)
     assert house.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") is None
+
+
+def test_one_part_sent_again_and_again_ends_the_upload(house: House) -> None:
+    """SeaweedFS keeps each PUT of a part: 80 to one URL were 400 MB of its disk, where 11 are reserved."""
+    flooded, honest = (
+        multipart.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {})) for _ in range(2)
+    )
+    for url in honest.part_urls[:2]:
+        for _ in range(2):
+            assert put(url.upload_url, os.urandom(5 * MIB), None) == 200
+    watch = part_floods.PartFloods()
+    assert watch.end_floods(house.ctx) == 0
+    for _ in range(12):
+        assert put(flooded.part_urls[0].upload_url, os.urandom(5 * MIB), None) == 200
+    assert watch.end_floods(house.ctx) == 1
+    assert (File.get_by_id(flooded.file.id).failure, File.get_by_id(honest.file.id).status) == ("aborted", "UPLOADING")
+    assert put(flooded.part_urls[0].upload_url, os.urandom(5 * MIB), None) == 404, "its URLs are dead"
+    assert counters(house) == (0, 11 * MIB, 1)
+
+
+def test_many_uploads_in_parts_are_looked_at_in_turns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part_floods, "_MOST_LOOKED_AT", 2)
+    looked_at: list[str] = []
+    monkeypatch.setattr(part_floods, "_end_if_flooded", lambda ctx, file: looked_at.append(file.id) or False)
+    with clock.travelled_to(clock.now_ms()) as advance:
+        ids = []
+        for _ in range(3):
+            slot = multipart.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
+            ids.append(slot.file.id)
+            advance(10)
+        watch = part_floods.PartFloods()
+        for _ in range(3):
+            watch.end_floods(house.ctx)
+    assert looked_at == [*ids, *ids[:2]]
 
 
 def test_a_multipart_whose_start_died_before_its_upload_id_was_saved(house: House) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import orjson
+
 from uploadkit import clock, paging
 from uploadkit.db import new_id
 from uploadkit.errors import Unauthorized
@@ -20,6 +22,8 @@ CLI = "cli"
 
 ADMIN = "admin:"
 """What stands before the address of an admin where the actor is one."""
+
+_MOST_DETAIL_BYTES, _MOST_CHARACTERS = 2048, 200
 
 Action = Literal["created", "changed", "revoked", "deleted", "rotated", "resumed", "signed_in"]
 Kind = Literal["project", "key", "file_route", "file", "webhook_secret", "webhook_delivery", "webhook_destination", "admin", "setup_link"]
@@ -43,8 +47,20 @@ def record(actor: str, action: Action, kind: Kind, subject_id: str, project_id: 
         subject_kind=kind,
         subject_id=subject_id,
         project_id=project_id,
-        details=dict(details or {}),
+        details=_bounded(details or {}),
     )
+
+
+def _bounded(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return details that are not larger than anybody reads: whoever changes long lists again and again would fill the disk with them."""
+    if len(orjson.dumps(details)) <= _MOST_DETAIL_BYTES:
+        return dict(details)
+    return {name: [_clipped(one) for one in value] if isinstance(value, list) else _clipped(value) for name, value in details.items()}
+
+
+def _clipped(value: Any) -> Any:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], secret: frozenset[str] = frozenset()) -> dict[str, Any]:

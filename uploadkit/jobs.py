@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import anonymous_uploads, clock, db, history, housekeeping, idempotency, removals, scrub, store_trust, upload_tokens
+from uploadkit import (
+    anonymous_uploads,
+    clock,
+    db,
+    history,
+    housekeeping,
+    idempotency,
+    part_floods,
+    removals,
+    scrub,
+    store_trust,
+    upload_tokens,
+)
 from uploadkit.context import Context, JobReport
 from uploadkit.request_counts import WRITE_EVERY_SECONDS
 from uploadkit.webhook_dispatcher import Dispatcher
@@ -31,6 +43,7 @@ class Jobs:
             ("purge", housekeeping.purge_test_files, ctx.config.housekeeping.interval_seconds),
             ("retention", housekeeping.retire_old_files, 3600),
             ("history", history.forget, 3600),
+            ("part floods", part_floods.PartFloods().look, part_floods.EVERY_SECONDS),
             ("scrub", scrub.scrub, scrub.EVERY_SECONDS),
             ("early history", history.forget_early, 3600),
             ("anonymous counts", anonymous_uploads.forget_counts, 3600),

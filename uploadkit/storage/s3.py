@@ -285,6 +285,14 @@ class ObjectStore:
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Return the parts that have arrived, by number; None when the store knows no such upload (any more). Raises AccessDenied."""
+        parts = self._all_parts(key, upload_id)
+        return None if parts is None else last_of_each(parts)
+
+    def bytes_of_parts(self, key: str, upload_id: str) -> int:
+        """Return the bytes of all that has arrived for an upload, whatever came several times included. Raises AccessDenied."""
+        return sum(part.size_bytes for part in self._all_parts(key, upload_id) or ())
+
+    def _all_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         parts: list[StoredPart] = []
         marker: dict[str, int] | None = {}
         walk = Walk(most_pages=_MOST_PARTS)
@@ -299,7 +307,7 @@ class ObjectStore:
             arrived = [stored_part(part) for part in page.get("Parts", [])]
             parts += arrived
             marker = walk.onwards(page, {"PartNumberMarker": "NextPartNumberMarker"}, tuple(arrived) or None)
-        return last_of_each(parts)
+        return parts
 
     def complete_multipart(self, key: str, upload_id: str, size_bytes: int, parts: Sequence[tuple[int, str]]) -> bool:
         """Put the `parts` (number, ETag) together under `key`; False when the store knows no such upload (any more).
