@@ -181,6 +181,19 @@ def test_what_waits_for_a_destination_is_bounded(house: House, caplog: pytest.Lo
     assert "2 deliveries wait" in caplog.text
 
 
+def test_test_events_that_wait_are_bounded(house: House) -> None:
+    """Asked for without an end, at one URL or at a new one each time."""
+    hooked(house)
+    for number in range(webhooks.MOST_TESTS_WAITING):
+        FileRoute.update(webhook_url=f"https://hooks.example.com/{number // 2}").execute()
+        webhooks.send_test(house.ctx.config, house.caller, "default")
+    with pytest.raises(RateLimited):
+        webhooks.send_test(house.ctx.config, house.caller, "default")
+    for claim in claim_due(house.ctx):
+        webhook_delivery.deliver(house.ctx, claim, lambda *_, **__: Outcome(500, "no", None, None, 1))
+    assert webhooks.send_test(house.ctx.config, house.caller, "default"), "there is room again"
+
+
 def test_what_was_sent_by_hand_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     hooked(house)
     monkeypatch.setattr(webhook_delivery, "MOST_ATTEMPTS_KEPT", 3)

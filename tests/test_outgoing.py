@@ -241,6 +241,49 @@ def test_a_name_that_leads_inside_is_refused(addresses: list[str]) -> None:
         assert receiver.received == []
 
 
+def test_this_machine_knows_its_own_addresses() -> None:
+    assert outgoing._is_own("127.0.0.1")
+    assert not outgoing._is_own("192.0.2.1")
+    assert not outgoing._is_own("2001:db8::1")
+
+
+@pytest.mark.parametrize("host", ["9.9.9.9", "receiver.example", "[2620:fe::fe]"])
+@pytest.mark.parametrize(("port", "allowed", "is_called"), [(8333, (), False), (443, (), True), (80, (), True),
+                                                            (8333, ("9.9.9.9/32", "2620:fe::fe/128"), True)])  # fmt: skip
+def test_a_public_address_of_this_machine_is_no_way_around_its_firewall(
+    monkeypatch: pytest.MonkeyPatch, host: str, port: int, allowed: tuple[str, ...], is_called: bool
+) -> None:
+    """What it calls at its own public address never leaves it: a firewall that lets nobody else in sees nothing of it."""
+    connected: list[str] = []
+
+    def connect(addresses: list[str], *_: object) -> socket.socket:
+        connected.extend(addresses)
+        raise OSError("nobody is called in this test")
+
+    monkeypatch.setattr(outgoing, "_is_own", lambda address: True)
+    monkeypatch.setattr(outgoing, "_first_that_answers", connect)
+    url = f"http://{host}:{port}/"
+    outcome = outgoing.post(
+        url, b"", {}, timeout_seconds=5, allowed_private_cidrs=allowed, resolver=lambda name, port: ["9.9.9.9", "2620:fe::fe"]
+    )
+    assert bool(connected) == is_called
+    assert (outcome.error or "").startswith("nobody" if is_called else "Refused: ")
+    if not is_called:
+        assert "address of this machine" in (outcome.for_log or "")
+        assert "9.9.9.9" in host or "9.9.9.9" not in (outcome.error or "")
+
+
+def test_what_is_not_called_takes_no_time_that_tells_of_the_network() -> None:
+    """How long a look-up takes says whether a name is one of this network's."""
+
+    def slow(name: str, port: int) -> list[str]:
+        time.sleep(0.05)
+        return ["10.0.0.1"]
+
+    outcome = outgoing.post("http://db.example/", b"", {}, timeout_seconds=5, allowed_private_cidrs=(), resolver=slow)
+    assert (outcome.duration_ms, outcome.status_code) == (0, None)
+
+
 def test_the_address_that_was_checked_is_the_one_that_is_called() -> None:
     """DNS rebinding: the second answer would be another address, but nobody asks a second time."""
     asked = []

@@ -22,6 +22,7 @@ from uploadkit import (
     file_routes,
     files,
     keys,
+    projects,
     upload_states,
     uploads,
     webhook_claims,
@@ -307,7 +308,7 @@ def test_two_workers_never_hold_the_same_delivery(told: House, at_noon: Callable
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == len(set(found)) == webhook_claims.MOST_IN_FLIGHT
+    assert len(found) == len(set(found)) == webhook_claims.MOST_IN_FLIGHT * 3 // 4, "what one project may have"
 
 
 def test_a_lease_that_ran_out_is_due_again_and_its_late_result_changes_nothing(
@@ -358,8 +359,9 @@ def test_at_most_two_in_flight_to_one_server(told: House) -> None:
 
 @pytest.mark.parametrize(("arrived", "most"), [(True, 16), (None, 12), (False, 4)])
 def test_what_does_not_arrive_gets_a_part_of_the_senders(told: House, arrived: bool | None, most: int) -> None:
+    shop = another_project(told)
     for number in range(20):
-        backlog(told, f"https://receiver-{number}.example/", 2, arrived=arrived)
+        backlog(told if number % 2 else shop, f"https://receiver-{number}.example/", 2, arrived=arrived)
     assert len(webhook_claims.claim_due(told.ctx)) == most
     backlog(told, "https://proven.example/", 2, arrived=True)
     assert urls_of(webhook_claims.claim_due(told.ctx)) == ([] if arrived else ["https://proven.example/"] * 2)
@@ -388,6 +390,41 @@ def test_receivers_that_hang_hold_up_nobody(told: House, calls: Calls, at_noon: 
         hanging = [late for late in hanging if late[0] > clock.now_ms()]
     tried = WebhookDestination.select().where(WebhookDestination.arrived == False)  # noqa: E712
     assert tried.count() == 8, "and those that hang are tried in turn"
+
+
+def another_project(house: House, name: str = "Shop") -> House:
+    """Another tenant of the same appliance."""
+    project = projects.create_project(house.ctx.config, house.caller, name)
+    api_key = keys.issue_key(house.ctx.config, house.caller, project.id, "k").plaintext
+    FileRoute.update(webhook_url=URL, webhook_events=["onUploadComplete"]).where(FileRoute.project == project).execute()
+    return House(house.ctx, project, keys.find_caller(api_key), api_key)
+
+
+@pytest.mark.parametrize("arrived", [True, None, False])
+@pytest.mark.parametrize("theirs", [True, None, False])
+def test_a_tenant_whose_receivers_hang_takes_no_turn_of_others(told: House, theirs: bool | None, arrived: bool | None) -> None:
+    """Whatever they are: new ones without an end, ones that say 200 after half a minute, or ones that failed."""
+    shop = another_project(told)
+    for number in range(40):
+        backlog(told, f"https://hangs-{number}.example/", 3, arrived=theirs)
+    assert webhook_claims.claim_due(told.ctx), "as many as there is room for"
+    backlog(shop, "https://shop.example/", arrived=arrived)
+    assert urls_of(webhook_claims.claim_due(told.ctx)) == ["https://shop.example/"], "at once"
+
+
+def test_the_next_turn_is_for_the_project_with_the_fewest_calls(told: House, calls: Calls) -> None:
+    """However many destinations of the others were never called, or not for long."""
+    shops = [another_project(told, f"Shop {number}") for number in range(3)]
+    for number in range(20):
+        for shop in (told, *shops[:2]):
+            backlog(shop, f"https://{shop.project.slug}-{number}.example/")
+    under_way = webhook_claims.claim_due(told.ctx)
+    assert len(under_way) == 12
+    backlog(shops[2], "https://late.example/", arrived=False)
+    assert webhook_claims.claim_due(told.ctx) == []
+    calls.status = None
+    webhook_delivery.deliver(told.ctx, under_way[0], calls.post)
+    assert urls_of(webhook_claims.claim_due(told.ctx)) == ["https://late.example/"]
 
 
 def test_two_projects_behind_one_server_take_turns(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from uploadkit import clock
+from uploadkit import clock, targets
 from uploadkit.targets import DEFAULT_PORTS, Refused, Target, is_allowed, not_public, parse, require_allowed, unreachable
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ _LONGEST_ERROR = 500
 class Outcome:
     """What came of a call: the answer's status, its beginning and `Retry-After` as it was sent, or the error that there was none.
 
-    `error` is also set for an answer that broke off. `duration_ms` is how long it all took. `for_log` is what the appliance's owner may
-    know beside that, and nobody else: where a name leads in their network.
+    `error` is also set for an answer that broke off. `duration_ms` is how long it all took, 0 where nothing was called. `for_log` is what
+    the appliance's owner may know beside that, and nobody else: where a name leads in their network.
     """
 
     status_code: int | None
@@ -83,6 +83,7 @@ def post(
             if answer.length and len(content) < _MAX_ANSWER_BYTES:
                 error = error or "The answer broke off"
     except Refused as refusal:
+        began = clock.monotonic_ms()  # nothing was called; how long the look-up took would say whether a name is one of this network's
         error, for_log = f"Refused: {refusal}" + (f". {refusal.mend}" if refusal.mend else ""), refusal.for_log
     except TimeoutError:
         error = f"No complete answer within {timeout_seconds} seconds"
@@ -222,7 +223,27 @@ def _checked_addresses(target: Target, addresses: Sequence[str], allowed_private
         raise unreachable(target.host, f"{target.host} has no address")
     if not allowed:
         raise not_public(target.host, parsed[0], allowed_private_cidrs)
-    return allowed
+    others = [address for address in allowed if not _is_behind_the_firewall(address, target.port, allowed_private_cidrs)]
+    if not others:
+        why = f"an address of this machine, and port {target.port} is not {' or '.join(map(str, DEFAULT_PORTS.values()))}"
+        raise unreachable(target.host, f"{target.host} is {allowed[0]}, {why}; webhooks.allowed_private_cidrs can allow it")
+    return others
+
+
+def _is_behind_the_firewall(address: str, port: int, allowed_private_cidrs: Sequence[str]) -> bool:
+    """Whether a call would reach a service of this machine that a firewall may keep from all others: it would never leave the machine."""
+    is_listed = targets.is_listed(ipaddress.ip_address(address), allowed_private_cidrs)
+    return port not in DEFAULT_PORTS.values() and not is_listed and _is_own(address)
+
+
+def _is_own(address: str) -> bool:
+    """Whether an address is one of this machine's: what is sent there has it as the sender, too. Nothing is sent to find out."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:
+            return False
+        return str(probe.getsockname()[0]) == address
 
 
 def _first_that_answers(addresses: Sequence[str], port: int, deadline: int) -> socket.socket:

@@ -193,11 +193,16 @@ def _meant(address: IpAddress) -> IpAddress:
 def is_allowed(address: IpAddress, allowed_private_cidrs: Sequence[str]) -> bool:
     """Say whether an address is public or among those that the configuration allows."""
     meant = _meant(address)
-    if any(meant in network for network in _networks(tuple(allowed_private_cidrs))):
+    if is_listed(address, allowed_private_cidrs):
         return True
     if meant.is_multicast or meant.is_reserved or not meant.is_global or (meant.version == 6 and meant not in _IPV6_UNICAST):
         return False
     return not any(meant in network for network in _NOT_PUBLIC)
+
+
+def is_listed(address: IpAddress, allowed_private_cidrs: Sequence[str]) -> bool:
+    """Say whether the configuration allows an address by name of its network."""
+    return any(_meant(address) in network for network in _networks(tuple(allowed_private_cidrs)))
 
 
 @lru_cache(maxsize=8)

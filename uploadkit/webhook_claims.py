@@ -7,11 +7,15 @@ with the process, too, so the next one may carry on another time.
 The rule: two at a time to one server; one to a destination where nothing arrived at the last attempt. Destinations where it failed share
 a quarter of the senders, and a quarter is kept for those where it arrived. Of all that have room, the one called longest ago is next. So
 nobody is held up by receivers that hang, whatever their number and backlog, nor by another project behind the same server.
+
+Of each of these shares one project gets three quarters at most, and the next place is for the project that has the fewest: a tenant
+decides how many receivers there are, how they hang, and whether they say 200 after that.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,7 +31,7 @@ MOST_TO_UNPROVEN = MOST_IN_FLIGHT - MOST_IN_FLIGHT // 4
 # Beyond the time that a receiver has: for signing before the call, and the note after it.
 _LEASE_MARGIN_MS = 30_000
 _IN_FLIGHT = """
-SELECT t.id, t.origin, t.arrived, t.paused_at FROM webhook_delivery d JOIN webhook_destination t ON t.id = d.destination_id
+SELECT t.id, t.origin, t.arrived, t.paused_at, t.project_id FROM webhook_delivery d JOIN webhook_destination t ON t.id = d.destination_id
  WHERE d.status = 'delivering'
 """
 _EXPIRED = "SELECT 1 FROM webhook_delivery WHERE status = 'delivering' AND leased_until <= ? LIMIT 1"
@@ -35,7 +39,7 @@ _RELEASE = "UPDATE webhook_delivery SET status = 'pending', next_attempt_at = ?,
 _RELEASE_EXPIRED = f"{_RELEASE} AND leased_until <= ?"
 # Destinations with something due, the one that was called longest ago first; paused ones have only what people asked for.
 _DUE_DESTINATIONS = """
-SELECT t.id, t.origin, t.arrived, t.paused_at FROM webhook_destination t
+SELECT t.id, t.origin, t.arrived, t.paused_at, t.project_id FROM webhook_destination t
  WHERE EXISTS (SELECT 1 FROM webhook_delivery d WHERE d.destination_id = t.id AND d.status = 'pending' AND d.next_attempt_at <= :now
                 AND t.paused_at IS NULL)
     OR EXISTS (SELECT 1 FROM webhook_delivery d WHERE d.destination_id = t.id AND d.status = 'pending' AND d.next_attempt_at <= :now
@@ -76,6 +80,7 @@ class _Destination(NamedTuple):
     origin: str
     arrived: bool | None
     paused_at: int | None
+    project_id: str
 
 
 class _Senders:
@@ -84,27 +89,36 @@ class _Senders:
     def __init__(self, called: list[_Destination]) -> None:
         self._by_destination = Counter(destination.id for destination in called)
         self._by_origin = Counter(destination.origin for destination in called)
-        self._by_standing = Counter(destination.arrived for destination in called)
+        # By project (None: all) and by how the last attempt went.
+        self._by_standing: Counter[tuple[str | None, bool | None]] = Counter()
+        for destination in called:
+            self._by_standing.update([(None, destination.arrived), (destination.project_id, destination.arrived)])
 
     def have_room_for(self, destination: _Destination) -> bool:
         return (
-            self._by_standing.total() < MOST_IN_FLIGHT
-            and self._by_origin[destination.origin] < MOST_PER_ORIGIN
-            and (bool(destination.arrived) or self._have_room_for_unproven(destination))
+            self._by_origin[destination.origin] < MOST_PER_ORIGIN
+            and (bool(destination.arrived) or self._by_destination[destination.id] == 0)
+            and self._have_room_for_one_more(destination.arrived, None, 4)
+            and self._have_room_for_one_more(destination.arrived, destination.project_id, 3)
         )
 
-    def _have_room_for_unproven(self, destination: _Destination) -> bool:
-        failing, untried = self._by_standing[False], self._by_standing[None]
+    def _have_room_for_one_more(self, arrived: bool | None, project_id: str | None, quarters: int) -> bool:
+        """Whether so many quarters of the senders' shares have room for another one, of all projects (None) or of one."""
+        proven, untried, failing = (self._by_standing[project_id, standing] for standing in (True, None, False))
         return (
-            self._by_destination[destination.id] == 0
-            and failing + untried < MOST_TO_UNPROVEN
-            and (destination.arrived is None or failing < MOST_TO_FAILING)
+            4 * (proven + untried + failing) < quarters * MOST_IN_FLIGHT
+            and (bool(arrived) or 4 * (untried + failing) < quarters * MOST_TO_UNPROVEN)
+            and (arrived in (True, None) or 4 * failing < quarters * MOST_TO_FAILING)
         )
+
+    def of_project(self, project_id: str) -> int:
+        return sum(self._by_standing[project_id, standing] for standing in (True, None, False))
 
     def call(self, destination: _Destination) -> None:
         self._by_destination[destination.id] += 1
         self._by_origin[destination.origin] += 1
-        self._by_standing[destination.arrived] += 1
+        self._by_standing[None, destination.arrived] += 1
+        self._by_standing[destination.project_id, destination.arrived] += 1
 
 
 def release_leases() -> int:
@@ -136,15 +150,29 @@ def some_are_due() -> bool:
 
 def _chosen(now: int) -> Iterator[tuple[str, str]]:
     """Deliveries that are due and have room, each with its destination's id; of one destination first what people asked for."""
-    senders = _Senders([_Destination(*row) for row in execute(_IN_FLIGHT).fetchall()])
-    for row in execute(_DUE_DESTINATIONS, {"now": now}).fetchall():
-        destination = _Destination(*row)
-        if not senders.have_room_for(destination):
-            continue
-        for delivery_id in _due(destination, now):
-            if senders.have_room_for(destination):
-                senders.call(destination)
-                yield delivery_id, destination.id
+    senders = _Senders([_read(row) for row in execute(_IN_FLIGHT).fetchall()])
+    waiting: defaultdict[str, deque[tuple[int, _Destination]]] = defaultdict(deque)
+    for place, row in enumerate(execute(_DUE_DESTINATIONS, {"now": now}).fetchall()):
+        destination = _read(row)
+        waiting[destination.project_id].append((place, destination))
+    # The project with the fewest calls under way, and of those that are equal the destination that was called longest ago.
+    turns = [(senders.of_project(project_id), queue[0][0], project_id) for project_id, queue in waiting.items()]
+    heapq.heapify(turns)
+    while turns:
+        _, _, project_id = heapq.heappop(turns)
+        _, destination = waiting[project_id].popleft()
+        if senders.have_room_for(destination):
+            for delivery_id in _due(destination, now):
+                if senders.have_room_for(destination):
+                    senders.call(destination)
+                    yield delivery_id, destination.id
+        if queue := waiting[project_id]:
+            heapq.heappush(turns, (senders.of_project(project_id), queue[0][0], project_id))
+
+
+def _read(row: tuple[str, str, int | None, int | None, str]) -> _Destination:
+    identity, origin, arrived, paused_at, project_id = row
+    return _Destination(identity, origin, None if arrived is None else bool(arrived), paused_at, project_id)
 
 
 def _due(destination: _Destination, now: int) -> list[str]:

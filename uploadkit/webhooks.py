@@ -18,7 +18,7 @@ from uploadkit.access import Caller
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.db import execute, new_id, on_commit, write
-from uploadkit.errors import Conflict, NotFound
+from uploadkit.errors import Conflict, NotFound, RateLimited
 from uploadkit.file_urls import public_url
 from uploadkit.models import Event, WebhookAttempt, WebhookDelivery, WebhookDestination
 from uploadkit.paging import Page
@@ -27,8 +27,14 @@ from uploadkit.webhook_payload import PUBLIC_EVENTS, TEST_EVENT, event_body
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 100
+MOST_TESTS_WAITING = 20
 Row = TypeVar("Row", WebhookDelivery, WebhookDestination)
 _WAITS = "SELECT 1 FROM webhook_delivery WHERE destination_id = ? AND status = 'pending' LIMIT 1 OFFSET ?"
+_TESTS_WAIT = """
+SELECT 1 FROM webhook_destination t
+  JOIN webhook_delivery d ON d.destination_id = t.id AND d.status = 'pending' AND d.by_hand = 1 AND d.file_id IS NULL
+ WHERE t.project_id = ? AND t.environment = ? LIMIT 1 OFFSET ?
+"""
 _ROUTE = "SELECT webhook_url, webhook_events FROM file_route WHERE project_id = ? AND slug = ? AND webhook_url IS NOT NULL"
 
 
@@ -55,7 +61,7 @@ def enqueue(ctx: Context, event: Event, url: str) -> None:
 def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDelivery:
     """Put a test event for a file route's webhookUrl into the outbox: tried once, also while the destination is paused.
 
-    Raises NotFound (file route), Conflict when it has no webhookUrl.
+    Raises NotFound (file route), Conflict when it has no webhookUrl, RateLimited while `MOST_TESTS_WAITING` of them wait.
     """
     route = file_routes.find_file_route(caller.project_id, route_slug)
     if route.webhook_url is None:
@@ -81,6 +87,12 @@ def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDeliver
         file_created_at=now,
     )
     with write():
+        if execute(_TESTS_WAIT, (caller.project_id, caller.environment, MOST_TESTS_WAITING - 1)).fetchone() is not None:
+            raise RateLimited(
+                f"{MOST_TESTS_WAITING} test events wait to be sent already",
+                "Look at GET /api/v1/webhooks/deliveries what became of them; a receiver that hangs is called once in a while only",
+                retry_after_seconds=config.webhooks.timeout_seconds,
+            )
         body = event_body(event, public_url(config, event)) | {"event": TEST_EVENT}
         delivery = _insert(event, route.webhook_url, body, file_id=None)
     return find_delivery(caller, delivery.id)
