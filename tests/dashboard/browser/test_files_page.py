@@ -21,8 +21,9 @@ FILES = "/dashboard/p/default/live/files"
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    """An appliance whose read URLs are soon over, with an admin."""
-    with running(tmp_path_factory.mktemp("files-page"), STORAGE__PRESIGN_EXPIRES_SECONDS=str(URL_SECONDS)) as appliance:
+    """An appliance whose read URLs are soon over, with an admin; its store lets pages of one web site upload, and the dashboard."""
+    settings = {"STORAGE__READ_EXPIRES_SECONDS": str(URL_SECONDS), "STORAGE__BUNDLED__CORS_ORIGINS": '["https://app.example.com"]'}
+    with running(tmp_path_factory.mktemp("files-page"), **settings) as appliance:
         new_admin(appliance)
         yield appliance
 
