@@ -41,6 +41,21 @@ function takeSetupToken(field) {
 // ours: the browser's PDF viewer gets them, or nothing does. Where they can't be had (CORS), the link stays.
 let shownPdf = null;
 
+// What a store says has no end is given up where the file's own size is passed.
+async function readAtMost(answer, most, isWanted) {
+  const reader = answer.body.getReader(), parts = [];
+  for (let count = 0; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return parts;
+    count += value.length;
+    if (count > most || !isWanted()) {
+      await reader.cancel();
+      throw new Error("not wanted any more, or longer than it can be");
+    }
+    parts.push(value);
+  }
+}
+
 async function showPdfs(within) {
   if (shownPdf) URL.revokeObjectURL(shownPdf);
   shownPdf = null;
@@ -48,9 +63,9 @@ async function showPdfs(within) {
     try {
       const answer = await fetch(place.dataset.pdf, { credentials: "omit" });
       if (!answer.ok) continue;
-      const bytes = await answer.arrayBuffer();
-      if (!place.isConnected) continue; // the panel shows something else by now
-      shownPdf = URL.createObjectURL(new Blob([bytes], { type: "application/pdf" }));
+      const parts = await readAtMost(answer, Number(place.dataset.bytes), () => place.isConnected); // the panel may show something else by now
+      if (!place.isConnected) continue;
+      shownPdf = URL.createObjectURL(new Blob(parts, { type: "application/pdf" }));
       place.replaceChildren(Object.assign(document.createElement("iframe"), { src: shownPdf, title: place.dataset.title }));
     } catch {
       // the link stays

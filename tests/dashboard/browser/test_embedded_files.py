@@ -40,7 +40,7 @@ class Store:
     """What the store in between does, and what it was asked for by the browser."""
 
     def __init__(self) -> None:
-        self.lies, self.cookie, self.asked = False, "", list[str]()
+        self.lies, self.longer, self.cookie, self.asked = False, 0, "", list[str]()
 
     def rule(self, asked: Asked, pass_on: PassOn) -> Answered:
         is_browser = "Mozilla" in asked.headers.get("User-Agent", "")
@@ -50,6 +50,8 @@ class Store:
         if is_browser and self.lies and asked.method == "GET":
             kept = {name: value for name, value in answered.headers.items() if name.lower().startswith("access-control-")}
             return Answered(200, kept | {"Content-Type": "text/html"}, HOSTILE.replace("${NAME}", self.cookie).encode())
+        if is_browser and self.longer and asked.method == "GET":
+            return Answered(200, {**answered.headers, "Content-Length": str(len(PDF) + self.longer)}, PDF + b" " * self.longer)
         return answered
 
 
@@ -107,10 +109,51 @@ def test_a_text_and_a_pdf_are_shown(page: Page, watched: Watched, shop: tuple[Ap
     expect(page.frame_locator("main iframe").locator("body")).to_have_text("Hello")
     page.goto(f"{appliance.base}/dashboard/p/default/live/files/{ids['a.pdf']}")
     expect(page.locator("main iframe[src^='blob:']")).to_be_visible()
+    wide, place = (page.locator(name).bounding_box() for name in ("main iframe", "main .preview"))
+    assert wide
+    assert place
+    assert wide["width"] > place["width"] - 4, "as wide as its place"
     page.goto(f"{appliance.base}/dashboard/p/default/live/files")
     page.get_by_role("link", name="a.pdf").click()
     expect(page.locator("dialog.side iframe[src^='blob:']")).to_be_visible()
     assert watched.errors == []
+
+
+def test_a_pdf_that_has_no_end_is_not_read_to_it(page: Page, store: Store, shop: tuple[Appliance, dict[str, str]]) -> None:
+    appliance, ids = shop
+    sign_in(page, appliance)
+    store.longer = 1
+    try:
+        page.goto(f"{appliance.base}/dashboard/p/default/live/files/{ids['a.pdf']}", wait_until="networkidle")
+    finally:
+        store.longer = 0
+    expect(page.get_by_role("link", name="Open the PDF")).to_be_visible()
+    assert page.locator("main iframe").count() == 0
+
+
+def test_a_page_that_opened_this_one_keeps_no_hand_on_it(page: Page, shop: tuple[Appliance, dict[str, str]]) -> None:
+    """A page of another port has the cookies that go along, so it can open ours; it must not lead it away or look at its frames."""
+    appliance, ids = shop
+    sign_in(page, appliance)
+    address = f"{appliance.base}/dashboard/p/default/live/files/{ids['a.txt']}"
+    evil = page.context.new_page()
+    evil.route("http://127.0.0.1:1/*", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    evil.goto("http://127.0.0.1:1/evil")
+    with evil.expect_popup() as opened:
+        evil.evaluate("address => { window.opened = window.open(address) }", address)
+    expect(opened.value.get_by_role("heading", name="a.txt")).to_be_visible()
+    assert evil.evaluate("window.opened.closed"), "as far as it can see"
+
+
+def test_nothing_of_it_is_seen_after_signing_out(page: Page, shop: tuple[Appliance, dict[str, str]]) -> None:
+    appliance, ids = shop
+    sign_in(page, appliance)
+    page.goto(f"{appliance.base}/dashboard/p/default/live/files/{ids['a.txt']}")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.get_by_text("a.txt", exact=True).count() == 0
 
 
 def test_what_pages_of_another_port_and_path_plant_signs_nobody_out(page: Page, shop: tuple[Appliance, dict[str, str]]) -> None:
