@@ -13,8 +13,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from uploadkit.errors import StorageUnavailable
+from uploadkit.storage import listing
 from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.stored import StoredObject
 
 HEAD = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Range: bytes 0-4095/1000000\r\n'
 ENDLESS = {
@@ -81,6 +83,82 @@ def test_what_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(len(cases)) as pool:
         waited = dict(zip(cases, pool.map(seconds, cases), strict=True))
     assert {case: took for case, took in waited.items() if took > 5} == {}
+
+
+MIB = 1024**2
+FLOODS: dict[str, tuple[bytes, bytes, Callable[[ObjectStore], object]]] = {
+    "interim answers, to a GET": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: store.look_at("a")),
+    "interim answers, to boto3": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: list(store.read("a", "e", 0, 9, 9))),
+    "a copy's document": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"2000\r\n" + bytes(0x2000) + b"\r\n",
+        lambda store: store.copy("a", StoredObject(1, "", "e", b""), "b", "text/plain", "inline"),
+    ),
+    "what follows a deletion": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"2000\r\n" + bytes(0x2000) + b"\r\n",
+        lambda store: store.delete("a"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_what_comes_at_full_speed_and_does_not_end_is_not_taken_in(name: str) -> None:
+    """It earns itself time, so what bounds it is its size."""
+    head, piece, call = FLOODS[name]
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        yield head
+        while sent < 64 * MIB:  # for ever, if this test is to end also on what takes it in
+            yield piece
+            sent += len(piece)
+
+    with sending(pieces, pause_seconds=0) as store, pytest.raises(StorageUnavailable):
+        call(store)
+    assert sent < 32 * MIB, "two attempts, of a megabyte and what lies in the system's buffers"
+
+
+EVERY_CALL: list[Callable[[ObjectStore], object]] = [
+    lambda store: store.look_at("a"),
+    lambda store: store.read_piece("a", 0, 9),
+    lambda store: store.copy("a", StoredObject(1, "", "e", b""), "b", "text/plain", "inline"),
+    lambda store: store.delete("a"),
+    lambda store: list(store.read("a", "e", 0, 9, 9)),
+    lambda store: store.create_multipart("a", "text/plain", "inline"),
+    lambda store: store.list_parts("a", "upload"),
+    lambda store: store.complete_multipart("a", "upload", 9, [(1, "e")]),
+    lambda store: store.abort_multipart("a", "upload"),
+    lambda store: store.abort_all_multiparts("a"),
+    lambda store: next(listing.objects(store)),
+]
+
+
+@pytest.mark.parametrize(
+    "status", ["101 Switching Protocols", "103 Early Hints", "301 Moved", "302 Found", "303 Other", "307 There", "308 There"]
+)
+def test_an_answer_that_leads_elsewhere_is_none(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    """Nothing is asked of another host or region, or again and again; and it is no success either."""
+    monkeypatch.setattr("random.uniform", lambda low, high: low)
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
+        error = f"<Error><Code>PermanentRedirect</Code><Endpoint>{url[7:]}</Endpoint><Region>{url[7:]}</Region></Error>".encode()
+        said = f"HTTP/1.1 {status}\r\nLocation: {url}\r\nx-amz-bucket-region: elsewhere\r\nContent-Length: {len(error)}\r\n\r\n".encode()
+
+        def pieces() -> Iterable[bytes]:
+            asked.append(status)
+            return [said + error]
+
+        with sending(pieces, pause_seconds=0) as store:
+            for call in EVERY_CALL:
+                with pytest.raises(StorageUnavailable):
+                    call(store)
+        elsewhere.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+    assert len(asked) <= 2 * len(EVERY_CALL)
 
 
 def test_what_comes_steadily_may_take_longer() -> None:

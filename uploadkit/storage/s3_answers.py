@@ -26,6 +26,7 @@ LEAST_BYTES_PER_SECOND = 16 * 1024
 
 
 MOST_DOCUMENT_BYTES = 64 * 1024**2
+MOST_HEAD_BYTES = 1024**2
 _expected = threading.local()
 
 
@@ -39,8 +40,8 @@ def hold_to_time(client: Any, way: Path | None = None) -> None:
     send = session.send
 
     def bounded_send(request: Any) -> Any:
-        """What is not streamed is a document, and is read whole before this returns."""
-        _expected.left = None if request.stream_output else MOST_DOCUMENT_BYTES
+        """What is not streamed is a document, and is read whole before this returns; of what is, the head, and what comes before it."""
+        _expected.left = MOST_HEAD_BYTES if request.stream_output else MOST_DOCUMENT_BYTES
         try:
             return send(request)
         finally:
@@ -97,6 +98,9 @@ class _TlsConnection(AWSHTTPSConnection):  # type: ignore[misc]
 class _Pool(AWSHTTPConnectionPool):  # type: ignore[misc]
     ConnectionCls = _Connection
 
+    def urlopen(self, *arguments: Any, **more: Any) -> Any:
+        return super().urlopen(*arguments, **{**more, "redirect": False})
+
 
 def _pool_by(path: Path) -> type[_Pool]:
     class SocketConnection(_Connection):
@@ -114,3 +118,6 @@ def _pool_by(path: Path) -> type[_Pool]:
 
 class _TlsPool(AWSHTTPSConnectionPool):  # type: ignore[misc]
     ConnectionCls = _TlsConnection
+
+    def urlopen(self, *arguments: Any, **more: Any) -> Any:
+        return super().urlopen(*arguments, **{**more, "redirect": False})

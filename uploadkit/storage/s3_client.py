@@ -137,15 +137,23 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
     # boto3 sends a newer checksum in its place, which Ceph (DigitalOcean Spaces) and others don't take for one.
     for operation in ("PutBucketCors", "PutBucketLifecycleConfiguration"):
         client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
+    client.meta.events.register("before-call.s3", _stay_where_it_was_sent)
     client.meta.events.register("before-parse.s3", require_s3)
     hold_to_time(client, address.socket)
     return client
 
 
+def _stay_where_it_was_sent(context: dict[str, Any], **_: Any) -> None:
+    """Have boto3 take an answer that names another region for what it is, an error: it would go looking for that region, and not stop."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
+
 def require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
     """Refuse a success that is none of S3's: of somebody else, or cut short. Raises StorageUnavailable."""
     name, status, body = operation_model.name, response_dict["status_code"], response_dict["body"]
-    if not 200 <= status < 300 or not isinstance(body, bytes):
+    if status < 200:  # an interim answer is never the last (RFC 9110 section 15.2)
+        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
+    if status >= 300 or not isinstance(body, bytes):
         return
     cut_short = len(body) < int(response_dict["headers"].get("Content-Length") or 0)
     mark = _MARKS.get(name, b"")

@@ -21,7 +21,8 @@ from uploadkit import clock
 from uploadkit.storage.presign import Signer, encode_path
 from uploadkit.storage.s3_client import require_s3
 
-_MOST_ERROR_BYTES = 64 * 1024
+# Of an error, and of what is no object: a copy's document, or nothing.
+_MOST_OTHER_BYTES = 64 * 1024
 # No connection is none of botocore's HTTPClientError.
 _PASSING = (HTTPClientError, ConnectionError, IncompleteReadError)
 _TRANSIENT = {429, 500, 502, 503, 504}
@@ -82,17 +83,18 @@ class DirectRequests:
     def _send_once(self, method: str, key: str, headers: Mapping[str, str], most_bytes: int | None) -> dict[str, Any]:
         url, signed = self._signer.sign(method, key, headers, at_ms=clock.machine_ms())
         answer = self._session.send(AWSPreparedRequest(method, url, HeadersDict(signed), None, stream_output=True))
-        raw = answer.raw
+        raw, is_whole = answer.raw, False
         try:
-            most = most_bytes if answer.status_code < 300 else _MOST_ERROR_BYTES
+            most = most_bytes if most_bytes is not None and answer.status_code < 300 else _MOST_OTHER_BYTES
             body: bytes = raw.read(most)
             if raw.length_remaining and len(body) != most:
                 raise IncompleteReadError(actual_bytes=len(body), expected_bytes=len(body) + raw.length_remaining)
+            is_whole = raw.length_remaining == 0 or (raw.length_remaining is None and len(body) < most)
         finally:
-            if raw.length_remaining:  # a store that knows no Range still sends
-                raw.close()
-            else:
+            if is_whole:
                 raw.release_conn()
+            else:  # a store that knows no Range still sends
+                raw.close()
         # A copy that fails after its 200 has gone out is told of in the body.
         failed_late = method == "PUT" and answer.status_code == 200 and b"<Error" in body
         return {"status_code": 500 if failed_late else answer.status_code, "headers": answer.headers, "body": body}
