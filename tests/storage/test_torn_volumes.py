@@ -99,6 +99,29 @@ def test_what_does_not_look_like_a_volume_is_left_as_it_is(volume: Path, strange
     assert (volume.read_bytes(), index.read_bytes()) == before
 
 
+@pytest.mark.parametrize("left", [[".cpx"], [".cpc", ".cpx"], [".cpc"]])
+def test_a_volume_that_a_vacuum_was_just_replacing_is_left_to_weed(volume: Path, left: list[str]) -> None:
+    """Its index is still that of before, and fits the new volume up to the first file that was deleted: the others are not torn off."""
+    content, index = volume.read_bytes(), volume.with_suffix(".idx").read_bytes()
+    for suffix in left:
+        volume.with_suffix(suffix).write_bytes(index if suffix == ".cpx" else b"")
+    places = [index[at : at + 8] + (int.from_bytes(index[at + 8 : at + 12]) + 1).to_bytes(4) + index[at + 12 : at + ENTRY] for at in
+              range(ENTRY, len(index), ENTRY)]  # fmt: skip
+    of_before = index[:ENTRY] + b"".join(places)
+    volume.with_suffix(".idx").write_bytes(of_before)
+    assert cut_off_torn_ends(volume.parent) == []
+    assert (volume.read_bytes(), volume.with_suffix(".idx").read_bytes()) == (content, of_before)
+
+
+def test_a_copy_that_a_vacuum_had_not_finished_keeps_no_torn_end(volume: Path) -> None:
+    content = volume.read_bytes()
+    add(volume, b"half a needle")
+    for suffix in (".cpd", ".cpx"):
+        volume.with_suffix(suffix).write_bytes(b"begun")
+    assert cut_off_torn_ends(volume.parent) == [volume]
+    assert volume.read_bytes() == content
+
+
 def test_weed_writes_to_a_volume_that_was_torn(whole: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(whole, home, ignore=shutil.ignore_patterns("*.sock"))

@@ -46,7 +46,17 @@ class _Entry(NamedTuple):
 
 def cut_off_torn_ends(directory: Path) -> list[Path]:
     """Cut the torn ends off the volumes in `directory`, whose engine does not run; return the volumes that had one. Raises OSError."""
-    return [volume for volume in sorted(directory.glob("*.dat")) if volume.with_suffix(".idx").exists() and _cut_off(volume)]
+    return [volume for volume in sorted(directory.glob("*.dat")) if _has_its_index(volume) and _cut_off(volume)]
+
+
+def _has_its_index(volume: Path) -> bool:
+    """Say whether there is an index, and it is this volume's.
+
+    At its end a vacuum renames first the new volume (`.cpd`) and then the new index (`.cpx`); `.cpc` says that it has begun to. In between,
+    the old index fits the new volume up to the first file that was deleted. weed finishes that when it starts.
+    """
+    is_replaced = volume.with_suffix(".cpc").exists() or (volume.with_suffix(".cpx").exists() and not volume.with_suffix(".cpd").exists())
+    return volume.with_suffix(".idx").exists() and not is_replaced
 
 
 def _cut_off(volume: Path) -> bool:
