@@ -154,3 +154,26 @@ def test_who_reads_nothing_makes_room_for_others(monkeypatch: pytest.MonkeyPatch
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
             client.sendall(REQUEST)
             assert read_answers(client, 1) == len(LARGE)
+
+
+def test_bodies_that_do_not_come_to_their_end_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait in temporary files: a thousand of a megabyte were a gigabyte."""
+    monkeypatch.setattr(http_server, "_MOST_BODIES", 4)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n"
+    app, server = LargeAnswers(), ServerConfig(port=free_port(), threads=1, max_body_bytes=200_000)
+    with http_server.bound_socket(server) as listener, running_server(app, server, listener), ExitStack() as stack:
+        clients = []
+        for _ in range(10):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            client.sendall(head + b"x" * 199_999)
+            clients.append(client)
+        first_closed = clients[0].recv(1)
+        assert first_closed == b"", "those that came first had to go"
+        clients[-1].sendall(b"x")
+        assert read_answers(clients[-1], 1) == len(LARGE)
+        closed = 0
+        for client in clients[:-1]:
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                closed += client.recv(1) == b""
+        assert closed >= 5

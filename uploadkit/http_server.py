@@ -39,6 +39,8 @@ _QUIET_SECONDS = 0.25
 _MOST_HEADER_BYTES = 64 * 1024
 _MOST_FRAMING_BYTES = 8 * 1024
 _MOST_BUFFERED_BYTES = 64 * 1024
+# All bodies that are arriving take as much together as so many of the longest ones.
+_MOST_BODIES = 128
 _MOST_CONNECTIONS = 1_000
 _SPARE_CONNECTIONS = 20
 _LONGEST_REQUEST_SECONDS = 60
@@ -163,6 +165,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def __init__(self, server: Any, *arguments: Any, most_body_bytes: int, **more: Any) -> None:
         super().__init__(server, *arguments, **more)
         self.parser_class = partial(CarefulParser, most_body_bytes=most_body_bytes)
+        self._most_arriving_bytes = _MOST_BODIES * most_body_bytes
         if len(server._map) > _MOST_CONNECTIONS - _SPARE_CONNECTIONS:
             waiting = [channel for channel in server.active_channels.values() if channel.waits]
             if waiting:
@@ -228,7 +231,25 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._receiving_since = None
         elif self._receiving_since is None:
             self._receiving_since = time.time()
+        if self.arriving_bytes > _MOST_BUFFERED_BYTES:
+            self._bound_arriving()
         return used
+
+    @property
+    def arriving_bytes(self) -> int:
+        """How much of a body is here whose rest is not."""
+        body = None if self.request is None or self.will_close else self.request.body_rcv
+        return 0 if body is None else len(body)
+
+    def _bound_arriving(self) -> None:
+        """Drop those whose bodies have been arriving the longest where all together fill the disk for temporary files."""
+        sizes = {channel: size for channel in self.server.active_channels.values() if (size := channel.arriving_bytes)}
+        excess = sum(sizes.values()) - self._most_arriving_bytes
+        for channel in sorted(sizes, key=lambda channel: channel.waiting_since) if excess > 0 else ():
+            channel.drop()
+            excess -= sizes[channel]
+            if excess <= 0:
+                break
 
     def handle_close(self) -> None:
         """Close at once, or for a refused client only our side; the second time always at once."""
@@ -238,6 +259,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 self.socket.shutdown(socket.SHUT_WR)
                 self.will_close, self._lingers = False, True
                 return
+        for request in (self.request, *(self.requests if self._is_held_back else ())):
+            if request is not None:
+                request.close()  # its body's temporary file
         super().handle_close()
 
     def readable(self) -> bool:
