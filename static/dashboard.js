@@ -66,7 +66,9 @@ async function showPdfs(within) {
       const parts = await readAtMost(answer, Number(place.dataset.bytes), () => place.isConnected); // the panel may show something else by now
       if (!place.isConnected) continue;
       shownPdf = URL.createObjectURL(new Blob(parts, { type: "application/pdf" }));
-      place.replaceChildren(Object.assign(document.createElement("iframe"), { src: shownPdf, title: place.dataset.title }));
+      // To be looked at only: a click on a link in it would lead this whole tab there. Who wants to read it opens it.
+      const src = `${shownPdf}#toolbar=0&navpanes=0&view=FitH`;
+      place.prepend(Object.assign(document.createElement("iframe"), { src, title: place.dataset.title, inert: true }));
     } catch {
       // the link stays
     }

@@ -76,6 +76,7 @@ def test_the_document_and_the_page_need_nothing_from_elsewhere(open_appliance: A
     assert open_appliance.fetch("GET", f"{open_appliance.base}/docs/assets/../plugins.py").status == 404
 
 
+@pytest.mark.timeout(900)  # some two minutes alone; the machine may be busy with much else
 def test_the_server_keeps_to_its_document(open_appliance: Appliance, door: str, tmp_path: Path) -> None:
     """schemathesis, all checks; `FUZZ_EXAMPLES` (make fuzz) for more than the bounded run of the suite."""
     examples = os.environ.get("FUZZ_EXAMPLES", "15")

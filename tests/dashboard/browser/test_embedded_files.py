@@ -113,6 +113,11 @@ def test_a_text_and_a_pdf_are_shown(page: Page, watched: Watched, shop: tuple[Ap
     assert wide
     assert place
     assert wide["width"] > place["width"] - 4, "as wide as its place"
+    # A link in it, clicked, leads the whole tab away, whatever the frame is: the browser's viewer does that, and no page may forbid it.
+    middle = [wide["x"] + wide["width"] / 2, wide["y"] + wide["height"] / 2]
+    assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).tagName", middle) != "IFRAME", "no click gets in"
+    assert page.locator("main iframe").evaluate("frame => { frame.focus(); return document.activeElement !== frame }"), "no key either"
+    expect(page.get_by_role("link", name="Open the PDF")).to_have_attribute("rel", "noopener noreferrer")
     page.goto(f"{appliance.base}/dashboard/p/default/live/files")
     page.get_by_role("link", name="a.pdf").click()
     expect(page.locator("dialog.side iframe[src^='blob:']")).to_be_visible()
