@@ -225,3 +225,28 @@ def _read(store: ObjectStore, operation: str, name: str) -> list[Rule]:
         if error.store_code in _NO_RULE:
             return []
         raise
+
+
+def close_to_strangers(store: ObjectStore) -> list[str]:
+    """Take from the bucket a policy and an access list of somebody else's; return what there was. For the bundled store, which needs none.
+
+    Raises StorageUnavailable, AccessDenied and StorageRefused.
+    """
+    found = []
+    if _has_policy(store):
+        store.ask("delete_bucket_policy")
+        found.append("a bucket policy")
+    grants = store.ask("get_bucket_acl").get("Grants", [])
+    if any(grant.get("Grantee", {}).get("Type") != "CanonicalUser" for grant in grants):
+        store.ask("put_bucket_acl", ACL="private")
+        found.append("an access list that names groups")
+    return found
+
+
+def _has_policy(store: ObjectStore) -> bool:
+    try:
+        return bool(store.ask("get_bucket_policy").get("Policy"))
+    except StorageRefused as error:
+        if error.store_code != "NoSuchBucketPolicy":
+            raise
+        return False
