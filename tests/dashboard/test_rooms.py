@@ -159,7 +159,8 @@ def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
         "max_file_count": "Must be a whole number from 1 to 1000",
         "allowed_types": '“png” must be a type such as "image/png", "image/*" or "*/*", without parameters',
         "webhook_url": 'Must be a URL such as "https://example.com/hooks/upload"',
-        "allowed_origins": '“https://b.example/” must be an origin such as "https://app.example.com", without a path or a slash at the end',
+        "allowed_origins": '“https://b.example/” must be an origin such as "https://app.example.com" or "capacitor://localhost", '
+        "without a path or a slash at the end",
     }
     assert b'<a href="#allowed_origins">Origins of those pages</a> \xe2\x80\x9chttps://b.example/' in refused.body
     kept_fields = dict(next(f for f in read(refused).forms if not f.action).fields)
