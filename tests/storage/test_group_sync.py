@@ -56,15 +56,16 @@ def test_who_comes_while_a_sync_runs_waits_for_the_next_and_shares_it(tmp_path: 
     assert disk.begun <= 3, "sixteen shared one sync, or two if some came late"
 
 
-def test_a_failed_sync_is_everybodys_and_for_good(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), ValueError("Input/output error")])
+def test_a_failed_sync_is_everybodys_and_for_good(tmp_path: Path, failure: Exception) -> None:
     """Linux tells it once: the pages count as clean from then on, and the next sync would succeed without them."""
     calls = []
 
     def failing() -> None:
         calls.append(1)
-        raise OSError(5, "Input/output error")
+        raise failure
 
-    group = GroupSync(tmp_path, failing)
+    group = GroupSync(tmp_path, failing, wait_seconds=5)
     assert group.trouble() is None
     for _ in range(2):
         with pytest.raises(StorageUnavailable, match="Input/output error"):

@@ -8,6 +8,7 @@ bytes were written; all that come while one runs wait for the next, together. No
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import stat
@@ -83,8 +84,8 @@ class GroupSync:
             failure = None
             try:
                 self._sync()
-            except OSError as error:
-                failure = error
+            except Exception as error:  # whatever it is: without this thread nobody would ever be told
+                failure = error if isinstance(error, OSError) else OSError(errno.EIO, f"{type(error).__name__}: {error}")
                 log.error("%s can't be synced: %s; no upload is acknowledged until the appliance is restarted", self._directory, error)
             with self._changed:
                 self._failure = failure
