@@ -41,7 +41,8 @@ class DatabaseDisk:
 
     def _look(self) -> str | None:
         usage = psutil.disk_usage(str(self._directory))
-        reserve = disk.reserve_bytes(usage.total)
+        # A small volume of its own is a good place for a database: there a tenth is enough.
+        reserve = min(disk.reserve_bytes(usage.total), usage.total // 10)
         if usage.free >= reserve:
             return None
         free_mib, kept_mib = usage.free // disk.MIB, reserve // disk.MIB

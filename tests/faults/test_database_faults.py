@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import sqlite3
@@ -22,6 +23,7 @@ from tests.stores import OtherStore, byos_settings
 from uploadkit import config, db, diagnosis, uploads
 from uploadkit.errors import ConfigError
 from uploadkit.models import database
+from uploadkit.storage.doctor.examination import Finding
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.uploads import UploadRequest
 
@@ -73,7 +75,8 @@ def test_a_full_disk_under_the_database(tmp_path: Path, small_disk: Path, other_
         slot = appliance.request(len(JPEG)).json
         assert appliance.put(slot, JPEG).status == 200
         ballast = fill(small_disk)
-        refused = fill_the_log(appliance)
+        wait_until(lambda: b"the disk under the database is nearly full" in appliance.request(5).body, what="new uploads to be refused")
+        refused = fill_the_log(appliance, before["key"])
         assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "STORAGE_UNAVAILABLE", "5")
         assert "disk is full" in refused.json["error"]["message"]
         assert "Free some space" in refused.json["error"]["suggestion"]
@@ -87,6 +90,7 @@ def test_a_full_disk_under_the_database(tmp_path: Path, small_disk: Path, other_
         wait_until(lambda: "put off to its next turn: SQLite says database or disk is full" in appliance.log(), what="a job to say so")
         ballast.unlink()
         assert appliance.complete(slot).status == 200
+        wait_until(lambda: appliance.request(5).status == 200, what="new uploads to be taken")
         after = appliance.upload(JPEG)
         everything = {before["id"], slot["fileId"], after["id"]}
         wait_until(lambda: set(taken) == everything, what="the webhooks")
@@ -121,9 +125,11 @@ def tell(appliance: Appliance, url: str) -> None:
     assert appliance.call("PATCH", f"/file-routes/{route['id']}", {"webhookUrl": url}).status == 200
 
 
-def fill_the_log(appliance: Appliance):  # type: ignore[no-untyped-def]
-    """Request uploads until one is refused: SQLite's log has some room left in what it has taken before."""
-    return wait_until(lambda: answer if (answer := appliance.request(5)).status != 200 else None, what="a refusal")
+def fill_the_log(appliance: Appliance, key: str):  # type: ignore[no-untyped-def]
+    """Change a file until that is refused: SQLite's log has some room left in what it has taken before."""
+    path = f"/files/{key}"
+    change = functools.partial(appliance.call, "PATCH", path, {"metadata": {"filling": "x" * 4096}})
+    return wait_until(lambda: answer if (answer := change()).status != 200 else None, what="a refusal")
 
 
 def test_a_locked_database_is_503_and_reads_go_on(tmp_path: Path) -> None:
@@ -230,15 +236,20 @@ def test_a_damaged_database_is_refused_in_one_clear_line(tmp_path: Path, left_be
         assert line.startswith("error: database.path: ")
 
 
+def examined(house: House) -> Finding:
+    """What the doctor says of the database."""
+    return next(finding for finding in diagnosis.examine(house.ctx.config, house.ctx.store) if finding.name == "database")
+
+
 def test_the_doctor_finds_damage_that_the_start_does_not_see(house: House) -> None:
     request(house)
     (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'file'").fetchone()
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert next(diagnosis.examine(house.ctx.config, house.ctx.store)).outcome == "ok"
+    assert examined(house).outcome == "ok"
     database.close()
     with house.ctx.config.database_path.open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 50)
-    finding = next(diagnosis.examine(house.ctx.config, house.ctx.store))
-    assert (finding.name, finding.outcome) == ("database", "failed")
+    finding = examined(house)
+    assert finding.outcome == "failed"
     assert "backup" in finding.mend
