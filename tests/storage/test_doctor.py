@@ -173,7 +173,8 @@ def outcomes(found: dict[str, Finding]) -> list[str]:
 
 
 def test_the_rule_of_a_version_before_keeps_out_pages_that_trace_and_fix_replaces_it(bucket: ObjectStore) -> None:
-    before = {"AllowedMethods": ["PUT", "GET", "HEAD"], "AllowedHeaders": ["content-type"], "ExposeHeaders": ["ETag"]}
+    headers = {"AllowedHeaders": ["content-type"], "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 3600}
+    before = {"AllowedMethods": ["PUT", "GET", "HEAD"], **headers}
     for origins, told in (("*", ["warning", "warning", "ok"]), ("https://app.example", ["failed", "warning", "failed"])):
         bucket.ask("put_bucket_cors", CORSConfiguration={"CORSRules": [{"AllowedOrigins": [origins], **before}]})
         expected = replace(EXPECTED, cors_origins=(origins,))
