@@ -26,7 +26,8 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
 
     With `fix`, the bucket's CORS and lifecycle rules are set where they are wrong. Who stops early closes the generator, which clears up.
     """
-    yield _data_dir(config)
+    if config.data_dir.exists():  # else the first start makes it
+        yield _data_dir(config)
     if config.database_path.exists():
         yield _database()
         yield _addresses()
