@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -28,6 +29,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_port_of_a_store() -> int:
+    """A port for a bundled store: nobody listens on it, nor on the others that its engine takes (the nine after it, and port + 10008).
+
+    Below those that the system gives to outgoing connections.
+    """
+    for first in random.sample(range(20_300, 22_000, 10), 100):
+        with contextlib.suppress(OSError):
+            for port in (*range(first, first + 10), first + 10_008):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no ten ports in a row are free")
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:

@@ -167,7 +167,8 @@ def test_routes(fresh: Appliance) -> None:
         "",
     ]
     again = json.loads(fresh.run("routes", "update", "pics", *anonymous, "--json").stdout)
-    expected = {"anonymousUploads": True, "allowedOrigins": ["https://app.example.com"]}
+    endpoint = f"{fresh.base}/api/uploadkit/p/{made['projectId']}"
+    expected = {"anonymousUploads": True, "allowedOrigins": ["https://app.example.com"], "anonymousEndpoint": endpoint}
     expected |= {"webhookUrl": None, "webhookEvents": [], "maxFileSize": None}
     assert again == changed | expected | {"updatedAt": again["updatedAt"]}
     assert fresh.run("routes", "update", "default", "--webhook-url", "https://example.com/").stdout == "Changed file route default.\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, free_port, running
+from tests.appliance import JPEG, Appliance, free_port_of_a_store, running
 from tests.certificates import make_certificate
 from tests.storage.test_ways_to_the_store import forwarding
 from uploadkit.client import Client, UploadKitConnectionError
@@ -34,7 +34,7 @@ def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """An appliance and a store that clients know by names that only the proxy knows."""
-    port = free_port()
+    port = free_port_of_a_store()
     settings = {"STORAGE__BUNDLED__PORT": str(port), "STORAGE__BUNDLED__PUBLIC_ENDPOINT": f"http://{STORE}"}
     with running(tmp_path_factory.mktemp("elsewhere"), **settings) as appliance:
         appliance.store_port = port  # type: ignore[attr-defined]

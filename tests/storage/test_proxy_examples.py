@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import random
 import re
 import shutil
 import struct
@@ -19,7 +18,7 @@ import pytest
 import urllib3
 from playwright.sync_api import Page, expect
 
-from tests.appliance import JPEG, ROOT, Appliance, free_port, running, wait_until
+from tests.appliance import JPEG, ROOT, Appliance, free_port, free_port_of_a_store, running, wait_until
 from tests.browsers import browser, browser_context, page
 
 __all__ = ["browser", "browser_context", "page"]
@@ -70,8 +69,7 @@ def example(port: int, store_port: int, home: Path) -> str:
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """An appliance whose store is reached through nginx."""
     home = tmp_path_factory.mktemp("nginx")
-    # The store takes ten ports in a row: not from where the system hands out others meanwhile.
-    port, store_port = free_port(), random.randrange(20_000, 22_000, 10)
+    port, store_port = free_port(), free_port_of_a_store()
     (home / "nginx.conf").write_text(example(port, store_port, home))
     assert NGINX
     nginx = subprocess.Popen([NGINX, "-c", str(home / "nginx.conf"), "-e", str(home / "error.log")], stderr=subprocess.DEVNULL)
