@@ -1,5 +1,5 @@
 """Uploads in parts that are sent again and again: SeaweedFS keeps every PUT of a part until the upload ends, and an hour of PUTs to one
-URL would fill its disk with what no quota counts. Other stores keep the last PUT of a part.
+URL would fill its disk with what no quota counts. Stores of one's own are not looked at: S3 keeps the last PUT of a part.
 """
 
 from __future__ import annotations
