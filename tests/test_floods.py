@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -151,7 +152,8 @@ def test_the_sandbox_has_limits_of_its_own(house: House) -> None:
 def test_a_database_disk_that_is_nearly_full_takes_no_new_uploads(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     content = b"\xff\xd8\xff\xe0abcdef"
     slot = uploads.request_upload(house.ctx, house.caller, new(len(content)))
-    monkeypatch.setattr(database_disk.disk, "reserve_bytes", lambda total_bytes: total_bytes)
+    total = 100 << 30
+    monkeypatch.setattr(database_disk.psutil, "disk_usage", lambda path: SimpleNamespace(total=total, free=MIB))
     monkeypatch.setattr(database_disk, "_LOOK_EVERY_MS", 0)
     for begin in (uploads.request_upload, multipart.start_multipart):
         with pytest.raises(StorageUnavailable, match="No new upload can begin now: the disk under the database is nearly full"):
