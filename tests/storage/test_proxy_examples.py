@@ -91,6 +91,16 @@ def test_headers_that_change_what_a_url_does_do_not_reach_the_store(proxied: App
         assert proxied.complete(slot).status == 200
 
 
+def test_only_what_clients_do_reaches_the_store(proxied: Appliance) -> None:
+    url = proxied.request(len(JPEG)).json["uploadUrl"]
+    for method in ("POST", "DELETE", "PATCH"):
+        answer = proxied.fetch(method, url, JPEG, {"Content-Type": "multipart/form-data; boundary=x"})
+        assert (answer.status, b"nginx" in answer.body) == (403, True)
+    page = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+    assert proxied.fetch("OPTIONS", url, None, page).headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert proxied.fetch("PUT", url, JPEG, {"Content-Type": "image/jpeg"}).status == 200
+
+
 @pytest.fixture(scope="module")
 def front(proxied: Appliance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the appliance behind the example's other half."""

@@ -25,10 +25,13 @@ from uploadkit.storage.engines import Command
 STOP_SECONDS = 10
 # Run between fork and the real program, in a fresh interpreter: `preexec_fn` may deadlock in a process with threads.
 # 1 is PR_SET_PDEATHSIG, 9 is SIGKILL (weed may hang on SIGTERM, and loses nothing acknowledged by SIGKILL). A core would hold keys.
+# What strangers make large is the store, and that is started anew: where memory runs out the kernel is to take it, not the appliance.
 _DIE_WITH_PARENT = (
     "import ctypes, os, resource, sys\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+    "try: open('/proc/self/oom_score_adj', 'w').write('500')\n"
+    "except OSError: pass\n"
     "if os.getppid() != int(sys.argv[1]): sys.exit(1)\n"
     "os.execv(sys.argv[2], sys.argv[2:])\n"
 )

@@ -175,6 +175,8 @@ class SeaweedFS(Engine):
             "WEED_JWT_SIGNING_READ_EXPIRES_AFTER_SECONDS": _TOKENS_LIVE_SECONDS,
             "WEED_JWT_FILER_SIGNING_EXPIRES_AFTER_SECONDS": _TOKENS_LIVE_SECONDS,
             "WEED_JWT_FILER_SIGNING_READ_EXPIRES_AFTER_SECONDS": _TOKENS_LIVE_SECONDS,
+            # weed writes the file of an HTML form to a temporary one, of any size, before it asks who sends it. Nobody here sends forms.
+            "TMPDIR": os.devnull,
         }
         return Command(argv, environment, self.directory)
 
