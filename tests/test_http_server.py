@@ -6,10 +6,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import urllib3
+import waitress.server
 
 from tests.appliance import free_port, wait_until
 from uploadkit import http_server
@@ -177,3 +179,47 @@ def test_bodies_that_do_not_come_to_their_end_have_a_bound_together(monkeypatch:
             with suppress(BlockingIOError):
                 closed += client.recv(1) == b""
         assert closed >= 5
+
+
+def test_what_arrives_is_counted_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen megabytes on a hundred connections took eleven seconds, in which nobody else was heard: each packet had all looked at."""
+    looks = 0
+    kept = http_server.Channel.arriving_bytes
+
+    def counted(channel: http_server.Channel) -> int:
+        nonlocal looks
+        looks += 1
+        return int(kept.fget(channel))  # type: ignore[misc]
+
+    monkeypatch.setattr(http_server.Channel, "arriving_bytes", property(counted))
+    packets, body = 10, 400_000
+    app, server = LargeAnswers(), ServerConfig(port=free_port(), threads=1, max_body_bytes=body)
+    with http_server.bound_socket(server) as listener, running_server(app, server, listener), ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20)) for _ in range(50)]
+        for client in clients:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % body + b"x" * 80_000)
+        for _ in range(packets):
+            for client in clients:
+                client.sendall(b"x" * 8192)
+        clients[0].sendall(b"x" * (body - 80_000 - packets * 8192))
+        assert read_answers(clients[0], 1) == len(LARGE)
+    assert looks < 50 * body / 1000, "far from 50 for each of a thousand packets"
+
+
+def test_connections_are_taken_in_several_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All connections are looked at in between, which takes a millisecond or two where there are a thousand."""
+    seen: list[int] = []
+    readable = waitress.server.BaseWSGIServer.readable
+
+    def noted(wsgi: Any) -> Any:
+        seen.append(len(wsgi.active_channels))
+        return readable(wsgi)
+
+    monkeypatch.setattr(waitress.server.BaseWSGIServer, "readable", noted)
+    app, server = LargeAnswers(), ServerConfig(port=free_port(), threads=1)
+    with http_server.bound_socket(server) as listener, ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+        with running_server(app, server, listener):
+            wait_until(lambda: max(seen, default=0) == 64, 20)
+    assert max(after - before for before, after in pairwise(seen)) > 4

@@ -5,6 +5,7 @@ What waitress can't read never reaches the application. Such a request gets the 
 
 from __future__ import annotations
 
+import heapq
 import logging
 import re
 import resource
@@ -26,7 +27,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
-from waitress.utilities import BadRequest, RequestEntityTooLarge
+from waitress.utilities import BadRequest, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from uploadkit.config import ServerConfig
 from uploadkit.errors import ConfigError, HeadersTooLarge, InternalServerError, PayloadTooLarge, UploadKitError, ValidationFailed
@@ -37,12 +38,14 @@ log = logging.getLogger(__name__)
 _LONGEST_DRAIN_SECONDS = 30
 _QUIET_SECONDS = 0.25
 _MOST_HEADER_BYTES = 64 * 1024
+_MOST_HEADER_LINES = 250
 _MOST_FRAMING_BYTES = 8 * 1024
 _MOST_BUFFERED_BYTES = 64 * 1024
 # All bodies that are arriving take as much together as so many of the longest ones.
 _MOST_BODIES = 128
 _MOST_CONNECTIONS = 1_000
 _SPARE_CONNECTIONS = 20
+_MOST_ACCEPTED_AT_ONCE = 16  # fewer than are to spare
 _LONGEST_REQUEST_SECONDS = 60
 _LONGEST_ANSWER_SECONDS = 300
 _CLEANUP_SECONDS = 10
@@ -89,6 +92,9 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read request line and headers. Raises ParsingError."""
+        if header_plus.count(b"\r\n") > _MOST_HEADER_LINES:  # each is read by itself, in the one thread that hears all clients
+            self.error = RequestHeaderFieldsTooLarge(f"more than {_MOST_HEADER_LINES} lines")
+            return
         if re.search(rb"\r\n[ \t]", header_plus):
             raise ParsingError("A header goes on in the next line")
         try:
@@ -142,6 +148,36 @@ class JsonErrorTask(ErrorTask):  # type: ignore[misc]
         )
 
 
+class Arriving:
+    """What is here of bodies whose rest is not, of all connections together, each counted as it comes.
+
+    Where they take more than `most_bytes` together, those go that have been arriving the longest, until an eighth is free again: looking
+    at all connections for each packet of each of them would keep the server from everything else.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes, self._total = most_bytes, 0
+        self._sizes: dict[Channel, int] = {}
+
+    def count(self, channel: Channel) -> None:
+        """Note how much there is of a connection's body now, and make room where that is too much."""
+        size = channel.arriving_bytes
+        self._total += size - self._sizes.get(channel, 0)
+        if size:
+            self._sizes[channel] = size
+        else:
+            self._sizes.pop(channel, None)
+        if self._total > self._most_bytes:
+            for oldest in sorted(self._sizes, key=lambda one: one.waiting_since):
+                oldest.drop()
+                if self._total <= self._most_bytes * 7 // 8:
+                    break
+
+    def forget(self, channel: Channel) -> None:
+        """Note that a connection is closed."""
+        self._total -= self._sizes.pop(channel, 0)
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection.
 
@@ -162,14 +198,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     _unread_since: float | None = None
     _is_held_back = False
 
-    def __init__(self, server: Any, *arguments: Any, most_body_bytes: int, **more: Any) -> None:
+    def __init__(self, server: Any, *arguments: Any, most_body_bytes: int, arriving: Arriving, **more: Any) -> None:
         super().__init__(server, *arguments, **more)
         self.parser_class = partial(CarefulParser, most_body_bytes=most_body_bytes)
-        self._most_arriving_bytes = _MOST_BODIES * most_body_bytes
-        if len(server._map) > _MOST_CONNECTIONS - _SPARE_CONNECTIONS:
-            waiting = [channel for channel in server.active_channels.values() if channel.waits]
-            if waiting:
-                min(waiting, key=lambda channel: channel.waiting_since).drop()
+        self._arriving = arriving
 
     @property
     def waits(self) -> bool:
@@ -192,6 +224,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def drop(self) -> None:
         """Close the connection soon, also where the client takes in nothing: waitress closes a socket when it can be written to."""
         self.will_close = True
+        self._arriving.count(self)
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -231,8 +264,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._receiving_since = None
         elif self._receiving_since is None:
             self._receiving_since = time.time()
-        if self.arriving_bytes > _MOST_BUFFERED_BYTES:
-            self._bound_arriving()
+        self._arriving.count(self)
         return used
 
     @property
@@ -240,16 +272,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """How much of a body is here whose rest is not."""
         body = None if self.request is None or self.will_close else self.request.body_rcv
         return 0 if body is None else len(body)
-
-    def _bound_arriving(self) -> None:
-        """Drop those whose bodies have been arriving the longest where all together fill the disk for temporary files."""
-        sizes = {channel: size for channel in self.server.active_channels.values() if (size := channel.arriving_bytes)}
-        excess = sum(sizes.values()) - self._most_arriving_bytes
-        for channel in sorted(sizes, key=lambda channel: channel.waiting_since) if excess > 0 else ():
-            channel.drop()
-            excess -= sizes[channel]
-            if excess <= 0:
-                break
 
     def handle_close(self) -> None:
         """Close at once, or for a refused client only our side; the second time always at once."""
@@ -262,6 +284,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         for request in (self.request, *(self.requests if self._is_held_back else ())):
             if request is not None:
                 request.close()  # its body's temporary file
+        self._arriving.forget(self)
         super().handle_close()
 
     def readable(self) -> bool:
@@ -285,7 +308,7 @@ def _failure_of(error: Any) -> UploadKitError:
             return PayloadTooLarge(error.body)
         case 431:
             return HeadersTooLarge(
-                f"The request headers are over {_MOST_HEADER_BYTES} bytes",
+                f"The request headers are over {_MOST_HEADER_BYTES} bytes, or {_MOST_HEADER_LINES} lines",
                 "Send fewer or shorter ones; in a browser, delete the cookies of this host name",
             )
         case 500:
@@ -343,7 +366,9 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         clear_untrusted_proxy_headers=False,
         expose_tracebacks=False,
     )
-    wsgi.channel_class = partial(Channel, most_body_bytes=server.max_body_bytes)
+    arriving = Arriving(_MOST_BODIES * server.max_body_bytes)
+    wsgi.channel_class = partial(Channel, most_body_bytes=server.max_body_bytes, arriving=arriving)
+    wsgi.handle_accept = partial(_accept_several, wsgi, wsgi.handle_accept)
     wsgi.add_task = partial(Channel.begin, add_task=wsgi.task_dispatcher.add_task)
     wsgi.maintenance = partial(_drop_the_slow, wsgi, wsgi.maintenance)
     _allow_descriptors()
@@ -357,6 +382,23 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         wsgi.trigger.pull_trigger(lambda: wasyncore.close_all(wsgi._map))
         wsgi.task_dispatcher.shutdown(timeout=1)
         thread.join(timeout=5)
+
+
+def _accept_several(wsgi: Any, accept: Callable[[], None]) -> None:
+    """Take in some of the connections that wait, and make room for as many where they run short.
+
+    waitress looks at all connections before it takes in one more: whoever opens them fast would have everybody else wait in the queue.
+    """
+    for _ in range(_MOST_ACCEPTED_AT_ONCE):
+        accept()
+        if not select.select([wsgi.socket], [], [], 0)[0]:
+            break
+    remaining = [channel for channel in wsgi.active_channels.values() if not channel.will_close]
+    excess = len(remaining) - (_MOST_CONNECTIONS - _SPARE_CONNECTIONS)
+    if excess > 0:
+        waiting = [channel for channel in remaining if channel.waits]
+        for channel in heapq.nsmallest(excess, waiting, key=lambda channel: channel.waiting_since):
+            channel.drop()
 
 
 def _drop_the_slow(wsgi: Any, drop_the_silent: Callable[[float], None], now: float) -> None:

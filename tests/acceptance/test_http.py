@@ -172,6 +172,7 @@ RAW = {
     "an address that is none": (b"GET http://[::1/api/v1/files HTTP/1.1\r\n\r\n", 400),
     "headers too large": (b"GET /api/v1/files HTTP/1.1\r\nHost: a\r\nx: " + b"a" * 70_000 + b"\r\n\r\n", 431),
     "headers without an end": (b"GET /api/v1/files HTTP/1.1\r\nHost: a\r\n" + b"x: a\r\n" * 12_000, 431),
+    "very many headers": (b"GET /api/v1/files HTTP/1.1\r\nHost: a\r\n" + b"x: a\r\n" * 300 + b"\r\n", 431),
     "a request line too large": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 431),
 }
 CODES = {400: "VALIDATION_ERROR", 413: "PAYLOAD_TOO_LARGE", 431: "HEADERS_TOO_LARGE"}

@@ -55,3 +55,23 @@ def test_what_stands_in_a_path_header_or_name_forges_no_line(appliance: Applianc
     for line in log.splitlines():
         assert line.isprintable()
         assert "forged" not in line.replace("%20INFO%20forged", ""), "of what is sent, only the path is logged, and that quoted"
+
+
+@pytest.mark.parametrize("path", ["/", "/f/", "/api/uploadkit/", "/dashboard/"])
+def test_a_long_address_makes_a_short_line(appliance: Appliance, path: str) -> None:
+    began = len(appliance.log())
+    told = appliance.fetch("GET", f"{appliance.base}{path}{'%22' * 15_000}")
+    assert told.status in (400, 404)
+    assert len(told.body) < 100_000
+    line = next(line for line in appliance.log()[began:].splitlines() if told.headers["X-Request-Id"] in line)
+    assert len(line) < 5_000, "it had 45,000 characters"
+
+
+def test_an_address_is_not_longer_than_anybody_needs(appliance: Appliance) -> None:
+    """Taking thousands of parameters apart costs more than all else of a request."""
+    key = {"x-api-key": appliance.key}
+    for path in ("/f/x", "/api/v1/files", "/api/uploadkit/x", "/dashboard/sign-in", "/healthz", "/docs"):
+        assert appliance.fetch("GET", f"{appliance.base}{path}?{'a&' * 5_000}", headers=key).status == 400, path
+    assert appliance.call("GET", f"/files?search={'%F0%9F%98%80' * 255}&cursor={'x' * 1000}").code == "VALIDATION_ERROR"
+    assert appliance.call("GET", f"/files?search={'%F0%9F%98%80' * 255}").status == 200
+    assert appliance.call("GET", f"/files/{'%F0%9F%98%80' * 1024}").code == "NOT_FOUND"

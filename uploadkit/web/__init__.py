@@ -43,6 +43,9 @@ MOST_LEVELS = 50
 # Objects, arrays and what is separated by commas, wherever they stand: a list of 10,000 parts has 30,000 beside its metadata.
 MOST_VALUES = 50_000
 _MOST_HEADER_CHARACTERS = 4096
+# A search of 255 characters and a cursor, each byte as %XX; a key of 1,024 characters.
+_MOST_QUERY_CHARACTERS, _MOST_PATH_CHARACTERS = 8192, 8192
+_MOST_LOGGED_CHARACTERS = 1024
 _BY_STATUS: dict[int, type[UploadKitError]] = {
     404: NotFound,
     405: MethodNotAllowed,
@@ -110,7 +113,7 @@ def _begin() -> AnyResponse | None:
     here.began = time.perf_counter()
     read_deadline.begin(context().config.database.read_timeout_seconds)
     here.door = door = doors.at(asked.path)
-    _bound_headers(asked)
+    _bound(asked)
     if isinstance(asked.routing_exception, RequestRedirect):  # a slash is missing; werkzeug itself would name the host of the request
         there = urlsplit(asked.routing_exception.new_url)
         return redirect(urlunsplit(("", "", there.path, there.query, "")), asked.routing_exception.code)
@@ -124,8 +127,10 @@ def _begin() -> AnyResponse | None:
     return None
 
 
-def _bound_headers(asked: Request) -> None:
-    """Refuse, or leave out, headers that are read item by item and have more items than anybody means. Raises HeadersTooLarge."""
+def _bound(asked: Request) -> None:
+    """Refuse, or leave out, what is read item by item and has more items than anybody means. Raises HeadersTooLarge, ValidationFailed."""
+    if len(asked.environ.get("QUERY_STRING", "")) > _MOST_QUERY_CHARACTERS or len(asked.path) > _MOST_PATH_CHARACTERS:
+        raise ValidationFailed(f"The address is over {_MOST_PATH_CHARACTERS} characters, or what stands behind its ? over {_MOST_QUERY_CHARACTERS}")
     if len(asked.environ.get("CONTENT_TYPE", "")) > _MOST_HEADER_CHARACTERS:
         raise HeadersTooLarge(f"The Content-Type header is over {_MOST_HEADER_CHARACTERS} bytes")
     if len(asked.environ.get("HTTP_ACCEPT", "")) > _MOST_HEADER_CHARACTERS:
@@ -169,13 +174,19 @@ def _log_access(answer: Response) -> None:
             "request_id": here.request_id,
             "client": auth.client_address(asked, context().config.server),
             "method": asked.method,
-            "path": quote(doors.shown(asked.path), safe="/-_.~@+=,:"),
+            "path": _logged(doors.shown(asked.path)),
             "status": answer.status_code,
             "duration_ms": round((time.perf_counter() - here.began) * 1000, 1),
             "project": caller.project_id if caller else None,
             "key": (caller.key_id or None) if caller else None,
         },
     )
+
+
+def _logged(path: str) -> str:
+    """Whoever sends long addresses should not fill the disk with the log of them."""
+    shown = quote(path[:_MOST_LOGGED_CHARACTERS], safe="/-_.~@+=,:")
+    return shown if len(path) <= _MOST_LOGGED_CHARACTERS else f"{shown}..."
 
 
 def _answer_failure(failure: UploadKitError) -> Response:
