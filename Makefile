@@ -58,12 +58,12 @@ openapi: setup-dev ## Write docs/openapi.json and openapi-sdk.json anew from a r
 fuzz: setup-dev ## Hold the running API against its own document for long; FUZZ_EXAMPLES=1000 sets how long
 	@FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/python -m pytest -q --timeout 7200 tests/acceptance/test_openapi.py -k keeps
 
-# setuptools builds the editable install: it has to be pinned as well. The dev lock is held to the runtime lock's versions.
+# hatchling builds the editable install: it has to be pinned as well. The dev lock is held to the runtime lock's versions.
 lock: ## Write the two lock files anew after a change in pyproject.toml; UPGRADE=--upgrade takes the newest versions
 	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && \
 	$(PYTHON) -m venv "$$tool" && "$$tool/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
 	compile="$$tool/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header" && \
-	echo 'setuptools>=80' | $$compile $(UPGRADE) pyproject.toml - -o requirements.lock && \
+	printf 'hatchling>=1.27\neditables>=0.5\n' | $$compile $(UPGRADE) pyproject.toml - -o requirements.lock && \
 	$$compile $(UPGRADE) -c requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove .venv and caches; data/ stays

@@ -100,6 +100,7 @@ class Appliance:
             **{f"UPLOADKIT_{name}": value for name, value in settings.items()},
         }
         self.http = urllib3.PoolManager(maxsize=64, retries=False, timeout=60)
+        self.program = [sys.executable, str(ROOT / "app.py")]
         self.process: subprocess.Popen[bytes] | None = None
         self.key = ""
 
@@ -108,7 +109,7 @@ class Appliance:
     def start(self) -> Appliance:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "app.py"), "serve"],
+                [*self.program, "serve"],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -151,7 +152,7 @@ class Appliance:
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `app.py` with these arguments and this appliance's configuration."""
         return subprocess.run(
-            [sys.executable, str(ROOT / "app.py"), *arguments],
+            [*self.program, *arguments],
             env=self.environment | environment,
             capture_output=True,
             text=True,
@@ -216,7 +217,13 @@ class Appliance:
 @contextlib.contextmanager
 def running(home: Path, **settings: str) -> Iterator[Appliance]:
     """An appliance that is gone at the end, whatever happens: killed with its store, which takes no second and a half as `stop` does."""
-    appliance = Appliance(home, **settings)
+    with started(Appliance(home, **settings)) as appliance:
+        yield appliance
+
+
+@contextlib.contextmanager
+def started(appliance: Appliance) -> Iterator[Appliance]:
+    """This appliance, started, and gone at the end."""
     try:
         yield appliance.start()
     finally:

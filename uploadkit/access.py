@@ -11,6 +11,7 @@ from typing import Any, Literal
 from uploadkit import audit
 from uploadkit.errors import Forbidden, NotFound
 from uploadkit.models import Project
+from uploadkit.shipped import PROGRAM
 
 Environment = Literal["live", "test"]
 Access = Literal["project", "account"]
@@ -72,7 +73,7 @@ def require_account(caller: Caller) -> None:
     if caller.access != "account":
         raise Forbidden(
             "This needs a key with account access",
-            "Use such a key; 'python app.py keys create --name NAME --access account' makes one on the appliance's machine",
+            f"Use such a key; '{PROGRAM} keys create --name NAME --access account' makes one on the appliance's machine",
         )
 
 

@@ -14,6 +14,7 @@ from uploadkit.config import Config
 from uploadkit.db import new_id, write
 from uploadkit.errors import Conflict, NotFound, Unauthorized, ValidationFailed
 from uploadkit.models import Admin, Project, SetupLink
+from uploadkit.shipped import PROGRAM
 
 SETUP_LINK_HOURS = 24
 SHORTEST_PASSWORD = 10
@@ -82,7 +83,7 @@ def set_up(token: str, email: str, password: str) -> Admin:
 def _no_link(also: dict[str, list[str]]) -> Unauthorized:
     return Unauthorized(
         "This set-up link is not valid any more, or never was",
-        "'python app.py admin setup-link' on its machine makes a new one",
+        f"'{PROGRAM} admin setup-link' on its machine makes a new one",
         details={"token": ["is not valid any more, or never was"]} | also,
     )
 
@@ -91,7 +92,7 @@ def sign_in(config: Config, email: str, password: str, client: str, user_agent: 
     """Begin a session for whoever knows address and password; return its token. Raises Unauthorized, without saying what was wrong."""
     admin: Admin | None = Admin.get_or_none(Admin.email == email.strip().lower())
     if not passwords.matches(admin.password_hash if admin else None, password) or admin is None:
-        raise Unauthorized("E-mail address and password don't belong together", "'python app.py admin reset-password' sets a new one")
+        raise Unauthorized("E-mail address and password don't belong together", f"'{PROGRAM} admin reset-password' sets a new one")
     with write():
         if Admin.select(Admin.password_hash).where(Admin.id == admin.id).scalar() != admin.password_hash:
             raise Unauthorized("The password has just been changed", "Sign in with the new one")
@@ -138,7 +139,7 @@ def find_by_email(email: str | None) -> Admin:
     found = [admin for admin in all_admins() if email is None or admin.email == email.strip().lower()]
     if not found:
         raise NotFound(
-            f"There is no admin {email!r}" if email else "There is no admin yet", "'python app.py admin setup-link' makes a link to add one"
+            f"There is no admin {email!r}" if email else "There is no admin yet", f"'{PROGRAM} admin setup-link' makes a link to add one"
         )
     if len(found) > 1:
         raise Conflict("There are several admins", f"Name one of them: {', '.join(admin.email for admin in found)}")

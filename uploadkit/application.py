@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from flask import Flask, Request
@@ -12,7 +11,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 
-from uploadkit import __version__, web
+from uploadkit import __version__, shipped, web
 from uploadkit.context import Context
 from uploadkit.rate_limits import RateLimits
 from uploadkit.web import dashboard, doors, openapi, schemas
@@ -23,8 +22,6 @@ from uploadkit.web.health import pages
 from uploadkit.web.links import links
 from uploadkit.web.modules import modules
 from uploadkit.web.sdk_endpoints import cloud_sdk
-
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 class App(OpenAPI):
@@ -59,10 +56,11 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
         validation_error_status=400,
         validation_error_model=openapi.ErrorAnswer,
         validation_error_callback=_refuse,
-        template_folder=str(_ROOT / "templates"),
-        static_folder=str(_ROOT / "static"),
+        template_folder=str(shipped.TEMPLATES),
+        static_folder=str(shipped.STATIC),
     )
     app.request_class = web.JsonRequest
+    app.jinja_env.globals["program"] = shipped.PROGRAM
     # Keys in paths may hold anything, also two slashes in a row.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = ctx.config.server.max_body_bytes

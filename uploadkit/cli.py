@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from uploadkit import __version__, config, first_run, logs
+from uploadkit import __version__, config, first_run, logs, shipped
 from uploadkit.cli_accounts import admin_commands
 from uploadkit.cli_admin import keys_commands, projects_commands, routes_commands
 from uploadkit.cli_storage import doctor, reconcile_command, storage_commands
@@ -47,7 +47,12 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands)
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file; config.toml beside app.py by default.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Configuration file; config.toml beside app.py (installed: in the current folder) by default.",
+)
 @click.version_option(__version__, prog_name="uploadkit")
 @click.pass_context
 def main(context: click.Context, config_file: Path | None) -> None:
@@ -132,6 +137,12 @@ def show_config(context: click.Context, as_json: bool) -> None:
         return
     for line in _lines_of(loaded, ""):
         click.echo(line)
+
+
+@config_commands.command("reference")
+def show_reference() -> None:
+    """Print config.toml as it is shipped: every setting, its default and what it is for. A beginning for a file of your own."""
+    click.echo(shipped.REFERENCE_CONFIG.read_text(encoding="utf-8"), nl=False)
 
 
 def _lines_of(table: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ from uploadkit.config import Config
 from uploadkit.durable_files import put_in_place, sync
 from uploadkit.errors import ConfigError
 from uploadkit.models import database
+from uploadkit.shipped import PROGRAM
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ _TROUBLES = {
         "its file can't be opened",
         "Give the appliance's user the right to write the file and its folder; look at its disk",
     ),
-    "malformed": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
-    "not a database": ("it is damaged", "Stop the appliance and put a backup in its place; 'python app.py doctor' says what is damaged"),
+    "malformed": ("it is damaged", f"Stop the appliance and put a backup in its place; '{PROGRAM} doctor' says what is damaged"),
+    "not a database": ("it is damaged", f"Stop the appliance and put a backup in its place; '{PROGRAM} doctor' says what is damaged"),
 }
 _MENDS_AT_THE_START = {
     "is full": "free some space on its disk and start again: nothing is lost",
@@ -293,7 +294,7 @@ def trouble(error: Exception) -> tuple[str, str] | None:
 
 def _refuse_other_versions(path: Path) -> None:
     if not path.exists():
-        raise ConfigError(f"database.path: {path} is not there yet; run 'python app.py init' or 'python app.py serve' first")
+        raise ConfigError(f"database.path: {path} is not there yet; run '{PROGRAM} init' or '{PROGRAM} serve' first")
     _refuse_newer(path)
     if schema_version(path) < migrations()[-1][0]:
-        raise ConfigError(f"database.path: {path} has an older schema; 'python app.py serve' brings it up to date at its next start")
+        raise ConfigError(f"database.path: {path} has an older schema; '{PROGRAM} serve' brings it up to date at its next start")

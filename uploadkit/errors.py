@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from uploadkit.shipped import PROGRAM
+
 
 class UploadKitError(Exception):
     """A failure with a stable `code`, the HTTP `status` it maps to, a `message` and, where a reader can act, a `suggestion`.
@@ -39,7 +41,7 @@ class Unauthorized(UploadKitError):
 
     code, status = "UNAUTHORIZED", 401
     default_suggestion = (
-        "Send a live API key in the x-api-key header; 'python app.py keys create' makes one, 'keys list' shows which are revoked"
+        f"Send a live API key in the x-api-key header; '{PROGRAM} keys create' makes one, 'keys list' shows which are revoked"
     )
 
 
@@ -192,7 +194,7 @@ class StorageUnavailable(UploadKitError):
     """The object store or the database is down, full, refusing, or would take too long."""
 
     code, status = "STORAGE_UNAVAILABLE", 503
-    default_suggestion = "Try again in some seconds; GET /readyz says what is wrong, 'python app.py doctor' what to do"
+    default_suggestion = f"Try again in some seconds; GET /readyz says what is wrong, '{PROGRAM} doctor' what to do"
 
     def __init__(self, message: str, suggestion: str | None = None, *, retry_after_seconds: int = 5) -> None:
         super().__init__(message, suggestion, retry_after_seconds=retry_after_seconds)

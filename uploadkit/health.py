@@ -11,6 +11,7 @@ from peewee import PeeweeException
 from uploadkit import db, scrub, writable
 from uploadkit.config import Config
 from uploadkit.context import Context
+from uploadkit.shipped import PROGRAM
 
 _LEAST_FREE_BYTES = 64 * 1024**2
 
@@ -75,7 +76,7 @@ def _disk(ctx: Context) -> Check:
         for directory, name in ((ctx.config.data_dir, "the data directory"), (ctx.config.database_path.parent, "the database"))
     )
     # Not which directory: anybody may ask. The doctor names it.
-    refused = "" if unwritable(ctx.config) is None else ", but the data directory can't be written; 'python app.py doctor' says why"
+    refused = "" if unwritable(ctx.config) is None else f", but the data directory can't be written; '{PROGRAM} doctor' says why"
     trouble = ctx.database_disk.trouble()
     told = f"{free / 1024**3:.1f} GB free at {place}" if trouble is None else f"no new upload begins: {trouble}"
     return Check("disk", free >= _LEAST_FREE_BYTES and not refused and trouble is None, f"{told}{refused}")

@@ -25,6 +25,7 @@ from uploadkit.db import NOTE_SECONDS, execute, new_id, write
 from uploadkit.errors import Conflict, Forbidden, NotFound, TierLimitExceeded, Unauthorized, ValidationFailed
 from uploadkit.models import ApiKey, Project
 from uploadkit.paging import Page
+from uploadkit.shipped import PROGRAM
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ def revoke_key(caller: Caller, key_id: str) -> ApiKey:
         key: ApiKey | None = query.first()
         if key is None:
             raise NotFound(
-                f"There is no API key {key_id!r}", "GET /api/v1/projects/{id}/keys or 'python app.py keys list' shows the ids of keys"
+                f"There is no API key {key_id!r}", f"GET /api/v1/projects/{{id}}/keys or '{PROGRAM} keys list' shows the ids of keys"
             )
         if key.revoked_at is None:
             _keep_one_account_key(ApiKey.id == key.id)
@@ -211,5 +212,5 @@ def _keep_one_account_key(leaving: Expression) -> None:
     if active.where(leaving).exists() and not active.where(~leaving).exists():
         raise Conflict(
             "The last key with account access would be gone",
-            "Make another first, in a project that stays: python app.py keys create --name NAME --access account",
+            f"Make another first, in a project that stays: {PROGRAM} keys create --name NAME --access account",
         )

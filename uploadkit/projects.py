@@ -18,6 +18,7 @@ from uploadkit.errors import Conflict, NotFound, ValidationFailed
 from uploadkit.idempotency import Remember, forget
 from uploadkit.models import Project
 from uploadkit.paging import Page
+from uploadkit.shipped import PROGRAM
 
 UNLIMITED = "unlimited"
 _MAX_SLUG_LENGTH = 80
@@ -50,7 +51,7 @@ def find_by_id_or_slug(id_or_slug: str | None = None) -> Project:
     if project is None:
         raise NotFound(
             f"There is no project {id_or_slug!r}" if id_or_slug else "There is no project yet",
-            "'python app.py projects list' shows them" if id_or_slug else "'python app.py init' makes the first one",
+            f"'{PROGRAM} projects list' shows them" if id_or_slug else f"'{PROGRAM} init' makes the first one",
         )
     return project
 

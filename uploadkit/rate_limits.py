@@ -22,6 +22,7 @@ from limits.strategies import MovingWindowRateLimiter
 from uploadkit import clock
 from uploadkit.config import RateLimitsConfig
 from uploadkit.errors import ConfigError, RateLimited
+from uploadkit.shipped import PROGRAM
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class RateLimits:
             raise RateLimited(
                 "Too many attempts in a minute",
                 f"Wait {standing.retry_after_seconds} seconds and try again; "
-                "'python app.py admin reset-password' sets a new password on the appliance's machine",
+                f"'{PROGRAM} admin reset-password' sets a new password on the appliance's machine",
                 retry_after_seconds=standing.retry_after_seconds,
             )
 

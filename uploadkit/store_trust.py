@@ -17,6 +17,7 @@ from typing import Any
 from uploadkit import clock
 from uploadkit.config import Config
 from uploadkit.db import execute, write
+from uploadkit.shipped import PROGRAM
 from uploadkit.storage import doctor
 from uploadkit.storage.doctor import Expectations, Finding
 from uploadkit.storage.opening import store_name
@@ -31,7 +32,7 @@ _DAY_MS = 86_400_000
 _SETTING = "store_trust"
 # These are for everybody who asks /readyz or for an upload URL: which check it was, is for the log, the dashboard and the doctor.
 _NEW = "the store is not known yet and has to be looked at first"
-_UNSAFE = "the store failed a safety check at the start; the log says which, 'python app.py doctor' what to do"
+_UNSAFE = f"the store failed a safety check at the start; the log says which, '{PROGRAM} doctor' what to do"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from uploadkit import shipped
 from uploadkit.config.rules import checked
 from uploadkit.config.sections import Config, DataConfig, TierConfig, default_tiers
 from uploadkit.errors import ConfigError
@@ -23,12 +24,14 @@ ENVIRONMENT_PREFIX = "UPLOADKIT_"
 def find_config_file(named: Path | None, environment: Mapping[str, str]) -> Path | None:
     """Return the file to read: the one named, else `UPLOADKIT_CONFIG`, else `config.toml` beside `app.py`, else none.
 
+    A package that was installed has no `app.py`: there it is `config.toml` in the current folder.
+
     Raises ConfigError when a file was named that is not there.
     """
     chosen = named or (Path(environment["UPLOADKIT_CONFIG"]) if environment.get("UPLOADKIT_CONFIG") else None)
     if chosen is None:
-        beside_app = Path(__file__).resolve().parents[2] / "config.toml"
-        return beside_app.resolve() if beside_app.is_file() else None
+        usual = (shipped.CHECKOUT or Path.cwd()) / "config.toml"
+        return usual.resolve() if usual.is_file() else None
     if not chosen.is_file():
         raise ConfigError(f"{chosen}: no such configuration file; check --config or UPLOADKIT_CONFIG")
     return chosen.resolve()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from uploadkit import durable_files
 from uploadkit.errors import StorageUnavailable
+from uploadkit.shipped import PROGRAM
 
 log = logging.getLogger("uploadkit.storage")
 
@@ -72,7 +73,7 @@ class GroupSync:
             if self._ended < mine:
                 raise StorageUnavailable(
                     f"The upload can't be kept safe: {self.trouble()}",
-                    "Look at the disk, restart the appliance, then run 'python app.py reconcile': what was in memory alone may be lost",
+                    f"Look at the disk, restart the appliance, then run '{PROGRAM} reconcile': what was in memory alone may be lost",
                 )
 
     def _work(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from uploadkit.shipped import PROGRAM
 from uploadkit.storage import bucket_rules
 from uploadkit.storage.doctor.examination import Answer, Examination, Finding
 from uploadkit.storage.s3_client import AccessDenied, StorageRefused
@@ -14,7 +15,7 @@ _PERMISSIONS = {
     "cors-rule": "s3:GetBucketCORS and s3:PutBucketCORS",
     "lifecycle": "s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration",
 }
-_FIX = "Run 'python app.py doctor --fix'"
+_FIX = f"Run '{PROGRAM} doctor --fix'"
 _SETTLING_SECONDS = 30
 _TRACED = "the headers that tracing (Sentry, OpenTelemetry, Datadog …) adds: pages that trace every request can't upload, nor fetch files"
 _REDIRECTED = "null"  # what browsers call a page of another site that a redirect sent on
