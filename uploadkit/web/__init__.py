@@ -130,7 +130,8 @@ def _begin() -> AnyResponse | None:
 def _bound(asked: Request) -> None:
     """Refuse, or leave out, what is read item by item and has more items than anybody means. Raises HeadersTooLarge, ValidationFailed."""
     if len(asked.environ.get("QUERY_STRING", "")) > _MOST_QUERY_CHARACTERS or len(asked.path) > _MOST_PATH_CHARACTERS:
-        raise ValidationFailed(f"The address is over {_MOST_PATH_CHARACTERS} characters, or what stands behind its ? over {_MOST_QUERY_CHARACTERS}")
+        most = f"{_MOST_PATH_CHARACTERS} characters, or what stands behind its ? over {_MOST_QUERY_CHARACTERS}"
+        raise ValidationFailed(f"The address is over {most}")
     if len(asked.environ.get("CONTENT_TYPE", "")) > _MOST_HEADER_CHARACTERS:
         raise HeadersTooLarge(f"The Content-Type header is over {_MOST_HEADER_CHARACTERS} bytes")
     if len(asked.environ.get("HTTP_ACCEPT", "")) > _MOST_HEADER_CHARACTERS:
