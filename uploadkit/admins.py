@@ -18,6 +18,7 @@ from uploadkit.shipped import PROGRAM
 
 SETUP_LINK_HOURS = 24
 SHORTEST_PASSWORD = 10
+NEW_PASSWORD_MINUTES = 10
 _EMAIL = re.compile(r"[^@\s\x00-\x20\x7f-\x9f]{1,64}@[^@\s\x00-\x20\x7f-\x9f]{1,189}")
 
 
@@ -88,11 +89,22 @@ def _no_link(also: dict[str, list[str]]) -> Unauthorized:
     )
 
 
-def sign_in(config: Config, email: str, password: str, client: str, user_agent: str) -> str:
-    """Begin a session for whoever knows address and password; return its token. Raises Unauthorized, without saying what was wrong."""
+def sign_in(config: Config, email: str, password: str, client: str, user_agent: str, *, is_known: bool = False) -> str:
+    """Begin a session for whoever knows address and password; return its token. `is_known`: they did so from this network before.
+
+    Raises Unauthorized, without saying what was wrong, and RateLimited when too many passwords are being looked at.
+    """
     admin: Admin | None = Admin.get_or_none(Admin.email == email.strip().lower())
-    if not passwords.matches(admin.password_hash if admin else None, password) or admin is None:
+    if not passwords.matches(admin.password_hash if admin else None, password, is_known=is_known) or admin is None:
         raise Unauthorized("E-mail address and password don't belong together", f"'{PROGRAM} admin reset-password' sets a new one")
+    return begin_session(config, admin, client, user_agent)
+
+
+def begin_session(config: Config, admin: Admin, client: str, user_agent: str) -> str:
+    """Begin a session of an admin whose password was just looked at or chosen; return its token.
+
+    Raises Unauthorized when the password is another one by now, or the admin has been removed.
+    """
     with write():
         if Admin.select(Admin.password_hash).where(Admin.id == admin.id).scalar() != admin.password_hash:
             raise Unauthorized("The password has just been changed", "Sign in with the new one")
@@ -101,12 +113,18 @@ def sign_in(config: Config, email: str, password: str, client: str, user_agent: 
     return token
 
 
+def has_new_password(email: str) -> bool:
+    """Say whether an admin has had a password for `NEW_PASSWORD_MINUTES` at most."""
+    since = clock.now_ms() - NEW_PASSWORD_MINUTES * 60_000
+    return bool(Admin.select().where(Admin.email == email.strip().lower(), Admin.password_changed_at > since).exists())
+
+
 def change_password(admin: Admin, present: str, wanted: str, session_hash: str) -> None:
     """Change an admin's own password; all their other sessions end, and so does a set-up link that is still open.
 
     Raises ValidationFailed, Unauthorized (the password was changed by somebody else in this moment), RateLimited.
     """
-    wrong = {} if passwords.matches(admin.password_hash, present) else {"present": ["is another one"]}
+    wrong = {} if passwords.matches(admin.password_hash, present, is_known=True) else {"present": ["is another one"]}
     _refuse(wrong | _wrong_password(wanted))
     _set_password(admin, wanted, actor(admin), session_hash)
 
@@ -149,6 +167,11 @@ def find_by_email(email: str | None) -> Admin:
 def all_admins() -> list[Admin]:
     """Return all admins, the oldest first."""
     return list(Admin.select().order_by(Admin.created_at, Admin.id))
+
+
+def are_there_any() -> bool:
+    """Say whether anybody has set up the dashboard."""
+    return bool(Admin.select().exists())
 
 
 def remove(removed_by: Admin, admin_id: str) -> None:

@@ -20,16 +20,16 @@ LONGEST = 200
 _AT_A_TIME = 2
 _LONGEST_WAIT_SECONDS = 2
 _hasher = PasswordHasher()
-_reckoning = threading.BoundedSemaphore(_AT_A_TIME)
 # Looked at for an unknown address, so that the time of an answer does not tell which addresses are known.
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$08WqrvOo54yvHY5qAFWnFQ$ERb4E+9pk+Yr64vz0IE2Vf+eRIhrGbx86JJJ43GH3s8"
 
 
 class _Room:
-    """Who reckons or waits to: `most` threads, of all that serve requests."""
+    """Who reckons (`at_a_time`) or waits to: `most` threads, of all that serve requests."""
 
-    def __init__(self) -> None:
-        self.most, self._here, self._lock = 2 * _AT_A_TIME, 0, threading.Lock()
+    def __init__(self, at_a_time: int = _AT_A_TIME) -> None:
+        self.most, self.reckoning = 2 * at_a_time, threading.BoundedSemaphore(at_a_time)
+        self._here, self._lock = 0, threading.Lock()
 
     def enter(self) -> bool:
         with self._lock:
@@ -44,25 +44,32 @@ class _Room:
 
 
 _room = _Room()
+# Whoever has many networks can fill the other one, and must not keep out those who sign in from where they always do.
+_room_of_known = _Room(1)
 
 
 def leave_threads(threads: int) -> None:
-    """Of `threads` that serve requests, have passwords take a quarter at most."""
-    _room.most = max(1, min(2 * _AT_A_TIME, threads // 4))
+    """Of `threads` that serve requests, have passwords of strangers take a quarter at most, and those of people known here another one."""
+    for room, most in ((_room, 2 * _AT_A_TIME), (_room_of_known, 2)):
+        room.most = max(1, min(most, threads // 4))
 
 
 def hash_password(password: str) -> str:
-    """Return what the database keeps of a password. Raises RateLimited."""
-    with _place():
+    """Return what the database keeps of a password, of somebody who may choose one: no stranger. Raises RateLimited."""
+    with _place(_room_of_known):
         return _hasher.hash(_as_read(password))
 
 
-def matches(password_hash: str | None, password: str) -> bool:
-    """Say whether a password belongs to a hash; without one, take the same time and say no. Raises RateLimited."""
+def matches(password_hash: str | None, password: str, *, is_known: bool = False) -> bool:
+    """Say whether a password belongs to a hash; without one, take the same time and say no.
+
+    `is_known`: who asks has been let in from there before, and waits for no stranger. Raises RateLimited.
+    """
+    room = _room_of_known if is_known else _room
     if len(password) > LONGEST:
         return False
     # Earlier versions kept a password as it came.
-    return any(_fits(password_hash, spelling) for spelling in dict.fromkeys((_as_read(password), password)))
+    return any(_fits(room, password_hash, spelling) for spelling in dict.fromkeys((_as_read(password), password)))
 
 
 def _as_read(password: str) -> str:
@@ -70,28 +77,28 @@ def _as_read(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def _fits(password_hash: str | None, password: str) -> bool:
+def _fits(room: _Room, password_hash: str | None, password: str) -> bool:
     try:
-        with _place():
+        with _place(room):
             return _hasher.verify(password_hash or _NOBODY, password) and password_hash is not None
     except (VerificationError, InvalidHashError):
         return False
 
 
 @contextmanager
-def _place() -> Iterator[None]:
+def _place(room: _Room) -> Iterator[None]:
     """A place to reckon. Raises RateLimited when too many wait already, or when none gets free in time."""
-    if not _room.enter():
+    if not room.enter():
         raise _busy()
     try:
-        if not _reckoning.acquire(timeout=_LONGEST_WAIT_SECONDS):
+        if not room.reckoning.acquire(timeout=_LONGEST_WAIT_SECONDS):
             raise _busy()
         try:
             yield
         finally:
-            _reckoning.release()
+            room.reckoning.release()
     finally:
-        _room.leave()
+        room.leave()
 
 
 def _busy() -> RateLimited:

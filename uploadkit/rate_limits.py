@@ -164,18 +164,23 @@ class RateLimits:
                 retry_after_seconds=standing.retry_after_seconds,
             )
 
-    def count_sign_in(self, address: str, email: str, limit: int | None) -> None:
-        """Count one attempt to sign in from `address` (IPv6: its /64) as `email`. Raises RateLimited.
+    def count_sign_in(self, address: str, email: str, limit: int | None, *, has_new_password: bool = False) -> bool:
+        """Count one attempt to sign in from `address` (IPv6: its /64) as `email`; return whether that one has signed in from there before.
 
         Guessing from many addresses is slowed down, too, with more room. From where somebody has signed in as `email` before, only that
-        address counts: nobody can lock an admin out by guessing elsewhere.
+        address counts: nobody can lock an admin out by guessing elsewhere. Nor anywhere else with a password that was set just now
+        (`has_new_password`), as somebody does who is locked out. Raises RateLimited.
         """
         self._count_guess(limit, "sign-in", network_of(address))
         account = _short(email)
         with self._lock:
             is_known = (account, network_of(address)) in self._known
         if not is_known:
-            self._count_guess(limit and limit * 3, "sign-in-as", account)
+            if (site := site_of(address)) is not None:
+                self._count_guess(limit and limit * 3, "sign-in-site", site)
+            if not has_new_password:
+                self._count_guess(limit and limit * 3, "sign-in-as", account)
+        return is_known
 
     def note_sign_in(self, address: str, email: str) -> None:
         """Remember that `email` has signed in from `address`."""
@@ -256,3 +261,12 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+
+
+def site_of(address: str) -> str | None:
+    """Return the /48 of an IPv6 address, which is what one customer may have (RFC 6177); None for others."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return str(ipaddress.ip_network((parsed, 48), strict=False)) if parsed.version == 6 else None

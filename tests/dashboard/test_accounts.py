@@ -14,6 +14,7 @@ import pytest
 from tests.appliance import ROOT, Appliance, running, wait_until
 from tests.conftest import House
 from tests.dashboard.visitors import EMAIL, PASSWORD, Visitor, new_admin, read, setup_token, wrong
+from uploadkit import admins, clock, passwords
 from uploadkit.errors import RateLimited
 
 
@@ -183,6 +184,49 @@ def test_guessing_elsewhere_locks_nobody_out(house: House) -> None:
         limits.count_sign_in("192.0.2.1", EMAIL, 10)
 
 
+def test_a_password_that_was_just_set_is_taken_from_anywhere(house: House) -> None:
+    """Whoever is locked out where nobody knows them has the machine: a new password lets them in, however long others go on guessing."""
+    limits = house.door().application.extensions["uploadkit.rate_limits"]
+    link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
+    with clock.travelled_to(clock.now_ms()) as advance:
+        admins.set_up(link, EMAIL, PASSWORD)
+        advance(admins.NEW_PASSWORD_MINUTES * 60_000)
+        assert not admins.has_new_password(EMAIL)
+        for number in range(30):
+            limits.count_sign_in(f"198.51.100.{number}", EMAIL, 10)
+        with pytest.raises(RateLimited):
+            limits.count_sign_in("192.0.2.1", EMAIL, 10)
+        admins.reset_password(EMAIL, "a new password")
+        assert admins.has_new_password(f" {EMAIL.upper()} ")
+        assert not admins.has_new_password("nobody@example.com")
+        limits.count_sign_in("192.0.2.1", EMAIL, 10, has_new_password=True)
+
+
+def test_one_who_has_many_networks_guesses_no_more_than_one_who_has_few(house: House) -> None:
+    """A /48 of IPv6, which anybody gets, has 65,536 networks: guesses at names that nobody has would keep all others waiting."""
+    limits = house.door().application.extensions["uploadkit.rate_limits"]
+    for number in range(30):
+        limits.count_sign_in(f"2001:db8:0:{number:x}::1", f"{number}@example.com", 10)
+    with pytest.raises(RateLimited):
+        limits.count_sign_in("2001:db8:0:ffff::1", "another@example.com", 10)
+    limits.count_sign_in("2001:db8:1::1", "another@example.com", 10)
+    limits.note_sign_in("2001:db8:0:ffff::1", EMAIL)
+    assert limits.count_sign_in("2001:db8:0:ffff::1", EMAIL, 10), "from where they have signed in before, neighbours don't count"
+
+
+def test_a_set_up_that_made_an_admin_lets_them_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link is used up then: looking at the password once more could be refused for the many others that are looked at."""
+    browser = house.door().application.test_client()
+    page = browser.get("/dashboard/setup").get_data(as_text=True)
+    token = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
+    assert token
+    monkeypatch.setattr(passwords._room, "most", 0)
+    link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
+    fields = {"form_token": token[1], "token": link, "email": EMAIL, "password": PASSWORD}
+    assert browser.post("/dashboard/setup", data=fields).status_code == 302
+    assert browser.get("/dashboard/settings").status_code == 200
+
+
 def test_guesses_at_a_set_up_link_and_at_the_present_password_are_limited(tmp_path: Path) -> None:
     with running(tmp_path, DASHBOARD__SIGN_INS_PER_MINUTE="3") as appliance:
         anna = new_admin(appliance)
@@ -195,6 +239,19 @@ def test_guesses_at_a_set_up_link_and_at_the_present_password_are_limited(tmp_pa
         assert Visitor(appliance).sign_in().status == 200, "that is counted by itself"
         eve = Visitor(appliance)
         assert [eve.set_up(f"uks_{number}", "eve@example.com").status for number in range(4)][1:] == [401, 429, 429]
+
+
+@pytest.mark.parametrize("path", ["/dashboard/sign-in", "/dashboard/setup"])
+def test_asking_for_the_head_of_a_page_is_no_attempt(tmp_path: Path, path: str) -> None:
+    """Any web page may have its visitor's browser ask so, and no token comes along: it must not use up what the visitor's network has."""
+    with running(tmp_path, DASHBOARD__SIGN_INS_PER_MINUTE="3") as appliance:
+        for _ in range(10):
+            head = appliance.fetch(
+                "HEAD", appliance.base + path, headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+            )
+            assert head.status == 200
+        new_admin(appliance)
+        assert Visitor(appliance).sign_in().status == 200
 
 
 def test_a_flood_of_sign_ins_leaves_room_for_everything_else(house_of_admins: Appliance, admin: Visitor) -> None:

@@ -6,7 +6,7 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit import admin_sessions, admins, first_run, projects
-from uploadkit.errors import UploadKitError
+from uploadkit.errors import NotFound, UploadKitError
 from uploadkit.web import auth, context, rate_limits
 from uploadkit.web.dashboard.gate import (
     ROOMS_OF_A_PROJECT,
@@ -24,40 +24,38 @@ Page = str | tuple[str, int, dict[str, str]] | Response
 @dashboard.get("/")
 def home() -> Response:
     """Go to the first project's overview."""
-    found = projects.all_projects()
-    if not found:
+    try:
+        first = projects.find_by_id_or_slug()
+    except NotFound:
         return redirect(url_for("dashboard.list_projects"))
-    return redirect(url_for(f"dashboard.project.{ROOMS_OF_A_PROJECT[0][0]}", slug=found[0].slug, environment="live"))
+    return redirect(url_for(f"dashboard.project.{ROOMS_OF_A_PROJECT[0][0]}", slug=first.slug, environment="live"))
 
 
 @dashboard.route("/setup", methods=["GET", "POST"])
 def set_up() -> Page:
     """Make an admin with the token of a set-up link, which stands in the fragment: a script puts it into the form."""
-    if request.method == "GET":
+    if request.method != "POST":  # HEAD as well: it brings no token of a form
         return render_template("dashboard/setup.html", form={}, failure=None)
     form = request.form
     try:
         config = context().config
         rate_limits().count_set_up(auth.client_address(request, config.server), config.dashboard.sign_ins_per_minute)
-        admins.set_up(form.get("token", "").strip(), form.get("email", ""), form.get("password", ""))
+        admin = admins.set_up(form.get("token", "").strip(), form.get("email", ""), form.get("password", ""))
     except UploadKitError as failure:
         return render_template("dashboard/setup.html", form=form, failure=failure), failure.status, retry_after(failure)
     first_run.remove_note(context().config)
-    return _signed_in(form.get("email", ""), form.get("password", ""), url_for("dashboard.home"))
+    return _enter(admins.begin_session(config, admin, *_browser()), admin.email, url_for("dashboard.home"))
 
 
 @dashboard.route("/sign-in", methods=["GET", "POST"])
 def sign_in() -> Page:
     """Begin a session."""
     form, wanted = request.form, own_page(request.values.get("next"))
-    if request.method == "GET":
-        shown = {"wanted": wanted, "nobody_yet": not admins.all_admins()}
+    if request.method != "POST":
+        shown = {"wanted": wanted, "nobody_yet": not admins.are_there_any()}
         return redirect(wanted) if g.admin else render_template("dashboard/sign_in.html", form={}, failure=None, **shown)
     try:
-        config = context().config
-        client = auth.client_address(request, config.server)
-        rate_limits().count_sign_in(client, form.get("email", ""), config.dashboard.sign_ins_per_minute)
-        return _signed_in(form.get("email", ""), form.get("password", ""), wanted)
+        return _enter(_signed_in(form.get("email", ""), form.get("password", "")), form.get("email", ""), wanted)
     except UploadKitError as failure:
         page = render_template("dashboard/sign_in.html", form=form, failure=failure, wanted=wanted, nobody_yet=False)
         return page, failure.status, retry_after(failure)
@@ -70,11 +68,22 @@ def sign_out() -> Response:
     return close_session(redirect(url_for("dashboard.sign_in")))
 
 
-def _signed_in(email: str, password: str, wanted: str) -> Response:
+def _signed_in(email: str, password: str) -> str:
+    """The token of a new session. Raises Unauthorized, RateLimited."""
     config = context().config
-    client = auth.client_address(request, config.server)
-    token = admins.sign_in(config, email, password, client, request.user_agent.string)
-    rate_limits().note_sign_in(client, email)
+    client, user_agent = _browser()
+    most, is_new = config.dashboard.sign_ins_per_minute, admins.has_new_password(email)
+    is_known = rate_limits().count_sign_in(client, email, most, has_new_password=is_new)
+    return admins.sign_in(config, email, password, client, user_agent, is_known=is_known)
+
+
+def _browser() -> tuple[str, str]:
+    """Where this request comes from, and by which program."""
+    return auth.client_address(request, context().config.server), request.user_agent.string
+
+
+def _enter(token: str, email: str, wanted: str) -> Response:
+    rate_limits().note_sign_in(_browser()[0], email)
     _end_sessions()
     return open_session(token, redirect(wanted))
 
