@@ -24,6 +24,7 @@ from uploadkit.cli_webhooks import webhooks_commands
 from uploadkit.context import Context
 from uploadkit.db import lock_data_dir
 from uploadkit.errors import ConfigError, UploadKitError
+from uploadkit.terminal import tell
 
 
 class _Commands(click.Group):
@@ -39,10 +40,10 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            click.echo(f"error: {error}", err=True)
+            tell(f"error: {error}", err=True)
             sys.exit(2)
         except UploadKitError as error:
-            click.echo(f"error: {error.message}" + (f". {error.suggestion}" if error.suggestion else ""), err=True)
+            tell(f"error: {error.message}" + (f". {error.suggestion}" if error.suggestion else ""), err=True)
             sys.exit(1)
 
 
@@ -78,28 +79,28 @@ def serve(context: click.Context) -> None:
 def _announce(ctx: Context, start: first_run.Start) -> None:
     """Say where everything is. The first key goes to a terminal, or to a file that only its owner can read; never to a log."""
     base_url, data_dir = ctx.config.server.base_url, ctx.config.data_dir
-    click.echo(f"UploadKit {__version__} is ready at {base_url}   (store: {ctx.store.address.public_endpoint}, data: {data_dir})")
+    tell(f"UploadKit {__version__} is ready at {base_url}   (store: {ctx.store.address.public_endpoint}, data: {data_dir})")
     if ctx.config.dashboard.enabled:
-        click.echo(f"Dashboard: {base_url}/dashboard")
+        tell(f"Dashboard: {base_url}/dashboard")
     _show_first_run(ctx.config, start)
     if ctx.config.server.https_enforced and not ctx.config.server.trusted_proxies:
-        click.echo(
+        tell(
             "Warning: API calls are refused unless they come by HTTPS, and no proxy is trusted to say so: set server.trusted_proxies, "
             'or server.require_https = "off" on a LAN without TLS.',
             err=True,
         )
     if ctx.config.server.require_https == "off":
-        click.echo("Warning: server.require_https is off, so API keys may cross the network unencrypted.", err=True)
-    click.echo("Stop it with Ctrl-C or SIGTERM.")
+        tell("Warning: server.require_https is off, so API keys may cross the network unencrypted.", err=True)
+    tell("Stop it with Ctrl-C or SIGTERM.")
 
 
 def _show_first_run(loaded: config.Config, start: first_run.Start) -> None:
     note = first_run.note_file(loaded.data_dir)
     if start.has_news and sys.stdout.isatty():
-        click.echo(note.read_text(encoding="utf-8"))
+        tell(note.read_text(encoding="utf-8"))
         note.unlink(missing_ok=True)
     elif note.exists():
-        click.echo(f"What you need to begin is in {note} (only you can read it). Keep the API key: the set-up removes the file.")
+        tell(f"What you need to begin is in {note} (only you can read it). Keep the API key: the set-up removes the file.")
 
 
 @main.command()
@@ -113,12 +114,12 @@ def init(context: click.Context, as_json: bool) -> None:
         start = first_run.prepare(loaded)
     if as_json:
         found = {"dataDir": str(loaded.data_dir), "projectId": start.project.id, "apiKey": start.api_key, "setupUrl": start.setup_url}
-        click.echo(json.dumps(found))
+        tell(json.dumps(found))
     elif start.has_news:
-        click.echo(f"{'Made ' if start.api_key else ''}{loaded.data_dir} with project {start.project.id} ({start.project.name}).\n")
-        click.echo(first_run.note_text(loaded, start))
+        tell(f"{'Made ' if start.api_key else ''}{loaded.data_dir} with project {start.project.id} ({start.project.name}).\n")
+        tell(first_run.note_text(loaded, start))
     else:
-        click.echo(f"{loaded.data_dir} is there already, with project {start.project.id} ({start.project.name}). Nothing was changed.")
+        tell(f"{loaded.data_dir} is there already, with project {start.project.id} ({start.project.name}). Nothing was changed.")
 
 
 @main.group("config")
@@ -133,10 +134,10 @@ def show_config(context: click.Context, as_json: bool) -> None:
     """Show every setting as it applies: defaults, config.toml and environment together. Secrets are masked."""
     loaded = config.load(context.obj).model_dump(mode="json")
     if as_json:
-        click.echo(json.dumps(loaded, indent=2))
+        tell(json.dumps(loaded, indent=2))
         return
     for line in _lines_of(loaded, ""):
-        click.echo(line)
+        tell(line)
 
 
 @config_commands.command("reference")

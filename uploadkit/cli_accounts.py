@@ -8,6 +8,8 @@ import click
 
 from uploadkit import admins, audit
 from uploadkit.cli_admin import open_installation
+from uploadkit.logs import printable
+from uploadkit.terminal import tell
 
 
 @click.group("admin")
@@ -20,10 +22,10 @@ def admin_commands() -> None:
 def setup_link(context: click.Context) -> None:
     """Print a new one-time link that adds an admin; a link made before ends."""
     loaded = open_installation(context)
-    click.echo(admins.make_setup_link(loaded, audit.CLI))
-    click.echo(f"It works once, within {admins.SETUP_LINK_HOURS} hours.", err=True)
+    tell(admins.make_setup_link(loaded, audit.CLI))
+    tell(f"It works once, within {admins.SETUP_LINK_HOURS} hours.", err=True)
     if not loaded.dashboard.enabled:
-        click.echo("dashboard.enabled is false, so there is no page to open with it now.", err=True)
+        tell("dashboard.enabled is false, so there is no page to open with it now.", err=True)
 
 
 @admin_commands.command("reset-password")
@@ -37,8 +39,8 @@ def reset_password(context: click.Context, email: str | None) -> None:
     open_installation(context)
     admin = admins.find_by_email(email)
     if sys.stdin.isatty():
-        password = click.prompt(f"New password of {admin.email}", hide_input=True, confirmation_prompt=True)
+        password = click.prompt(f"New password of {printable(admin.email)}", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     admins.reset_password(admin.email, password)
-    click.echo(f"{admin.email} has a new password, and was signed out everywhere.")
+    tell(f"{admin.email} has a new password, and was signed out everywhere.")

@@ -12,13 +12,13 @@ import click
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from uploadkit import clock, config, file_routes, keys, projects, tiers
 from uploadkit.access import COMMAND_LINE, Access
 from uploadkit.db import open_database
 from uploadkit.models import Project
+from uploadkit.terminal import plain, tell
 from uploadkit.web import documented, schemas
 from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
 
@@ -50,7 +50,7 @@ def create_project(context: click.Context, name: str, tier: str | None, as_json:
     """Create a project; 'keys create --project' makes keys for it."""
     loaded = open_installation(context)
     project = projects.create_project(loaded, COMMAND_LINE, name, tier)
-    click.echo(json.dumps(_project_json(loaded, project)) if as_json else f"Made project {project.id} ({project.slug}).")
+    tell(json.dumps(_project_json(loaded, project)) if as_json else f"Made project {project.id} ({project.slug}).")
 
 
 @projects_commands.command("list")
@@ -61,7 +61,7 @@ def list_projects(context: click.Context, as_json: bool) -> None:
     loaded = open_installation(context)
     found = projects.all_projects()
     if as_json:
-        click.echo(json.dumps([_project_json(loaded, project) for project in found]))
+        tell(json.dumps([_project_json(loaded, project) for project in found]))
     else:
         print_table(("id", "slug", "name", "tier"), [(p.id, p.slug, p.name, p.tier) for p in found])
 
@@ -76,7 +76,7 @@ def delete_project(context: click.Context, project: str, as_json: bool) -> None:
     open_installation(context)
     found = projects.find_by_id_or_slug(project)
     projects.delete_project(COMMAND_LINE, found.id)
-    click.echo(json.dumps({"deleted": True}) if as_json else f"Deleted project {found.id} ({found.slug}).")
+    tell(json.dumps({"deleted": True}) if as_json else f"Deleted project {found.id} ({found.slug}).")
 
 
 @click.group("keys")
@@ -97,10 +97,10 @@ def create_key(context: click.Context, name: str, project: str | None, test: boo
     owner = projects.find_by_id_or_slug(project)
     issued = keys.issue_key(loaded, COMMAND_LINE, owner.id, name, environment="test" if test else "live", access=access)
     if as_json:
-        click.echo(json.dumps(documented.issued_key(issued)))
+        tell(json.dumps(documented.issued_key(issued)))
     else:
-        click.echo(issued.plaintext)
-        click.echo("Keep it now: it can't be shown again.", err=True)
+        tell(issued.plaintext)
+        tell("Keep it now: it can't be shown again.", err=True)
 
 
 @keys_commands.command("list")
@@ -113,7 +113,7 @@ def list_keys(context: click.Context, project: str | None, revoked: bool, as_jso
     open_installation(context)
     found = keys.all_keys(projects.find_by_id_or_slug(project).id if project else None, revoked=revoked)
     if as_json:
-        click.echo(json.dumps([documented.api_key(key) for key in found]))
+        tell(json.dumps([documented.api_key(key) for key in found]))
         return
     print_table(
         ("id", "key", "name", "project", "environment", "access", "last used"),
@@ -129,7 +129,7 @@ def revoke_key(context: click.Context, key_id: str, as_json: bool) -> None:
     """Revoke the API key with this id: the very next request with it is refused."""
     open_installation(context)
     key = keys.revoke_key(COMMAND_LINE, key_id)
-    click.echo(json.dumps({"revoked": True}) if as_json else f"Revoked {key.masked_key} ({key.name}).")
+    tell(json.dumps({"revoked": True}) if as_json else f"Revoked {key.masked_key} ({key.name}).")
 
 
 @click.group("routes")
@@ -184,9 +184,7 @@ def create_route(context: click.Context, /, slug: str, project: str | None, as_j
     loaded = open_installation(context)
     rules = _rules(FileRouteBody, {"slug": slug, **options})
     route = file_routes.create_file_route(loaded, COMMAND_LINE, projects.find_by_id_or_slug(project).id, rules)
-    click.echo(
-        json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Made file route {route.slug} ({route.id})."
-    )
+    tell(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Made file route {route.slug} ({route.id}).")
 
 
 @routes_commands.command("update")
@@ -200,7 +198,7 @@ def update_route(context: click.Context, /, slug: str, project: str | None, as_j
     loaded = open_installation(context)
     found = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
     route = file_routes.update_file_route(loaded, COMMAND_LINE, found.id, _rules(FileRouteChangesBody, options))
-    click.echo(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Changed file route {route.slug}.")
+    tell(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Changed file route {route.slug}.")
 
 
 @routes_commands.command("list")
@@ -212,7 +210,7 @@ def list_routes(context: click.Context, project: str | None, as_json: bool) -> N
     loaded = open_installation(context)
     found = file_routes.all_file_routes(projects.find_by_id_or_slug(project).id)
     if as_json:
-        click.echo(json.dumps([documented.file_route(route, loaded.server.base_url) for route in found]))
+        tell(json.dumps([documented.file_route(route, loaded.server.base_url) for route in found]))
         return
     print_table(
         ("id", "slug", "largest file", "types", "visibility"),
@@ -230,7 +228,7 @@ def delete_route(context: click.Context, slug: str, project: str | None, as_json
     open_installation(context)
     route = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
     file_routes.delete_file_route(COMMAND_LINE, route.id)
-    click.echo(json.dumps({"deleted": True}) if as_json else f"Deleted file route {slug}.")
+    tell(json.dumps({"deleted": True}) if as_json else f"Deleted file route {slug}.")
 
 
 def _project_json(loaded: config.Config, project: Project) -> dict[str, Any]:
@@ -247,5 +245,5 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for heading in headings:
         table.add_column(heading, no_wrap=True)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(plain, row))
     Console(width=1_000).print(table, crop=False)

@@ -13,7 +13,6 @@ from typing import Literal
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from uploadkit import clock, config, deep_check, diagnosis, reconcile, storage_copy
@@ -21,11 +20,11 @@ from uploadkit.config import Config, editing
 from uploadkit.context import Context
 from uploadkit.db import DataDirInUse, lock_data_dir, open_database
 from uploadkit.errors import ConfigError, StorageUnavailable
-from uploadkit.logs import printable
 from uploadkit.storage.doctor import Finding
 from uploadkit.storage.opening import reached_store, running_store, serving_store, store_name
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import AccessDenied
+from uploadkit.terminal import plain, tell
 
 _MIB = 1024**2
 _DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
@@ -53,7 +52,7 @@ def doctor(context: click.Context, fix: bool, as_json: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     findings = []
     with (
-        reached_store(loaded, lambda message: click.echo(message, err=True)) as store,
+        reached_store(loaded, lambda message: tell(message, err=True)) as store,
         closing(diagnosis.examine(loaded, store, fix=fix)) as examination,
     ):
         for finding in examination:
@@ -62,7 +61,7 @@ def doctor(context: click.Context, fix: bool, as_json: bool) -> None:
                 _show(console, finding)
     failed = [finding.name for finding in findings if finding.outcome == "failed"]
     if as_json:
-        click.echo(json.dumps({"ok": not failed, "bucket": store.address.bucket, "checks": [asdict(finding) for finding in findings]}))
+        tell(json.dumps({"ok": not failed, "bucket": store.address.bucket, "checks": [asdict(finding) for finding in findings]}))
     else:
         console.print(
             f"\n{len(failed)} check(s) failed: {', '.join(failed)}" if failed else f"\nBucket {store.address.bucket} is in order."
@@ -74,15 +73,15 @@ def _interrupt_once(number: int, _: object) -> None:
     """End the examination; a second signal does not end the clearing of the bucket that follows."""
     for other in (signal.SIGTERM, signal.SIGINT):
         signal.signal(other, signal.SIG_IGN)
-    click.echo("Interrupted; clearing the bucket first ...", err=True)
+    tell("Interrupted; clearing the bucket first ...", err=True)
     raise KeyboardInterrupt
 
 
 def _show(console: Console, finding: Finding) -> None:
     style = _STYLES[finding.outcome]
-    console.print(f"[{style}]{finding.outcome:<8}[/{style}] {finding.name:<19} {escape(finding.detail)}")
+    console.print(f"[{style}]{finding.outcome:<8}[/{style}] {finding.name:<19} {plain(finding.detail)}")
     if finding.mend and finding.outcome != "ok":
-        console.print(f"{'':<9}{'':<19} → {escape(finding.mend)}")
+        console.print(f"{'':<9}{'':<19} → {plain(finding.mend)}")
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def reconcile_command(
     open_database(loaded, upgrade=False)
     if fix:
         _require_store_in_use(loaded)
-    with reached_store(loaded, lambda message: click.echo(message, err=True)) as store:
+    with reached_store(loaded, lambda message: tell(message, err=True)) as store:
         ctx = Context(loaded, store)
         report = _compared(ctx, how if deep else None)
         if fix and not force:
@@ -131,7 +130,7 @@ def reconcile_command(
             report = reconcile.fix(ctx, report)
     left = [finding for finding in report.findings if not finding.fixed]
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        tell(json.dumps(asdict(report)))
     else:
         _show_report(report)
     sys.exit(1 if left else 0)
@@ -167,11 +166,11 @@ def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
             nonlocal seen, told_at
             is_first, seen = seen is not present, present
             if is_first and present.went_on:
-                click.echo(f"Going on after {_how_far(present)}", err=True)
+                tell(f"Going on after {_how_far(present)}", err=True)
             bar.update(task, total=present.total_bytes, completed=present.read_bytes, description=f"{len(present.damaged)} damaged")
             if bar.disable and clock.monotonic_ms() - told_at >= _TELL_EVERY_MS:
                 told_at = clock.monotonic_ms()
-                click.echo(f"{_how_far(present)}, {len(present.damaged)} damaged", err=True)
+                tell(f"{_how_far(present)}, {len(present.damaged)} damaged", err=True)
 
         try:
             return deep_check.run(
@@ -187,9 +186,9 @@ def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
             raise StorageUnavailable(f"Broken off after {_how_far(seen)}: {error.message}", _GOES_ON) from None
         except KeyboardInterrupt:
             bar.stop()
-            click.echo(f"\nInterrupted after {_how_far(seen)}. {_GOES_ON}.", err=True)
+            tell(f"\nInterrupted after {_how_far(seen)}. {_GOES_ON}.", err=True)
             for one in seen.damaged:
-                click.echo(printable(f"{one.damage.kind:<21} {one.key}: {one.damage.detail}"), err=True)
+                tell(f"{one.damage.kind:<21} {one.key}: {one.damage.detail}", err=True)
             sys.exit(130)
 
 
@@ -211,26 +210,24 @@ def _require_store_in_use(loaded: Config) -> None:
 def _show_report(report: reconcile.Report) -> None:
     for finding in report.findings:
         mend = f"done: {finding.mend}" if finding.fixed else f"--fix would {finding.mend}" if finding.mend else "look at it yourself"
-        click.echo(printable(f"{finding.kind:<21} {finding.key}: {finding.detail} ({mend})"))
+        tell(f"{finding.kind:<21} {finding.key}: {finding.detail} ({mend})")
     for unseen in report.unseen:
-        click.echo(f"not looked at: {unseen}")
-    click.echo(
+        tell(f"not looked at: {unseen}")
+    tell(
         f"{report.files} files, {report.objects} objects"
         + (f", {report.not_ours} of them not the appliance's (left alone)" if report.not_ours else "")
         + (f", {len(report.findings)} findings." if report.findings else ": they agree.")
     )
     if report.read_files:
-        click.echo(
+        tell(
             f"{report.read_files} files were read, {report.read_bytes / _MIB:.0f} MiB"
             + (f"; {report.unproven} of them have no ETag that says anything of their bytes" if report.unproven else "")
             + "."
         )
     if any(finding.kind in ("object_unreadable", "object_differs") for finding in report.findings):
-        click.echo(_DAMAGED_MEND)
+        tell(_DAMAGED_MEND)
     if report.waiting:
-        click.echo(
-            f"{report.waiting} rows have waited over an hour for the sweeper: does the appliance run? /readyz says how its jobs are."
-        )
+        tell(f"{report.waiting} rows have waited over an hour for the sweeper: does the appliance run? /readyz says how its jobs are.")
 
 
 @click.group("storage")
@@ -257,19 +254,17 @@ def copy(context: click.Context, target_mode: Literal["byos", "bundled"] | None)
         source, target, is_stopped = _both_stores(stack, loaded, wanted)
         target.probe()
         copied = _copied(loaded, source, wanted, target)
-        click.echo(f"{copied.files} files copied, {copied.there_already} were there already, {len(copied.failures)} failed.")
+        tell(f"{copied.files} files copied, {copied.there_already} were there already, {len(copied.failures)} failed.")
         for key, reason in copied.failures.items():
-            click.echo(printable(f"failed: {key}: {reason}"), err=True)
+            tell(f"failed: {key}: {reason}", err=True)
         if copied.failures:
-            click.echo("Nothing was switched. Mend that and run the command again; what is copied stays.", err=True)
+            tell("Nothing was switched. Mend that and run the command again; what is copied stays.", err=True)
             sys.exit(1)
         if not is_stopped:
-            click.echo(
-                "The appliance runs and still uses the old store. Stop it and run this again: it copies what came since, then switches."
-            )
+            tell("The appliance runs and still uses the old store. Stop it and run this again: it copies what came since, then switches.")
             return
         if not storage_copy.clear_target(target):
-            click.echo("The target can't be listed: files that were deleted after they had been copied are still there.", err=True)
+            tell("The target can't be listed: files that were deleted after they had been copied are still there.", err=True)
         _switch(context, target_mode)
 
 
@@ -298,7 +293,7 @@ def _copied(loaded: Config, source: ObjectStore, wanted: Config, target: ObjectS
             raise StorageUnavailable(f"Broken off: {error.message}", "What is copied stays; run the command again") from None
         except KeyboardInterrupt:
             progress.stop()
-            click.echo("\nInterrupted. What is copied stays; nothing was switched.", err=True)
+            tell("\nInterrupted. What is copied stays; nothing was switched.", err=True)
             # A thread may wait for a store that hangs, and Python would wait for the thread.
             os._exit(130)
 
@@ -307,13 +302,11 @@ def _switch(context: click.Context, mode: str) -> None:
     path = config.find_config_file(context.find_root().obj, os.environ)
     by_environment = "UPLOADKIT_STORAGE__MODE"
     if path is None or by_environment in os.environ:
-        click.echo(f"All files are there. Now set {by_environment}={mode} and start the appliance.")
+        tell(f"All files are there. Now set {by_environment}={mode} and start the appliance.")
     else:
         editing.set_storage_mode(path, mode)
-        click.echo(
-            f'All files are there, and {path} now says storage.mode = "{mode}". Start the appliance; the old store is left as it was.'
-        )
+        tell(f'All files are there, and {path} now says storage.mode = "{mode}". Start the appliance; the old store is left as it was.')
     if given := sorted(name for name in os.environ if name.startswith("UPLOADKIT_STORAGE__BYOS__")):
-        click.echo(f"The appliance needs these from its own environment, too: {', '.join(given)}")
+        tell(f"The appliance needs these from its own environment, too: {', '.join(given)}")
     if under_way := storage_copy.uploads_under_way():
-        click.echo(f"{under_way} upload(s) under way in the old store will have to start again.")
+        tell(f"{under_way} upload(s) under way in the old store will have to start again.")

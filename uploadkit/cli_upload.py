@@ -25,6 +25,7 @@ from uploadkit.client import (
     UploadKitStorageError,
     default_resume_store,
 )
+from uploadkit.terminal import tell
 
 KEY_VARIABLE, URL_VARIABLE = "UPLOADKIT_API_KEY", "UPLOADKIT_URL"
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -69,13 +70,13 @@ def upload(
             file = _upload_one(client, name, route, content_type, metadata, resume_store)
         except UploadKitClientError as error:
             failed = True
-            click.echo(_error_line(name, error), err=True)
+            tell(_error_line(name, error), err=True)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not turn the way out into a traceback
-            click.echo(_interrupted_line(name, resume_store), err=True)
+            tell(_interrupted_line(name, resume_store), err=True)
             context.exit(EXIT_INTERRUPTED)
         else:
-            click.echo(json.dumps(dict(file.raw)) if as_json else printable(file.url))
+            tell(json.dumps(dict(file.raw)) if as_json else printable(file.url))
     context.exit(EXIT_FAILED if failed else 0)
 
 
@@ -98,16 +99,16 @@ def _parse_pair(pair: str) -> tuple[str, str]:
 def _client(context: click.Context, base_url: str) -> Client:
     api_key = os.environ.get(KEY_VARIABLE, "").strip()
     if not api_key:
-        click.echo(f"{KEY_VARIABLE} is not set: export the API key that 'init' or 'keys create' printed", err=True)
+        tell(f"{KEY_VARIABLE} is not set: export the API key that 'init' or 'keys create' printed", err=True)
         context.exit(EXIT_USAGE)
     if not api_key.startswith(("uk_live_", "uk_test_")):
-        click.echo(f"{KEY_VARIABLE} does not hold an UploadKit API key: it begins with uk_live_ or uk_test_", err=True)
+        tell(f"{KEY_VARIABLE} does not hold an UploadKit API key: it begins with uk_live_ or uk_test_", err=True)
         context.exit(EXIT_USAGE)
     try:
         return Client(base_url, api_key)
     except ValueError as error:
         wrong = KEY_VARIABLE if "api_key" in str(error) else f"--url or {URL_VARIABLE}"
-        click.echo(f"{wrong}: {error}", err=True)
+        tell(f"{wrong}: {error}", err=True)
         context.exit(EXIT_USAGE)
 
 
@@ -121,7 +122,7 @@ def _usable_resume_store() -> Path | None:
         reason = f"{directory} is not writable"
     except (OSError, RuntimeError) as error:
         reason = str(error)
-    click.echo(f"Note: interrupted uploads can't be resumed: {printable(reason)}", err=True)
+    tell(f"Note: interrupted uploads can't be resumed: {printable(reason)}", err=True)
     return None
 
 

@@ -10,6 +10,7 @@ import click
 
 from uploadkit import config, usage
 from uploadkit.db import open_database
+from uploadkit.terminal import tell
 
 
 @click.group("usage")
@@ -27,11 +28,11 @@ def verify(context: click.Context, fix: bool, as_json: bool) -> None:
     open_database(config.load(context.find_root().obj), upgrade=False)
     found = usage.repair() if fix else usage.find_differences()
     if as_json:
-        click.echo(json.dumps({"fixed": fix, "differences": [_as_json(difference) for difference in found]}))
+        tell(json.dumps({"fixed": fix, "differences": [_as_json(difference) for difference in found]}))
     else:
         for difference in found:
-            click.echo(_line(difference))
-        click.echo(f"{len(found)} {'set right' if fix else 'differ'}." if found else "All counters agree with the rows.")
+            tell(_line(difference))
+        tell(f"{len(found)} {'set right' if fix else 'differ'}." if found else "All counters agree with the rows.")
     if found and not fix:
         sys.exit(1)
 

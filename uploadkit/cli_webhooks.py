@@ -17,6 +17,7 @@ from uploadkit import clock, projects, webhook_secrets, webhooks
 from uploadkit.access import COMMAND_LINE, Caller
 from uploadkit.cli_admin import json_option, open_installation, print_table, project_option
 from uploadkit.models import WebhookDelivery
+from uploadkit.terminal import tell
 from uploadkit.web import documented_webhooks
 from uploadkit.webhook_dispatcher import LOOK_AGAIN_SECONDS
 
@@ -48,7 +49,7 @@ def list_deliveries(context: click.Context, status: str | None, limit: int, proj
     caller = _caller(context, project, test_sandbox)
     shown = [documented_webhooks.delivery(row) for row in webhooks.list_deliveries(caller, status, limit, None).items]
     if as_json:
-        click.echo(json.dumps(shown))
+        tell(json.dumps(shown))
         return
     print_table(
         ("id", "event", "file", "url", "status", "attempts", "last error"),
@@ -70,7 +71,7 @@ def show_delivery(context: click.Context, delivery_id: str, project: str | None,
     """Show a delivery with its payload and every attempt."""
     delivery = webhooks.find_delivery(_caller(context, project, test_sandbox), delivery_id)
     shown = documented_webhooks.delivery_in_full(delivery, webhooks.attempts_of(delivery))
-    click.echo(json.dumps(shown) if as_json else _readable(json.dumps(shown, indent=2, ensure_ascii=False)))
+    tell(json.dumps(shown) if as_json else _readable(json.dumps(shown, indent=2, ensure_ascii=False)))
 
 
 def _readable(text: str) -> str:
@@ -87,7 +88,7 @@ def _readable(text: str) -> str:
 def redeliver(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """Have a delivery tried again, whatever became of it."""
     delivery = webhooks.redeliver(_caller(context, project, test_sandbox), delivery_id)
-    click.echo(
+    tell(
         json.dumps(documented_webhooks.delivery(delivery))
         if as_json
         else f"Queued; a running appliance sends it within {LOOK_AGAIN_SECONDS} seconds, also while its URL is paused."
@@ -103,7 +104,7 @@ def redeliver(context: click.Context, delivery_id: str, project: str | None, tes
 def delete_delivery(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """Delete a delivery; one that waits is never sent."""
     webhooks.delete_delivery(_caller(context, project, test_sandbox), delivery_id)
-    click.echo(json.dumps({"deleted": True}) if as_json else f"Deleted delivery {delivery_id}.")
+    tell(json.dumps({"deleted": True}) if as_json else f"Deleted delivery {delivery_id}.")
 
 
 @webhooks_commands.command("test")
@@ -122,7 +123,7 @@ def send_test(context: click.Context, route_slug: str, wait_seconds: int, projec
     while delivery.status in ("pending", "delivering") and clock.monotonic_ms() < until:
         time.sleep(0.2)
         delivery = webhooks.find_delivery(caller, delivery.id)
-    click.echo(json.dumps(documented_webhooks.delivery(delivery)) if as_json else _outcome(delivery))
+    tell(json.dumps(documented_webhooks.delivery(delivery)) if as_json else _outcome(delivery))
     if delivery.status != "delivered":
         sys.exit(1)
 
@@ -145,7 +146,7 @@ def list_destinations(context: click.Context, project: str | None, test_sandbox:
     page = webhooks.list_destinations(_caller(context, project, test_sandbox), 10_000, None)
     shown = [documented_webhooks.destination(row) for row in page.items]
     if as_json:
-        click.echo(json.dumps(shown))
+        tell(json.dumps(shown))
         return
     print_table(
         ("id", "url", "dead in a row", "paused since"), [(d["id"], d["url"], str(d["deadInARow"]), d["pausedAt"] or "") for d in shown]
@@ -161,7 +162,7 @@ def list_destinations(context: click.Context, project: str | None, test_sandbox:
 def resume(context: click.Context, destination_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """End the pause of a destination: what waits is sent."""
     destination = webhooks.resume(_caller(context, project, test_sandbox), destination_id)
-    click.echo(json.dumps(documented_webhooks.destination(destination)) if as_json else f"{destination.url} is not paused.")
+    tell(json.dumps(documented_webhooks.destination(destination)) if as_json else f"{destination.url} is not paused.")
 
 
 @webhooks_commands.command("secrets")
@@ -174,6 +175,6 @@ def secrets(context: click.Context, rotate: bool, project: str | None, as_json: 
     caller = _caller(context, project)
     found = (webhook_secrets.rotate_secrets if rotate else webhook_secrets.show_secrets)(caller, caller.project_id)
     if as_json:
-        click.echo(json.dumps({"current": found.current, "next": found.next}))
+        tell(json.dumps({"current": found.current, "next": found.next}))
     else:
-        click.echo(f"current  {found.current}\nnext     {found.next}")
+        tell(f"current  {found.current}\nnext     {found.next}")
