@@ -19,6 +19,7 @@ from uploadkit.models import Admin, AdminSession
 
 log = logging.getLogger(__name__)
 
+MOST_OF_AN_ADMIN = 100
 _SEEN_EVERY_MS = 60_000
 _LONGEST_USER_AGENT = 300
 
@@ -29,9 +30,15 @@ def hash_token(token: str) -> str:
 
 
 def begin(config: Config, admin: Admin, client: str, user_agent: str) -> str:
-    """Begin a session of `admin` for a browser at the address `client`, in the caller's write transaction; return its token."""
+    """Begin a session of `admin` for a browser at the address `client`, in the caller's write transaction; return its token.
+
+    Of more than `MOST_OF_AN_ADMIN`, those that were used the longest ago end.
+    """
     token, now = secrets.token_urlsafe(32), clock.now_ms()
     AdminSession.delete().where(AdminSession.expires_at <= now).execute()
+    mine = AdminSession.select(AdminSession.token_hash).where(AdminSession.admin == admin)
+    beyond = mine.order_by(AdminSession.seen_at.desc(), AdminSession.created_at.desc()).limit(-1).offset(MOST_OF_AN_ADMIN - 1)
+    AdminSession.delete().where(AdminSession.token_hash << beyond).execute()
     AdminSession.create(
         token_hash=hash_token(token),
         admin=admin,

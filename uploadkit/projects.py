@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from uploadkit import audit, clock, file_routes, keys, paging
@@ -59,6 +59,23 @@ def find_by_id_or_slug(id_or_slug: str | None = None) -> Project:
 def all_projects() -> list[Project]:
     """Return all projects, oldest first, for the command line."""
     return list(Project.select().where(Project.deleted_at.is_null()).order_by(Project.created_at, Project.id))
+
+
+def newest(most: int) -> list[Project]:
+    """Return the newest `most` projects at most, the oldest of them first."""
+    found = Project.select().where(Project.deleted_at.is_null()).order_by(Project.created_at.desc(), Project.id.desc()).limit(most)
+    return list(found)[::-1]
+
+
+def biggest(most: int) -> list[Project]:
+    """Return up to `most` projects, those that store the most first."""
+    return list(Project.select().where(Project.deleted_at.is_null()).order_by(Project.storage_used_bytes.desc(), Project.id).limit(most))
+
+
+def names(project_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of those of `project_ids` that are there, by id."""
+    found = Project.select(Project.id, Project.name).where(Project.id << list(project_ids), Project.deleted_at.is_null())
+    return {row.id: row.name for row in found}
 
 
 def list_projects(caller: Caller, limit: int, cursor: str | None) -> Page[Project]:

@@ -18,7 +18,7 @@ def list_audit() -> tuple[str, int]:
         page=found.page,
         refused=found.refused,
         key_names=keys.names({entry.actor for entry in found.page.items}),
-        project_names={row.id: row.name for row in projects.all_projects()},
+        project_names=projects.names({entry.project_id for entry in found.page.items}),
         admin_prefix=audit.ADMIN,
     )
     return page, found.status

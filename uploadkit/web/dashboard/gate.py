@@ -14,7 +14,7 @@ import hmac
 import re
 import secrets
 from collections import OrderedDict
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode, urlsplit
@@ -54,6 +54,8 @@ ROOMS_OF_THE_APPLIANCE = (
 _OPEN = {"dashboard.set_up", "dashboard.sign_in"}
 _FOR_SCRIPTS = {"dashboard.project.upload_rules", "dashboard.project.act_on_upload"}
 _VISITOR_SECONDS = 3600
+# On every page: of more projects than these, the list of all of them has pages.
+_MOST_IN_MENU = 50
 # As `secrets.token_urlsafe(32)` writes them. Browsers keep at most 180 cookies of a site, and none of theirs may crowd ours out.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _MOST_COOKIES = 200
@@ -196,7 +198,7 @@ def _in_templates() -> dict[str, Any]:
         "take_notice": take_notice,
         "url_with": url_with,
         "place": place,
-        "all_projects": projects.all_projects,
+        "newest_projects": partial(projects.newest, _MOST_IN_MENU),
         "rooms_of_a_project": ROOMS_OF_A_PROJECT,
         "rooms_of_the_appliance": ROOMS_OF_THE_APPLIANCE,
         "first_room": ROOMS_OF_A_PROJECT[0][0],

@@ -10,6 +10,8 @@ from uploadkit.diagnosis import Examiner
 from uploadkit.web import context
 from uploadkit.web.dashboard.gate import dashboard, say
 
+_MOST_PROJECTS = 20
+
 
 def examiner() -> Examiner:
     """Return the doctor of this appliance."""
@@ -27,7 +29,7 @@ def show_storage() -> str:
         address=ctx.store.address,
         disk=health.disk_space(ctx),
         checks=health.check(ctx),
-        biggest=sorted(projects.all_projects(), key=lambda row: -row.storage_used_bytes)[:20],
+        biggest=projects.biggest(_MOST_PROJECTS),
         doctor=examiner(),
         trust=ctx.store_trust,
     )

@@ -1,0 +1,65 @@
+"""However many projects and sessions there are, a page stays as large as somebody reads."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.conftest import House
+from tests.dashboard.visitors import EMAIL, PASSWORD
+from uploadkit import admin_sessions, admins, clock
+from uploadkit.db import new_id, write
+from uploadkit.models import AdminSession, Project
+
+PROJECTS = 230
+
+
+def entered(house: House) -> FlaskClient:
+    """A browser in which an admin is signed in."""
+    browser = house.door()
+    found = re.search(r'name="form_token" value="([0-9a-f]+)"', browser.get("/dashboard/setup").get_data(as_text=True))
+    assert found
+    link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
+    fields = {"form_token": found[1], "token": link, "email": EMAIL, "password": PASSWORD}
+    assert browser.post("/dashboard/setup", data=fields).status_code == 302
+    return browser
+
+
+@pytest.fixture
+def crowded(house: House) -> FlaskClient:
+    now = clock.now_ms()
+    with write():
+        for number in range(PROJECTS):
+            name = f"Project number {number}"
+            Project.create(id=new_id(), name=name, slug=f"n-{number}", tier="pro", created_at=now + number, updated_at=now)
+    return entered(house)
+
+
+def test_no_page_lists_all_projects(crowded: FlaskClient) -> None:
+    here = "/dashboard/p/default/live"
+    of_a_project = ("overview", "files", "keys", "file-routes", "webhooks", "logs", "usage", "settings")
+    of_all = ("projects", "usage", "audit", "storage", "settings")
+    for path in (*(f"{here}/{room}" for room in of_a_project), *(f"/dashboard/{room}" for room in of_all), f"{here}/files/nothing"):
+        page = crowded.get(path).get_data(as_text=True)
+        assert page.count("Project number") <= 50 + 20 + 20, path
+        assert "Project number 229" in page, "the newest are there"
+        assert "All projects" in page
+
+
+def test_the_csv_of_all_projects_has_all(crowded: FlaskClient) -> None:
+    lines = crowded.get("/dashboard/usage.csv").get_data(as_text=True).splitlines()
+    assert len(lines) == 1 + 12 * (PROJECTS + 1)
+    assert len({line.partition(",")[0] for line in lines}) == PROJECTS + 2
+
+
+def test_an_admin_has_no_more_sessions_than_somebody_can_look_through(house: House) -> None:
+    entered(house)
+    admin = admins.find_by_email(EMAIL)
+    with clock.travelled_to(clock.now_ms()) as advance:
+        for _ in range(admin_sessions.MOST_OF_AN_ADMIN + 5):
+            advance(1000)
+            token = admins.begin_session(house.ctx.config, admin, "127.0.0.1", "")
+        assert AdminSession.select().count() == admin_sessions.MOST_OF_AN_ADMIN
+        assert admin_sessions.find([token])
