@@ -162,7 +162,7 @@ def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("reading")
 
-        def tell(present: deep_check.Pass) -> None:
+        def follow(present: deep_check.Pass) -> None:
             nonlocal seen, told_at
             is_first, seen = seen is not present, present
             if is_first and present.went_on:
@@ -180,7 +180,7 @@ def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
                 bytes_per_second=deep.bytes_per_second,
                 anew=deep.anew,
                 stopping=ctx.stopping,
-                tell=tell,
+                tell=follow,
             )
         except StorageUnavailable as error:
             raise StorageUnavailable(f"Broken off after {_how_far(seen)}: {error.message}", _GOES_ON) from None
