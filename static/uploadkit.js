@@ -16,9 +16,13 @@
  *   metadata: Record<string, unknown>, createdAt: string, updatedAt: string}} UploadedFile
  * @typedef {{maxFileSize: number | null, maxFileCount: number, allowedTypes: string[],
  *   verifyContent?: boolean}} Rules
+ * @typedef {{route: string, routeSlugs: string[], files: number}} Asked  For which file route, which ones the uploader is for, and how
+ *   many of its files wait, this one included.
  * @typedef {object} UploaderOptions
- * @property {string | (() => string | Response | Promise<string | Response>)} endpoint  Where to upload, without the file route. A
- *   function is asked once per upload: best where your backend makes an upload token, which expires.
+ * @property {string | ((asked: Asked) => string | Response | Promise<string | Response>)} endpoint  Where to upload, without the file
+ *   route. A function is asked once per upload: best where your backend makes an upload token, which expires.
+ * @property {boolean} [shareEndpoint]  One answer of `endpoint` is for all files that wait when it is asked, and for all `routeSlugs`.
+ * @property {string[]} [routeSlugs]  The file routes that the uploader is for, the default one first; without it any.
  * @property {(url: string, init: RequestInit) => Promise<Response>} [request]  In place of `fetch`, for calls to the endpoint (not to
  *   the store): where it needs cookies or headers.
  * @property {string} [user]  What tells the users of one browser apart: nobody goes on with what another began.
@@ -26,7 +30,7 @@
  * @property {number} [retrySeconds]  How long a step that fails is tried again altogether; ten times as long while the browser says that it
  *   is offline, and once all bytes have arrived a quarter of an hour at least. Waiting as `Retry-After` of a 429 says does not count.
  * @typedef {object} UploadOptions
- * @property {string} [route]  The file route.
+ * @property {string} [route]  The file route; the first of the uploader's `routeSlugs`, or `default`.
  * @property {Record<string, unknown>} [metadata]  Kept as the file's `clientMetadata`.
  * @property {(sentBytes: number, totalBytes: number) => void} [onProgress]  What is sent falls when a part has to be sent again.
  * @property {AbortSignal} [signal]  `abort()` ends the upload, also at the appliance. `abort("pause")` only stops: the same call goes on.
@@ -39,7 +43,8 @@
  * @property {string} name  What the upload is remembered by.
  * @property {UploaderOptions & {parallelParts: number, retrySeconds: number}} options
  * @typedef {{address: string, fileId: string, uploadId?: string, key?: string, startedAt: number, lastModified: number}} Begun
- *   An upload, as it is remembered. One with a `key` has no parts: its bytes have arrived.
+ *   An upload, as it is remembered. One with a `key` has no parts: it is remembered when its bytes have arrived.
+ * @typedef {{job: Job, begun: Begun | null, isGivenUp: boolean}} Open  An upload that this page sends; `begun` once it is.
  * @typedef {{partSize: number, parts: {partNumber: number, uploadUrl: string}[], headers?: Record<string, string>,
  *   uploaded?: {partNumber: number, size: number, etag: string}[]}} Plan  What is there, and URLs for the rest.
  */
@@ -54,6 +59,7 @@ const SLOWEST_BYTES_PER_SECOND = 16 * 1024; // at which a proxy passes on what t
 const FIRST_CONTACT_SECONDS = 8; // a host that never answered is more likely a wrong address, or refuses this page's origin
 const COMPLETE_SECONDS = 900;
 const OFFLINE_PATIENCE = 10; // times; some browsers think that they are offline and are not
+const ENDING_SECONDS = 5; // that a stopped upload waits for answers, so that it is known what began, and that it has ended
 const LIMITED_SECONDS = 3600; // the longest `Retry-After` that is waited for unasked
 const LIMITED_ALTOGETHER_MS = 24 * 3600 * 1000;
 const URL_GOOD_MS = 50 * 60_000; // an hour, by default; a store that refuses one earlier is asked with a fresh one, too
@@ -61,8 +67,8 @@ const REMEMBERED_MS = 7 * 24 * 3600 * 1000; // an upload token finishes what it 
 const PREFIX = "uploadkit:";
 // With these answers an upload can't be gone on with. The next try starts anew.
 const GONE = new Set([
-  "UPLOAD_NOT_FOUND", "UPLOAD_EXPIRED", "UPLOAD_NOT_VERIFIED", "FILE_TYPE_NOT_ALLOWED", "INVALID_PARTS", "CONFLICT", "UNAUTHORIZED",
-  "ROUTE_NOT_FOUND",
+  "UPLOAD_NOT_FOUND", "UPLOAD_EXPIRED", "UPLOAD_NOT_VERIFIED", "FILE_TYPE_NOT_ALLOWED", "INVALID_FILE_TYPE", "INVALID_PARTS", "CONFLICT",
+  "UNAUTHORIZED", "ROUTE_NOT_FOUND",
 ]);
 
 // What first bytes plainly are of: media type (where that says all), and what people call it. The appliance knows more, and is the judge.
@@ -104,6 +110,8 @@ const sending = new Set(); // the PUTs of the page
 /** @type {Map<string, Line>} */
 const lines = new Map(); // by what is asked of which origin
 const notKept = new Map(); // stands in where the browser has no localStorage for us
+/** @type {Set<Open>} */
+const open = new Set();
 
 /**
  * Why an upload failed. `code` is the appliance's (`FILE_TOO_LARGE`, `UNAUTHORIZED` …) or `NETWORK_ERROR`, `STORE_REFUSED`,
@@ -129,41 +137,84 @@ export class UploadError extends Error {
 }
 
 /** Make an uploader. It can send any number of files at once. @param {UploaderOptions} options */
-export function createUploader({ endpoint, request = fetch.bind(globalThis), user = "", parallelParts = 4, retrySeconds = 120 }) {
-  const options = { endpoint, request, user, parallelParts, retrySeconds };
-  const addressOf = async (route, signal) => {
-    const here = globalThis.location?.href ?? "http://localhost";
-    const base = await retrying(here, options, signal, () => endpointOf(endpoint));
-    return `${base.replace(/(?<!\/)\/+$/, "")}/${encodeURIComponent(route)}`;
-  };
+export function createUploader({ request = fetch.bind(globalThis), user = "", parallelParts = 4, retrySeconds = 120, ...where }) {
+  const options = { ...where, request, user, parallelParts, retrySeconds };
+  const addresses = new Addresses(options);
+  const [first = "default"] = where.routeSlugs ?? [];
   return {
     /** What may be uploaded to a file route. @param {string} [route] @returns {Promise<Rules>} */
-    async rules(route = "default") {
-      const address = await addressOf(route);
+    async rules(route = first) {
+      const address = await addresses.of(route);
       return retrying(address, options, undefined, () => ask(options, address, { method: "GET" }));
     },
 
     /** Upload a file, when its turn comes; resolves once the appliance has verified it.
      * @param {File} file @param {UploadOptions} [how] @returns {Promise<UploadedFile>} */
-    async upload(file, { route = "default", metadata = {}, onProgress = () => {}, signal } = {}) {
+    async upload(file, { route = first, metadata = {}, onProgress = () => {}, signal } = {}) {
       throwIfStopped(signal);
-      const head = await headOf(file);
-      const files = lineOf("files", "");
-      await files.enter(FILES_AT_ONCE, signal);
+      const mine = {};
+      addresses.waiting.add(mine);
       try {
-        const address = await addressOf(route, signal);
-        const rules = () => retrying(address, options, signal, () => ask(options, address, { method: "GET" }, signal));
-        const contentType = await typeToDeclare(file, head, rules);
-        // With the same key a repeated request is answered with the same upload and fresh URLs.
-        const idempotencyKey = Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("-");
-        const declared = { fileName: file.name || "upload", contentType, contentLength: file.size, metadata, idempotencyKey };
-        const identity = [withoutToken(address), user, file.name, file.size, file.type, metadata];
-        return await uploadOrGoOn({ file, address, onProgress, signal, declared, name: PREFIX + JSON.stringify(identity), options });
+        const head = await headOf(file);
+        const files = lineOf("files", "");
+        await files.enter(FILES_AT_ONCE, signal);
+        try {
+          const address = await addresses.of(route, signal);
+          addresses.waiting.delete(mine);
+          const rules = () => retrying(address, options, signal, () => ask(options, address, { method: "GET" }, signal));
+          const contentType = await typeToDeclare(file, head, rules);
+          const declared = { fileName: file.name || "upload", contentType, contentLength: file.size, metadata };
+          const identity = [withoutToken(address), user, file.name, file.size, file.type, metadata];
+          return await uploadOrGoOn({ file, address, onProgress, signal, declared, name: PREFIX + JSON.stringify(identity), options });
+        } finally {
+          files.leave();
+        }
       } finally {
-        files.leave();
+        addresses.waiting.delete(mine);
       }
     },
   };
+}
+
+/** Where an uploader uploads: what its `endpoint` says, for one file or for all that wait. */
+class Addresses {
+  waiting = new Set(); // who is not told yet
+  /** @type {{answer: Promise<string>, left: number} | null} */
+  shared = null;
+
+  /** @param {UploaderOptions} options */
+  constructor(options) {
+    this.options = options;
+  }
+
+  /** Where the next file goes. @param {string} route @param {AbortSignal} [signal] */
+  async of(route, signal) {
+    const { routeSlugs = [route], shareEndpoint = false } = this.options;
+    if (!routeSlugs.includes(route)) {
+      const suggestion = `The uploader's routeSlugs are ${routeSlugs.join(", ")}`;
+      throw new UploadError("ROUTE_NOT_FOUND", "Files of this kind are not uploaded here", { suggestion });
+    }
+    const here = globalThis.location?.href ?? "http://localhost";
+    const answer = () => (shareEndpoint ? this.askForAll(route, routeSlugs) : this.ask(route, routeSlugs));
+    const base = await retrying(here, this.options, signal, answer);
+    return `${base.replace(/(?<!\/)\/+$/, "")}/${encodeURIComponent(route)}`;
+  }
+
+  /** @param {string} route @param {string[]} routeSlugs */
+  ask(route, routeSlugs) {
+    return endpointOf(this.options.endpoint, { route, routeSlugs, files: Math.max(1, this.waiting.size) });
+  }
+
+  /** @param {string} route @param {string[]} routeSlugs */
+  askForAll(route, routeSlugs) {
+    if (!this.shared || this.shared.left === 0) {
+      const asked = { answer: this.ask(route, routeSlugs), left: Math.max(1, this.waiting.size) };
+      asked.answer.catch(() => { if (this.shared === asked) this.shared = null; }); // whoever comes next asks again
+      this.shared = asked;
+    }
+    this.shared.left--;
+    return this.shared.answer;
+  }
 }
 
 /** Read a file's first bytes, so that nobody is asked to take what can't be sent. @param {File} file */
@@ -224,19 +275,49 @@ async function uploadOrGoOn(job) {
         if (!(error instanceof UploadError && GONE.has(error.code))) throw error;
       }
     }
-    return await (job.file.size > MULTIPART_OVER_BYTES ? uploadInParts(job) : uploadWhole(job));
+    return await uploadAnew(job);
   } finally {
     release?.();
   }
 }
 
-/** Find out where to upload: from the backend's answer where there is one. @param {UploaderOptions["endpoint"]} endpoint */
-async function endpointOf(endpoint) {
+/** Begin an upload, and once more where the page was left and came back (from the browser's back/forward cache): then it was given up.
+ * @param {Job} job */
+async function uploadAnew(job) {
+  for (;;) {
+    // With the same key a repeated request is answered with the same upload and fresh URLs.
+    const idempotencyKey = Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("-");
+    /** @type {Open} */
+    const mine = { job: { ...job, declared: { ...job.declared, idempotencyKey } }, begun: null, isGivenUp: false };
+    open.add(mine);
+    try {
+      return await (job.file.size > MULTIPART_OVER_BYTES ? uploadInParts(mine) : uploadWhole(mine));
+    } catch (error) {
+      if (!mine.isGivenUp || isStop(error)) throw error;
+    } finally {
+      open.delete(mine);
+    }
+  }
+}
+
+// Who closes the page leaves behind what the next visit can't go on with: that must not hold a place until its deadline.
+globalThis.addEventListener?.("pagehide", () => {
+  for (const mine of open) {
+    const { begun, job: { name } } = mine;
+    if (!begun || (isRemembered(name, begun) && !notKept.has(name))) continue;
+    mine.isGivenUp = true;
+    abandon(mine.job, begun);
+  }
+});
+
+/** Find out where to upload: from the backend's answer where there is one.
+ * @param {UploaderOptions["endpoint"]} endpoint @param {Asked} asked */
+async function endpointOf(endpoint, asked) {
   const message = "The upload can't begin now";
   /** @type {unknown} */
   let found;
   try {
-    found = typeof endpoint === "function" ? await endpoint() : endpoint;
+    found = typeof endpoint === "function" ? await endpoint(asked) : endpoint;
     if (found instanceof Response) {
       const { ok, status, headers } = found;
       const text = (await found.text()).slice(0, 200);
@@ -255,30 +336,54 @@ async function endpointOf(endpoint) {
   throw new UploadError("NO_ENDPOINT", message, { suggestion: "endpoint must be a URL, a path, or a function that returns one" });
 }
 
-/** @param {Job} job */
-async function uploadWhole(job) {
-  let ids = { fileId: "", key: "" };
+/** Upload a file in one piece. Nobody can go on with it until its bytes have arrived, so what fails before gives its place back.
+ * @param {Open} mine */
+async function uploadWhole(mine) {
+  const { job } = mine;
   const begin = async () => {
-    const slot = await call(job, "request-upload", job.declared);
-    ids = { fileId: slot.fileId, key: slot.key };
-    const { uploadUrl, headers = { "Content-Type": job.declared.contentType } } = slot;
+    const { fileId, key, uploadUrl, headers = { "Content-Type": job.declared.contentType } } = await begunBy(job, "request-upload");
+    const before = mine.begun;
+    mine.begun = { address: job.address, fileId, key, startedAt: Date.now(), lastModified: job.file.lastModified };
+    if (before && before.fileId !== fileId) {
+      mine.isGivenUp = false;
+      await abandon(job, before); // without a token, a fresh URL is that of another upload
+    }
     return { partSize: job.file.size, parts: [{ partNumber: 1, uploadUrl }], headers };
   };
-  await new Parts(job, await begin(), begin).send();
-  const begun = { ...ids, address: job.address, startedAt: Date.now(), lastModified: job.file.lastModified };
+  const plan = await begin();
+  try {
+    await new Parts(job, plan, begin).send();
+  } catch (error) {
+    if (mine.begun && !mine.isGivenUp) await abandon(job, mine.begun);
+    throw error;
+  }
+  const begun = /** @type {Begun} */ (/** @type {unknown} */ (mine.begun));
   remember(job.name, begun);
   return completed(job, begun);
 }
 
-/** @param {Job} job */
-async function uploadInParts(job) {
-  // The request itself is not cut off by the signal: what it begins has to be known, to be aborted.
-  const { address, options, signal } = job;
-  const plan = await retrying(address, options, signal, () => ask(options, address, posted("multipart-init", job.declared)));
-  const { lastModified } = job.file;
-  const begun = { address, fileId: plan.fileId, uploadId: plan.uploadId, startedAt: Date.now(), lastModified };
+/** @param {Open} mine */
+async function uploadInParts(mine) {
+  const { job } = mine;
+  const plan = await begunBy(job, "multipart-init");
+  const { fileId, uploadId } = plan;
+  const begun = { address: job.address, fileId, uploadId, startedAt: Date.now(), lastModified: job.file.lastModified };
+  mine.begun = begun;
   remember(job.name, begun);
   return goOn(job, begun, plan);
+}
+
+/** Ask for a new upload. The signal does not cut that off at once: what it begins has to be known, to be given back.
+ * @param {Job} job @param {string} action @returns {Promise<any>} */
+async function begunBy(job, action) {
+  const { address, options, signal } = job;
+  const asked = retrying(address, options, signal, () => ask(options, address, posted(action, job.declared)));
+  let isLate = false;
+  const late = stopOf(signal).then(() => pause(ENDING_SECONDS)).then(() => { isLate = true; });
+  const answer = await Promise.race([asked, late]);
+  if (!isLate) return answer;
+  asked.then((plan) => abandon(job, { ...plan, address }), () => {});
+  throwIfStopped(signal);
 }
 
 /** Send what is missing of an upload that was begun, and complete it; `named`: by the ETags that the store's answers had.
@@ -301,7 +406,7 @@ async function goOn(job, begun, plan, named = true) {
     // A proxy may make ETags of its own, or a part was lost: once more with what the appliance itself finds in storage.
     if (code === "INVALID_PARTS" && named) return await goOn(job, begun, undefined, false);
     if (GONE.has(code)) forget(job.name);
-    if (code === "ABORTED") await abandon(job, begun);
+    else if (code === "ABORTED" || !isRemembered(job.name, begun)) await abandon(job, begun);
     throw error;
   }
 }
@@ -317,16 +422,21 @@ async function completed(job, begun, parts) {
     forget(job.name);
     return file;
   } catch (error) {
-    if (key && error instanceof UploadError && !error.transient && error.code !== "PAUSED") forget(job.name);
+    const mayPass = error instanceof UploadError && (error.transient || error.code === "PAUSED");
+    if (key && error instanceof UploadError && GONE.has(error.code)) forget(job.name);
+    else if (key && !(mayPass && isRemembered(job.name, begun))) await abandon(job, begun);
     throw error;
   }
 }
 
-/** Give back what an upload holds. @param {Job} job @param {Begun} begun */
-async function abandon(job, { address, fileId, uploadId }) {
-  forget(job.name);
+/** Give back what an upload holds, also while the page closes: `keepalive` has the request outlive it. @param {Job} job
+ * @param {{address: string, fileId: string, uploadId?: string, key?: string}} begun */
+async function abandon(job, { address, fileId, uploadId, key }) {
+  if (isRemembered(job.name, { fileId })) forget(job.name);
+  const end = uploadId ? posted("multipart-abort", { fileId, uploadId }, { keepalive: true })
+    : posted("upload-abort", { fileId, key }, { keepalive: true });
   // Without an answer the sweeper of the appliance does it, later.
-  if (uploadId) await ask(job.options, address, posted("multipart-abort", { fileId, uploadId }, { keepalive: true })).catch(() => {});
+  await Promise.race([ask(job.options, address, end).catch(() => {}), pause(ENDING_SECONDS)]);
 }
 
 /** The parts of a file: those that have arrived, and URLs for the others. A file that goes in one piece has one. */
@@ -622,6 +732,14 @@ function pause(seconds, signal, event = "") {
   });
 }
 
+/** Resolves when the signal stops; never without one. @param {AbortSignal} [signal] */
+function stopOf(signal) {
+  return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
+    if (signal?.aborted) resolve();
+    signal?.addEventListener("abort", resolve, { once: true });
+  });
+}
+
 /** @param {AbortSignal} [signal] */
 function throwIfStopped(signal) {
   if (!signal?.aborted) return;
@@ -693,6 +811,11 @@ function recall(name) {
   } catch {
     return null;
   }
+}
+
+/** Whether the next call can go on with an upload. @param {string} name @param {{fileId: string}} begun */
+function isRemembered(name, begun) {
+  return recall(name)?.fileId === begun.fileId;
 }
 
 /** @param {string} name @param {Begun} begun */

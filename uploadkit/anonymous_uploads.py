@@ -2,7 +2,8 @@
 
 `Origin` stops browsers on other sites, not programs. So what anonymous uploads hold before they are complete is bounded: per address,
 and for all together by a share of the project's limits. Requests without uploads can't keep those with keys or tokens from uploading.
-What is begun is bounded as well, per hour and day, because what is aborted frees its place at once.
+What is aborted frees its place at once; the bytes of a single one stay held, because its URL may store them until the deadline. So what
+is begun is bounded as well, per hour and day.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from uploadkit.errors import FileTooLarge, Forbidden, RateLimited, RouteNotFound
 from uploadkit.models import FileRoute, Project
 
 _PENDING = """
-SELECT count(*), coalesce(sum(reserved_bytes), 0) FROM file
+SELECT count(*) FILTER (WHERE status = 'UPLOADING'), coalesce(sum(reserved_bytes), 0) FROM file
  WHERE project_id = ? AND client_network IS NOT NULL AND reserved_bytes > 0
 """
 _PENDING_OF_ONE = """
-SELECT reserved_bytes, deadline_at FROM file
+SELECT status, reserved_bytes, deadline_at FROM file
  WHERE project_id = ? AND client_network = ? AND client_network IS NOT NULL AND reserved_bytes > 0 ORDER BY deadline_at
 """
+# A place comes back when any of those under way ends, which nobody knows beforehand.
+_LOOK_AGAIN_SECONDS = 5
 _HOUR_MS, _DAY_MS = 3600_000, 86_400_000
 _BATCH = 1_000
 _BEGUN = """
@@ -127,27 +130,36 @@ def forget_counts(ctx: Context) -> int:
     return removed
 
 
-def _require_room_of_one(config: Config, pending: list[tuple[int, int]], size_bytes: int) -> None:
-    """Refuse more than one address may have under way; `pending` are the bytes and the deadlines of what it has, the next one first."""
-    settings, free_at = config.browser, None
+def _require_room_of_one(config: Config, pending: list[tuple[str, int, int]], size_bytes: int) -> None:
+    """Refuse more than one address may have under way; `pending` is the state, the bytes and the deadline of each, the next one first."""
+    settings = config.browser
     if _is_over(size_bytes, settings.anonymous_pending_bytes):
         raise FileTooLarge(
             f"File size {size_bytes} bytes exceeds the {settings.anonymous_pending_bytes} bytes that may be under way without a token",
             "Use an upload token, or raise browser.anonymous_pending_bytes in config.toml",
         )
-    for ended in range(len(pending) + 1):
-        held_bytes = sum(reserved for reserved, _ in pending[ended:])
-        uploads_fit = not _is_over(len(pending) - ended + 1, settings.anonymous_pending_uploads)
-        if uploads_fit and not _is_over(held_bytes + size_bytes, settings.anonymous_pending_bytes):
-            break
-        free_at = pending[ended][1]
-    if free_at is not None:
+    uploads = sum(status == "UPLOADING" for status, _, _ in pending)
+    held_bytes = sum(reserved for _, reserved, _ in pending)
+    if _is_over(uploads + 1, settings.anonymous_pending_uploads) or _is_over(held_bytes + size_bytes, settings.anonymous_pending_bytes):
         raise RateLimited(
-            f"{len(pending)} uploads of {sum(reserved for reserved, _ in pending)} bytes are under way from this address already",
-            "Complete them, or wait until they end; the section [browser] in config.toml sets how much may be",
-            # At its deadline an upload that nobody completes ends, in the next round of housekeeping.
-            retry_after_seconds=-(-max(0, free_at - clock.now_ms()) // 1000) + config.housekeeping.interval_seconds,
+            f"{uploads} uploads are under way from this address already, and {held_bytes} bytes are held for it",
+            "Complete or abort them, or wait until they end; the section [browser] in config.toml sets how much may be",
+            retry_after_seconds=_seconds_until_room(config, pending, size_bytes),
         )
+
+
+def _seconds_until_room(config: Config, pending: list[tuple[str, int, int]], size_bytes: int) -> int:
+    """Say when to look again: soon, unless what was aborted holds so much that only its deadlines help."""
+    free_at, aborted = None, [(reserved, deadline_at) for status, reserved, deadline_at in pending if status != "UPLOADING"]
+    held_bytes = sum(reserved for reserved, _ in aborted)
+    for reserved, deadline_at in aborted:
+        if not _is_over(held_bytes + size_bytes, config.browser.anonymous_pending_bytes):
+            break
+        held_bytes, free_at = held_bytes - reserved, deadline_at
+    if free_at is None:
+        return _LOOK_AGAIN_SECONDS
+    # At its deadline the store is cleared of an upload, in the next round of housekeeping.
+    return -(-max(0, free_at - clock.now_ms()) // 1000) + config.housekeeping.interval_seconds
 
 
 def _share(percent: int, limit: int | None) -> int | None:

@@ -185,7 +185,7 @@ def require_room(browser: Browser, size_bytes: int) -> None:
         raise Forbidden(f"The upload token is used up: {begun} uploads were begun with it, the unfinished ones included", _NEW_TOKEN)
     if failed >= max_files + _MORE_FAILED:
         raise RateLimited(
-            f"{failed} uploads with this token were refused, and their URLs are good still",
+            f"{failed} uploads with this token were aborted or refused, and their URLs are good still",
             _NEW_TOKEN,
             retry_after_seconds=-(-(failed_until - now) // 1000),
         )

@@ -94,6 +94,17 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
         return upload_states.finish(ctx, file, etag, content_type, metadata, sweep_at=clock.now_ms())
 
 
+def abort_upload(ctx: Context, caller: Caller, file_id: str) -> None:
+    """End a single upload: what it has in the store is gone, and its place is free. Repeating it is fine.
+
+    The bytes it may have stay reserved until its deadline: its URL may still store them. Raises UploadNotFound, Conflict (it is complete),
+    StorageUnavailable.
+    """
+    if upload_states.find(caller, file_id).is_multipart:
+        raise UploadNotFound("This is a multipart upload", "POST /api/v1/upload/multipart/abort ends it")
+    upload_states.abort(ctx, file_id)
+
+
 def _copy_verified(ctx: Context, file: File) -> tuple[str, str]:
     """Look at what was uploaded and have the store copy exactly that to the final key. Returns the copy's ETag and its media type."""
     for _ in range(3):

@@ -11,6 +11,8 @@ from flask import Flask, Response, redirect, render_template, request, session
 
 from uploadkit.client import Client, UploadKitClientError, UploadKitWebhookError, verify_webhook
 
+MOST_FILES = 10_000  # with one upload token
+
 app = Flask(__name__)
 app.secret_key = secrets.token_bytes(32)
 appliance = os.environ.get("UPLOADKIT_URL", "http://127.0.0.1:8080")
@@ -30,10 +32,13 @@ def login() -> Response:
 
 @app.post("/upload-endpoint")
 def upload_endpoint() -> tuple[str, int] | str:
-    """Where this user may upload: what their browser says can't change whose the file is."""
+    """Where this user may upload so many files within an hour: what their browser says can't change whose the file is."""
     if "user" not in session:
         return "Log in first", 401
-    return uploadkit.create_upload_token("default", metadata={"user": session["user"]}, max_files=1).endpoint
+    files = request.args.get("files", 1, type=int)
+    if not 1 <= files <= MOST_FILES:
+        return f"At most {MOST_FILES} files can be uploaded at once", 400
+    return uploadkit.create_upload_token("default", metadata={"user": session["user"]}, max_files=files, expires_seconds=3600).endpoint
 
 
 @app.get("/files")

@@ -23,17 +23,18 @@ function userOf(request) {
   return "ann";
 }
 
-// What the page asks for → what the appliance is asked for.
+// What the page asks for → what the appliance is asked for (POST, where nothing else is said).
 const actions = {
   "request-upload": (asked, begin) => ["/upload/request", begin],
   "upload-complete": ({ fileId }) => ["/upload/complete", { fileId }],
+  "upload-abort": ({ fileId }) => [`/files/${begun.get(fileId).key}`, null, "DELETE"], // to delete what is under way is to abort it
   "multipart-init": (asked, begin) => ["/upload/multipart/init", begin],
   "multipart-parts": ({ fileId, uploadId, partNumbers }) => ["/upload/multipart/parts", { fileId, uploadId, partNumbers }],
   "multipart-complete": ({ fileId, uploadId, parts }) => ["/upload/multipart/complete", { fileId, uploadId, parts }],
   "multipart-abort": ({ fileId, uploadId }) => ["/upload/multipart/abort", { fileId, uploadId }],
 };
 
-// Whose upload each fileId is, and by which file route. Without it, whoever knows an id could ask about anybody's file. In earnest: your table.
+// Of each fileId whose upload it is, by which file route, its key, and whether it may be complete. Without it, whoever knows an id could ask about anybody's file. In earnest: your table.
 const begun = new Map();
 
 async function handleUpload(request, response, slug) {
@@ -47,17 +48,30 @@ async function handleUpload(request, response, slug) {
   const metadata = allow(request); // what the page says in asked.metadata is left out: nobody vouches for it
   const owner = JSON.stringify([userOf(request), slug]);
   const begins = asked.action === "request-upload" || asked.action === "multipart-init";
-  if (!begins && begun.get(asked.fileId) !== owner) return refuse(response, 404, "UPLOAD_NOT_FOUND", "There is no such upload of yours");
+  const mine = begun.get(asked.fileId);
+  if (!begins && mine?.owner !== owner) return refuse(response, 404, "UPLOAD_NOT_FOUND", "There is no such upload of yours");
+  if (asked.action === "upload-abort" && mine.isAskedFor) return refuse(response, 409, "CONFLICT", "This upload may be complete");
+  if (asked.action === "upload-complete") mine.isAskedFor = true;
   const begin = { fileName, fileSize, contentType: contentType || "application/octet-stream", routeSlug: slug, metadata };
-  const [path, body] = actions[asked.action](asked, begin);
+  const [path, body, method = "POST"] = actions[asked.action](asked, begin);
   const headers = { "x-api-key": apiKey, "Content-Type": "application/json" };
   if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
-  const told = await fetch(`${appliance}/api/v1${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  const told = await fetch(`${appliance}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
   const result = await told.json();
   if (told.headers.has("Retry-After")) response.setHeader("Retry-After", told.headers.get("Retry-After"));
-  if (told.ok && begins) begun.set(result.fileId, owner);
-  const isFile = told.ok && asked.action.endsWith("-complete");
-  answer(response, told.status, isFile ? { ok: true, file: asPageNames(result), url: result.url } : result);
+  if (told.ok && begins) begun.set(result.fileId, { owner, key: result.key, isAskedFor: false });
+  answer(response, told.status, told.ok ? asPageKnows(asked.action, result) : { error: { ...result.error, code: codes[result.error.code] ?? result.error.code } });
+}
+
+// Pages know one code for a wrong type, as the browser endpoint has it.
+const codes = { FILE_TYPE_NOT_ALLOWED: "INVALID_FILE_TYPE" };
+
+// What pages are told where the appliance tells backends something else.
+function asPageKnows(action, result) {
+  if (action === "upload-abort") return { aborted: true };
+  if (action.endsWith("-complete")) return { ok: true, file: asPageNames(result), url: result.url };
+  if (action === "request-upload") delete result.headers["Content-Length"]; // browsers set it themselves
+  return result;
 }
 
 // The names that pages know a file by.

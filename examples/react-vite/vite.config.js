@@ -3,16 +3,22 @@ import { defineConfig } from "vite";
 
 const appliance = process.env.UPLOADKIT_URL ?? "http://127.0.0.1:8080";
 
-// In the place of your backend: POST /upload-endpoint makes an upload token. The API key never reaches the page.
+const mostFiles = 10_000; // with one upload token
+
+// In the place of your backend: POST /upload-endpoint?files=3 makes an upload token. The API key never reaches the page.
 const backend = {
   name: "backend",
   configureServer(server) {
     server.middlewares.use("/upload-endpoint", async (request, response) => {
+      const files = Number(new URL(request.url ?? "", "http://here").searchParams.get("files") ?? 1);
+      if (!Number.isInteger(files) || files < 1 || files > mostFiles) {
+        return response.writeHead(400, { "Content-Type": "text/plain" }).end(`At most ${mostFiles} files can be uploaded at once`);
+      }
       try {
         const answer = await fetch(`${appliance}/api/v1/upload-tokens`, {
           method: "POST",
           headers: { "x-api-key": process.env.UPLOADKIT_API_KEY ?? "", "Content-Type": "application/json" },
-          body: JSON.stringify({ routeSlug: "default", metadata: { userId: "ann" }, maxFiles: 1 }),
+          body: JSON.stringify({ routeSlug: "default", metadata: { userId: "ann" }, maxFiles: files, expiresIn: 3600 }),
         });
         const told = await answer.json();
         const retryAfter = answer.headers.get("Retry-After");

@@ -111,6 +111,23 @@ def test_the_rules_of_the_file_route(appliance: Appliance) -> None:
     assert appliance.fetch("GET", f"{token(appliance)['endpoint']}/default").json["maxFileSize"] == 512 * MIB, "the tier's"
 
 
+def test_an_aborted_upload_gives_its_place_back(appliance: Appliance) -> None:
+    visitor, other = page(appliance, maxFiles=1), page(appliance)
+    slot = visitor.request().json
+    ids = {"fileId": slot["fileId"], "key": slot["key"]}
+    assert visitor.request().code == "FORBIDDEN"
+    assert xhr_put(slot["uploadUrl"], JPEG, "image/jpeg").status == 200
+    assert other.act("upload-abort", **ids).code == "UPLOAD_NOT_FOUND", "another token's"
+    for _ in range(2):
+        assert visitor.act("upload-abort", **ids).json == {"aborted": True}
+    assert visitor.complete(slot).code == "UPLOAD_NOT_FOUND"
+    event = appliance.call("GET", "/logs?limit=1").json["items"][0]
+    assert (event["event"], event["fileId"]) == ("upload.aborted", slot["fileId"])
+    assert visitor.upload().status == 200
+    parts = page(appliance).act("multipart-init", fileName="a.mp4", contentType="video/mp4", contentLength=11 * MIB).json
+    assert page(appliance).act("upload-abort", fileId=parts["fileId"], key=parts["key"]).code == "UPLOAD_NOT_FOUND"
+
+
 def test_cors_with_a_token(appliance: Appliance) -> None:
     endpoint = token(appliance)["endpoint"]
     bad = f"{appliance.base}/api/uploadkit/t/ukt_{'x' * 32}"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,24 @@ def test_plain_html(page: Page, watched: Watched, appliance: Appliance, tmp_path
         assert watched.errors == []
 
 
-def test_plain_html_with_many_files(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path) -> None:
-    """All that is chosen together has one upload token."""
+MANY = {
+    "plain-html": [sys.executable, "serve.py"],
+    "flask-backend": [sys.executable, "app.py"],
+    "react-vite": ["npm", "start"],
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_many_files_have_one_upload_token(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, name: str) -> None:
     files = [tmp_path / f"{number}.txt" for number in range(30)]
     for path in files:
-        path.write_text(path.name)
-    with started([sys.executable, "serve.py"], copied("plain-html", tmp_path), appliance) as address:
+        path.write_text(f"{name} {path.name}")
+    with started(MANY[name], copied(name, tmp_path), appliance) as address:
         page.goto(address, wait_until="load")
+        if name == "flask-backend":
+            page.fill("input[name=user]", "Bo")
+            page.get_by_role("button", name="Log in").click()
+            page.wait_for_load_state()
         page.set_input_files("input[type=file]", [str(path) for path in files])
         expect(page.get_by_role("link")).to_have_count(30, timeout=60_000)
         assert sum("/upload-endpoint" in asked for asked in watched.requests) == 1
@@ -124,6 +136,10 @@ def test_flask_backend(page: Page, watched: Watched, appliance: Appliance, tmp_p
             assert appliance.fetch("POST", f"{address}/hooks/upload", event, headers).status == status
 
 
+def project(appliance: Appliance) -> str:
+    return str(appliance.call("GET", "/projects").json["items"][-1]["id"])
+
+
 def test_node_proxy(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:
     with started(["node", "server.mjs"], copied("node-proxy", tmp_path), appliance) as address:
         page.goto(address)
@@ -131,6 +147,26 @@ def test_node_proxy(page: Page, watched: Watched, appliance: Appliance, tmp_path
         assert appliance.call("GET", "/files").json["items"][0]["metadata"] == {"userId": "ann"}
         assert watched.errors == []
         assert appliance.key not in "".join(watched.requests)
+        post = partial(urllib3.request, "POST", f"{address}/api/uploadkit/default", retries=False, timeout=30)
+        begin = {"action": "request-upload", "fileName": "a.txt", "contentType": "text/plain", "contentLength": 5}
+        slot = post(json=begin).json()
+        assert slot["headers"] == {"Content-Type": "text/plain"}
+        ids = {"fileId": slot["fileId"], "key": slot["key"]}
+        assert post(json={"action": "upload-complete", **ids}).json()["error"]["code"] == "UPLOAD_NOT_VERIFIED"
+        assert post(json={"action": "upload-abort", **ids}).status == 409, "it may be complete"
+        slot = post(json=begin).json()
+        for _ in range(2):
+            aborted = post(json={"action": "upload-abort", "fileId": slot["fileId"], "key": slot["key"]})
+            assert (aborted.status, aborted.json()) == (200, {"aborted": True})
+        route = next(
+            one for one in appliance.call("GET", f"/projects/{project(appliance)}/file-routes").json["items"] if one["slug"] == "default"
+        )
+        assert appliance.call("PATCH", f"/file-routes/{route['id']}", {"allowedTypes": ["image/*"]}).status == 200
+        try:
+            wrong = post(json=begin)
+            assert (wrong.status, wrong.json()["error"]["code"]) == (415, "INVALID_FILE_TYPE")
+        finally:
+            appliance.call("PATCH", f"/file-routes/{route['id']}", {"allowedTypes": ["*/*"]})
 
 
 def test_react_with_vite(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:

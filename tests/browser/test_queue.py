@@ -36,12 +36,12 @@ window.limited = ({ answers, seconds }) => {
     return fetch(url, init);
   };
 };
-window.run = (endpoint, sizes, { limit, ...options } = {}) => {
+window.run = (endpoint, sizes, { limit, route, ...options } = {}) => {
   const uploader = createUploader({ endpoint, retrySeconds: 2, ...options, ...(limit && { request: limited(limit) }) });
   window.control = new AbortController();
   const files = sizes.map((size, at) => new File([new Uint8Array(size).fill(at + 1)], `file ${at}.bin`, { lastModified: 1 }));
   window.now = { ends: [], done: false };
-  window.all = Promise.all(files.map((file) => uploader.upload(file, { signal: control.signal }).then(
+  window.all = Promise.all(files.map((file) => uploader.upload(file, { route, signal: control.signal }).then(
     (done) => { now.ends.push({ status: done.status }); },
     ({ code, message, suggestion }) => { now.ends.push({ code, message, suggestion }); },
   ))).then(() => { now.done = true; });

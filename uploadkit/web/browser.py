@@ -103,10 +103,20 @@ def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.Beg
     return answer
 
 
-def _complete_upload(caller: Caller, visitor: Browser, asked: schemas_browser.UploadCompleteBody) -> Json:
+def _complete_upload(caller: Caller, visitor: Browser, asked: schemas_browser.SingleUploadBody) -> Json:
+    _require_key(caller, asked)
+    return _completed(uploads.complete_upload(context(), caller, asked.file_id, {}))
+
+
+def _abort_upload(caller: Caller, visitor: Browser, asked: schemas_browser.SingleUploadBody) -> Json:
+    _require_key(caller, asked)
+    uploads.abort_upload(context(), caller, asked.file_id)
+    return {"aborted": True}
+
+
+def _require_key(caller: Caller, asked: schemas_browser.SingleUploadBody) -> None:
     if upload_states.find(caller, asked.file_id).key != asked.key:
         raise UploadNotFound(f"There is no upload {asked.file_id!r} with that key")
-    return _completed(uploads.complete_upload(context(), caller, asked.file_id, {}))
 
 
 def _start_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
@@ -153,7 +163,8 @@ def _completed(file: File) -> Json:
 
 _ACTIONS: dict[str, tuple[type[schemas.Schema], Callable[[Caller, Browser, Any], Json]]] = {
     "request-upload": (schemas_browser.BeginBody, _request_upload),
-    "upload-complete": (schemas_browser.UploadCompleteBody, _complete_upload),
+    "upload-complete": (schemas_browser.SingleUploadBody, _complete_upload),
+    "upload-abort": (schemas_browser.SingleUploadBody, _abort_upload),
     "multipart-init": (schemas_browser.BeginBody, _start_multipart),
     "multipart-parts": (schemas.MultipartPartsBody, _resume_multipart),
     "multipart-complete": (schemas.MultipartCompleteBody, _complete_multipart),

@@ -66,8 +66,8 @@ class BeginBody(Schema):
         return UploadRequest(self.file_name, self.content_length, self.content_type, route_slug, vouched, self.metadata or {})
 
 
-class UploadCompleteBody(Schema):
-    """Body of the action `upload-complete`."""
+class SingleUploadBody(Schema):
+    """Body of the actions `upload-complete` and `upload-abort`: both ids, as whoever began the upload got them."""
 
     file_id: ShortText
     key: Annotated[str, Field(min_length=1, max_length=1024)]

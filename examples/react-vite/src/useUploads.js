@@ -3,7 +3,11 @@ import { useState } from "react";
 // Our module comes from the appliance, so that both always fit. To have it in your bundle, copy it into src/ and import it from there.
 const { createUploader } = await import(/* @vite-ignore */ `${__UPLOADKIT_URL__}/uploadkit.js`);
 
-const uploader = createUploader({ endpoint: () => fetch("/upload-endpoint", { method: "POST" }) });
+// All files that are dropped together have one upload token.
+const uploader = createUploader({
+  endpoint: ({ files }) => fetch(`/upload-endpoint?files=${files}`, { method: "POST" }),
+  shareEndpoint: true,
+});
 
 /** The uploads of a component: `[{id, name, progress, file, error, cancel}]`, and a function that begins one. */
 export function useUploads(onUploaded) {
