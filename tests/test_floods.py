@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,20 +20,32 @@ from uploadkit import (
     health,
     history,
     housekeeping,
+    idempotency,
     keys,
     multipart,
     projects,
+    quotas,
     rate_limits,
     upload_states,
+    upload_tokens,
     uploads,
     webhook_delivery,
     webhooks,
 )
 from uploadkit.access import COMMAND_LINE, Caller
-from uploadkit.db import write
-from uploadkit.errors import NotFound, RateLimited, RouteNotFound, StorageUnavailable, TierLimitExceeded, ValidationFailed
+from uploadkit.db import execute, write
+from uploadkit.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    RouteNotFound,
+    StorageUnavailable,
+    TierLimitExceeded,
+    ValidationFailed,
+)
 from uploadkit.files import delete_file
-from uploadkit.models import AnonymousBegun, Audit, Event, File, FileRoute, Project, WebhookAttempt, WebhookDelivery
+from uploadkit.models import AnonymousBegun, Audit, Event, File, FileRoute, Project, UploadToken, WebhookAttempt, WebhookDelivery, database
 from uploadkit.outgoing import Outcome
 from uploadkit.uploads import UploadRequest
 from uploadkit.webhook_claims import claim_due
@@ -241,6 +254,153 @@ def test_the_windows_of_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         assert windows.acquire_entry(name, 2, 60)
     assert list(windows._windows) == ["c", "a", "d"], "those that came last"
     assert not windows.acquire_entry("a", 2, 60)
+
+
+def test_what_was_deleted_unfinished_came_to_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting an upload that had failed took its row out of those of which the newest are kept, and left 35 KB for 90 days."""
+    monkeypatch.setattr(history, "MOST_FAILED", 2)
+    with clock.travelled_to(clock.now_ms()) as advance:
+        for _ in range(5):
+            key = uploads.request_upload(house.ctx, house.caller, new()).file.key
+            for _ in range(2):  # what is under way is aborted by it
+                delete_file(house.ctx, house.caller, key)
+        assert {file.status for file in File.select()} == {"DELETED"}
+        advance(2 * 3600_000)
+        housekeeping.sweep_due(house.ctx)
+        assert history.forget_early(house.ctx) == 3
+    assert File.select().count() == 2
+    assert {event.file_id for event in Event.select()} == {file.id for file in File.select()}
+
+
+def test_a_project_whose_uploads_fail_and_fail_has_to_wait(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key makes 20,000 upload tokens, each with requests of its own."""
+    open_route(house)
+    monkeypatch.setattr(quotas, "MOST_FAILED", 3)
+    monkeypatch.setattr(history, "MOST_FAILED", 1)
+    woken: list[bool] = []
+    house.ctx.wake_forgetting = lambda: woken.append(True)
+    with clock.travelled_to(clock.now_ms()) as advance:
+        for _ in range(6):
+            begin_and_abort(house, visitor())
+        for number in range(4):
+            issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {})
+            begin_and_abort(house, upload_tokens.find_caller(issued.plaintext) if number else house.caller, "default")
+        for caller in (house.caller, upload_tokens.find_caller(issued.plaintext)):
+            with pytest.raises(RateLimited, match="3 uploads of this project failed"):
+                begin_and_abort(house, caller, "default")
+        assert len(woken) == 2
+        begin_and_abort(house, visitor())
+        advance(2 * 3600_000)
+        housekeeping.sweep_due(house.ctx)
+        history.forget_early(house.ctx)
+        assert begin_and_abort(house, house.caller, "default")
+
+
+def test_one_token_for_very_many_files_fails_a_thousand_times_beside(house: House) -> None:
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}, max_files=5000)
+    holder = upload_tokens.find_caller(issued.plaintext)
+    UploadToken.update(uploads_begun=6020).execute()
+    with pytest.raises(Forbidden, match="6020 uploads were begun"):
+        uploads.request_upload(house.ctx, holder, new())
+
+
+def test_what_a_token_has_taken_is_read_from_indexes_alone() -> None:
+    """A row may have 16 KiB of metadata before the columns that are asked for: with 10,000 files, all writers waited for a second."""
+    for sql in (upload_tokens._TAKEN, upload_tokens._REFUSED, quotas._FAILED.replace("?", "1")):
+        plan = [row[3] for row in execute(f"EXPLAIN QUERY PLAN {sql}", {"token": "x", "now": 1}).fetchall()]
+        assert all("USING COVERING INDEX file_" in step for step in plan), plan
+
+
+def test_the_deliveries_of_a_file_are_found_by_the_file(house: House) -> None:
+    hooked(house)
+    file_id = begin_and_abort(house, house.caller, "default")
+    stranger = projects.create_project(house.ctx.config, COMMAND_LINE, "Stranger", None)
+    executed: list[str] = []
+    database.connection().set_trace_callback(executed.append)
+    assert len(webhooks.deliveries_of_file(house.caller, file_id)) == 1
+    database.connection().set_trace_callback(None)
+    assert webhooks.deliveries_of_file(replace(house.caller, project_id=stranger.id), file_id) == []
+    assert webhooks.deliveries_of_file(replace(house.caller, environment="test"), file_id) == []
+    (sql,) = (sql for sql in executed if "webhook_delivery" in sql)
+    plan = [row[3] for row in execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()]
+    assert any("webhook_delivery_by_file" in step for step in plan), plan
+
+
+def test_idempotency_keys_of_a_project_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "MOST_KEPT", 2)
+    other = keys.find_caller(keys.issue_key(house.ctx.config, house.caller, house.project.id, "other").plaintext)
+    with clock.travelled_to(clock.now_ms()) as advance:
+        for number in range(5):
+            attempt = idempotency.attempt_of((house.caller, other)[number % 2].key_id, "POST /x", str(number), {})
+            with write():
+                idempotency.run_once(attempt, lambda remember, number=number: remember(f"made {number}"), lambda _: None)
+            advance(1)
+        assert idempotency.purge_expired(house.ctx) == 3
+        assert idempotency.purge_expired(house.ctx) == 0
+        kept = [made for (made,) in execute("SELECT resource_id FROM idempotency ORDER BY created_at").fetchall()]
+        assert kept == ["made 3", "made 4"], "the newest, whichever key they came with"
+
+
+def test_test_events_that_are_kept_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    hooked(house)
+    monkeypatch.setattr(webhooks, "MOST_TESTS_KEPT", 2)
+    file_id = begin_and_abort(house, house.caller, "default")
+    with clock.travelled_to(clock.now_ms()) as advance:
+        for _ in range(6):
+            newest = webhooks.send_test(house.ctx.config, house.caller, "default")
+            for claim in claim_due(house.ctx):
+                webhook_delivery.deliver(house.ctx, claim, lambda *_, **__: Outcome(500, "no", None, None, 1))
+            advance(1)
+    kept = list(WebhookDelivery.select().order_by(WebhookDelivery.created_at))
+    assert [delivery.file_id for delivery in kept] == [file_id, None, None]
+    assert kept[-1].id == newest.id
+
+
+def test_urls_that_webhooks_go_to_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    hooked(house)
+    monkeypatch.setattr(webhooks, "MOST_DESTINATIONS", 2)
+    for number in range(2):
+        FileRoute.update(webhook_url=f"https://hooks.example.com/{number}").execute()
+        webhooks.send_test(house.ctx.config, house.caller, "default")
+    FileRoute.update(webhook_url="https://hooks.example.com/new").execute()
+    with pytest.raises(Conflict, match="to 2 URLs"):
+        webhooks.send_test(house.ctx.config, house.caller, "default")
+    assert begin_and_abort(house, house.caller, "default"), "uploads go on"
+    assert "2 URLs" in caplog.text
+    WebhookDelivery.delete().execute()
+    history.forget_early(house.ctx)
+    assert webhooks.send_test(house.ctx.config, house.caller, "default")
+
+
+def test_what_waits_in_a_project_is_bounded(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """At a new URL each time."""
+    hooked(house)
+    with_settings(house, "webhooks", max_waiting=2)
+    for number in range(6):
+        FileRoute.update(webhook_url=f"https://hooks.example.com/{number}").execute()
+        begin_and_abort(house, house.caller, "default")
+    assert WebhookDelivery.select().count() == 4
+    assert "twice as many in its project" in caplog.text
+
+
+def test_what_is_told_of_the_sandbox_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is emptied each day, and may be filled each day; its log and its webhooks were kept for 90."""
+    hooked(house)
+    monkeypatch.setattr(history, "MOST_IN_SANDBOX", 4)
+    tester = keys.find_caller(keys.issue_key(house.ctx.config, house.caller, house.project.id, "t", environment="test").plaintext)
+    with clock.travelled_to(clock.now_ms()) as advance:
+        for _ in range(5):
+            for caller in (house.caller, tester):
+                begin_and_abort(house, caller, "default")
+            advance(1)
+        WebhookDelivery.update(status="dead", next_attempt_at=None, ended_at=clock.now_ms()).execute()
+        history.forget_early(house.ctx)
+    assert Event.select().where(Event.environment == "test").count() == 4
+    assert Event.select().where(Event.environment == "live").count() == 10
+    assert WebhookDelivery.select().where(WebhookDelivery.environment == "test").count() == 2
+    assert WebhookDelivery.select().where(WebhookDelivery.environment == "live").count() == 5
+    assert events.feed(tester, 0, 10).gap
+    assert not events.feed(house.caller, 0, 10).gap
 
 
 def test_the_project_is_in_the_address(house: House) -> None:

@@ -30,15 +30,16 @@ class JobReport:
 class Context:
     """The appliance as the services see it.
 
-    The functions come from the jobs: `wake_sweeper` and `wake_removals` make housekeeping look at once rather than at its next turn,
-    `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether all of it runs, `job_reports` what the jobs have
-    done. `stopping` is set when long work should end between steps, `request_counts` what projects are asked.
+    The functions come from the jobs: `wake_sweeper`, `wake_removals` and `wake_forgetting` make housekeeping look at once rather than at
+    its next turn, `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether all of it runs, `job_reports` what
+    the jobs have done. `stopping` is set when long work should end between steps, `request_counts` what projects are asked.
     """
 
     config: Config
     store: ObjectStore
     wake_sweeper: Callable[[], None] = lambda: None
     wake_removals: Callable[[], None] = lambda: None
+    wake_forgetting: Callable[[], None] = lambda: None
     wake_webhooks: Callable[[], None] = lambda: None
     scheduler_running: Callable[[], bool] = lambda: False
     job_reports: Callable[[], Sequence[JobReport]] = lambda: ()

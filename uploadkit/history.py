@@ -2,8 +2,8 @@
 `housekeeping.history_days` after the fact (storage.md section 5), and destinations that nothing refers to. The monthly usage stays, and
 so does the audit trail, but for the oldest entries of a project that has very many.
 
-What anybody can make much of goes earlier (`forget_early`): what browsers began and nothing came of, failed uploads beyond the newest
-ones, test events of webhooks.
+What anybody can make much of goes earlier (`forget_early`): what browsers began and nothing came of, uploads beyond the newest ones that
+failed (and may have been deleted then), test events of webhooks, and what is told of the sandbox beyond the newest.
 
 A batch at a time, each in a transaction of its own: an interruption costs nothing, and nobody waits long for the write lock.
 """
@@ -55,15 +55,18 @@ KEPT_OF_BROWSERS_MS = _DAY_MS
 KEPT_TEST_EVENTS_MS = _DAY_MS
 MOST_FAILED = 10_000
 MOST_AUDITED = 200_000
+MOST_IN_SANDBOX = 20_000
 _OF_BROWSERS = """
 SELECT number FROM file WHERE status = 'FAILED' AND (upload_token_id IS NOT NULL OR client_network IS NOT NULL)
    AND updated_at < ? AND sweep_at IS NULL ORDER BY updated_at LIMIT ?
 """
 _NEWEST_FAILED_BEYOND = """
-SELECT number FROM file WHERE project_id = ? AND environment = ? AND status = 'FAILED' ORDER BY number DESC LIMIT 1 OFFSET ?
+SELECT number FROM file INDEXED BY file_come_to_nothing
+ WHERE project_id = ? AND environment = ? AND uploaded_at IS NULL AND status IN ('FAILED', 'DELETED') ORDER BY number DESC LIMIT 1 OFFSET ?
 """
 _FAILED_UNTIL = """
-SELECT number FROM file WHERE project_id = ? AND environment = ? AND status = 'FAILED' AND number > ? AND number <= ?
+SELECT number FROM file INDEXED BY file_come_to_nothing
+ WHERE project_id = ? AND environment = ? AND uploaded_at IS NULL AND status IN ('FAILED', 'DELETED') AND number > ? AND number <= ?
    AND sweep_at IS NULL ORDER BY number LIMIT ?
 """
 _EVENTS_OF = "FROM event WHERE file_id IN (SELECT id FROM file WHERE number IN (SELECT value FROM json_each(:numbers)))"
@@ -79,6 +82,23 @@ DELETE FROM webhook_delivery WHERE status IN ('delivered', 'dead')
 _FORGET_TEST_EVENTS = """
 DELETE FROM webhook_delivery WHERE id IN (
   SELECT id FROM webhook_delivery WHERE file_id IS NULL AND status IN ('delivered', 'dead') AND ended_at < :before LIMIT :batch)
+"""
+# What happened in the sandbox, by the time before which it is forgotten.
+_NEWEST_IN_SANDBOX_BEYOND = """
+SELECT at FROM event WHERE project_id = ? AND environment = 'test' ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?
+"""
+_IN_SANDBOX = "FROM event WHERE project_id = :project AND environment = 'test' AND at <= :until ORDER BY at, id LIMIT :batch"
+_NOTE_IN_SANDBOX = f"""
+INSERT INTO event_forgotten (project_id, environment, sequence)
+SELECT project_id, environment, max(sequence) FROM event WHERE sequence IN (SELECT sequence {_IN_SANDBOX}) AND status <> 'UPLOADING'
+ GROUP BY project_id, environment
+ON CONFLICT (project_id, environment) DO UPDATE SET sequence = max(sequence, excluded.sequence)
+"""  # noqa: S608 (constants of this module)
+_FORGET_IN_SANDBOX = f"DELETE FROM event WHERE sequence IN (SELECT sequence {_IN_SANDBOX})"  # noqa: S608
+_FORGET_DELIVERIES_IN_SANDBOX = """
+DELETE FROM webhook_delivery WHERE id IN (
+  SELECT id FROM webhook_delivery WHERE project_id = :project AND environment = 'test' AND created_at <= :until
+   AND status IN ('delivered', 'dead') LIMIT :batch)
 """
 _FORGET_AUDIT = """
 DELETE FROM audit WHERE id IN (
@@ -97,7 +117,17 @@ def forget_early(ctx: Context) -> int:
     gone += _delete(ctx, {"before": now - KEPT_TEST_EVENTS_MS}, _FORGET_TEST_EVENTS)
     for (project_id,) in execute("SELECT id FROM project").fetchall():
         gone += _delete(ctx, {"project": project_id, "most": MOST_AUDITED}, _FORGET_AUDIT)
-    return gone
+        gone += _forget_in_sandbox_beyond(ctx, project_id)
+    return gone + _delete(ctx, {}, _FORGET_DESTINATIONS)
+
+
+def _forget_in_sandbox_beyond(ctx: Context, project_id: str) -> int:
+    """The sandbox is emptied each day, and may be filled anew: what its log and its webhooks tell of would be kept for all the days."""
+    newest = execute(_NEWEST_IN_SANDBOX_BEYOND, (project_id, MOST_IN_SANDBOX)).fetchone()
+    if newest is None:
+        return 0
+    named = {"project": project_id, "until": newest[0]}
+    return _delete(ctx, named, _NOTE_IN_SANDBOX, _FORGET_IN_SANDBOX) + _delete(ctx, named, _FORGET_DELIVERIES_IN_SANDBOX)
 
 
 def _forget_failed_beyond(ctx: Context, project_id: str, environment: str) -> int:

@@ -35,6 +35,17 @@ _PURGE = """
 DELETE FROM idempotency WHERE (api_key_id, endpoint, idempotency_key) IN
   (SELECT api_key_id, endpoint, idempotency_key FROM idempotency WHERE created_at <= ? ORDER BY created_at LIMIT ?)
 """
+# Of the keys of one project; more are forgotten before their time, the oldest first.
+MOST_KEPT = 100_000
+_BEYOND = """
+SELECT created_at FROM idempotency WHERE api_key_id IN (SELECT id FROM api_key WHERE project_id = ?)
+ ORDER BY created_at DESC LIMIT 1 OFFSET ?
+"""
+_FORGET_BEYOND = """
+DELETE FROM idempotency WHERE (api_key_id, endpoint, idempotency_key) IN
+  (SELECT api_key_id, endpoint, idempotency_key FROM idempotency
+    WHERE created_at <= ? AND api_key_id IN (SELECT id FROM api_key WHERE project_id = ?) ORDER BY created_at LIMIT ?)
+"""
 T = TypeVar("T")
 # A service calls this with the id of what it makes, inside the transaction that makes it.
 Remember = Callable[[str], None]
@@ -105,10 +116,20 @@ def _keep(attempt: Attempt, resource_id: str) -> None:
 
 
 def purge_expired(ctx: Context) -> int:
-    """Remove what is older than 24 hours, in short transactions; return how many attempts that were."""
+    """Remove what is older than 24 hours, and of each project all but the newest; return how many attempts that were."""
+    removed = _remove(ctx, _PURGE, clock.now_ms() - KEPT_MS)
+    for (project_id,) in execute("SELECT id FROM project").fetchall():
+        newest = execute(_BEYOND, (project_id, MOST_KEPT)).fetchone()
+        if newest is not None:
+            removed += _remove(ctx, _FORGET_BEYOND, newest[0], project_id)
+    return removed
+
+
+def _remove(ctx: Context, sql: str, *values: str | int) -> int:
+    """Execute a deletion in short transactions until there is nothing left of it; return how many went."""
     removed, count = 0, _BATCH
     while count == _BATCH and not ctx.stopping.is_set():
         with write():
-            count = execute(_PURGE, (clock.now_ms() - KEPT_MS, _BATCH)).rowcount
+            count = execute(sql, (*values, _BATCH)).rowcount
         removed += count
     return removed

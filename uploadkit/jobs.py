@@ -61,6 +61,7 @@ class Jobs:
         self._webhooks = Dispatcher(ctx)
         ctx.wake_sweeper = lambda: self.run_now("sweep")
         ctx.wake_removals = lambda: self.run_now("removals")
+        ctx.wake_forgetting = lambda: self.run_now("early history")
         ctx.scheduler_running = lambda: bool(self._scheduler.running) and self._webhooks.running
         ctx.job_reports = lambda: self._reports
 

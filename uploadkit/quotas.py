@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from uploadkit import clock, db
 from uploadkit.config import SandboxConfig, TierConfig
-from uploadkit.errors import TierLimitExceeded
+from uploadkit.errors import RateLimited, TierLimitExceeded
 from uploadkit.models import File, Project
 
 _RESERVE = """
@@ -38,6 +38,14 @@ SELECT count(*), count(*) FILTER (WHERE status IN ('UPLOADING', 'UPLOADED')),
 """
 
 
+MOST_FAILED = 20_000
+_FAILED = """
+SELECT 1 FROM file INDEXED BY file_come_to_nothing
+ WHERE project_id = ? AND environment = ? AND uploaded_at IS NULL AND status IN ('FAILED', 'DELETED') AND api_key_id IS NOT NULL
+ ORDER BY number DESC LIMIT 1 OFFSET ?
+"""
+
+
 def require_room_in_sandbox(project_id: str, size_bytes: int, sandbox: SandboxConfig) -> None:
     """Refuse another test upload of `size_bytes` where a project's sandbox is full. Raises TierLimitExceeded, which names the limit."""
     rows, files, held_bytes = db.execute(_SANDBOX, (project_id,)).fetchone()
@@ -52,6 +60,20 @@ def require_room_in_sandbox(project_id: str, size_bytes: int, sandbox: SandboxCo
                 "Delete test files, or wait until they go by themselves (housekeeping.test_file_ttl_seconds). "
                 f"This is the sandbox's own limit, sandbox.{name} in config.toml; live keys have their tier's",
             )
+
+
+def require_few_failed(project_id: str, environment: str) -> None:
+    """Refuse another upload of a project whose API keys and upload tokens began so many that failed, or were deleted unfinished.
+
+    They free their place at once, but not their rows: those that are not swept yet are needed, and the others go in their turn. Anonymous
+    ones have limits of their own, and keep nobody else out. Raises RateLimited.
+    """
+    if db.execute(_FAILED, (project_id, environment, MOST_FAILED)).fetchone() is not None:
+        raise RateLimited(
+            f"{MOST_FAILED} uploads of this project failed or were aborted lately, and are still to be cleared away",
+            "Look at GET /api/v1/logs?status=FAILED for the reason, and begin uploads that come to something",
+            retry_after_seconds=600,
+        )
 
 
 def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConfig) -> int:

@@ -94,6 +94,7 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
     """The row to be, checked against the file route and the tier; nothing is written yet."""
     ctx.store.ensure_available()
     ctx.database_disk.require_room()
+    _require_few_failed(ctx, caller)
     route = file_routes.find_file_route(caller.project_id, request.route_slug)
     limits = tiers.limits_of(ctx.config, caller.tier, caller.limit_overrides)
     content_type = media_types.recorded(request.content_type, request.file_name)
@@ -126,6 +127,16 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
         created_at=now,
         updated_at=now,
     )
+
+
+def _require_few_failed(ctx: Context, caller: Caller) -> None:
+    if caller.api_key_id is None:
+        return
+    try:
+        quotas.require_few_failed(caller.project_id, caller.environment)
+    except RateLimited:
+        ctx.wake_forgetting()
+        raise
 
 
 def insert(ctx: Context, caller: Caller, file: File, remember: Remember) -> None:

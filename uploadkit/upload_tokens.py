@@ -30,7 +30,7 @@ MOST_ROUTES = 20
 KEPT_MS = 7 * 86400_000
 KEPT_UNUSED_MS = 3600_000
 # More uploads than files may be begun with a token: people cancel, and choose the wrong file. But not for ever: each leaves rows.
-_BEGUN_PER_FILE, _BEGUN_BESIDE = 10, 20
+_BEGUN_PER_FILE, _BEGUN_BESIDE, _MOST_COME_TO_NOTHING = 10, 20, 1_000
 # So many failed single uploads, whose URLs may still store bytes, a token may have beside as many as it is for.
 _MORE_FAILED = 4
 _BATCH = 1_000
@@ -46,15 +46,17 @@ SELECT t.id, t.project_id, t.api_key_id, t.environment, t.metadata, t.max_files,
 _SLUGS = """
 SELECT r.slug FROM upload_token_route t JOIN file_route r ON r.id = t.file_route_id WHERE t.upload_token_id = ? ORDER BY t.place
 """
+_ALLOWED = """
+SELECT max_files, max_bytes, uploads_begun FROM upload_token WHERE id = :token AND revoked_at IS NULL
+"""
 # What was cancelled or refused takes no place. The bytes that its URL may still store stay reserved in the project's quota.
-_USED = """
-SELECT t.max_files, t.max_bytes, t.uploads_begun,
-       count(f.id) FILTER (WHERE f.status = 'UPLOADING' OR f.uploaded_at IS NOT NULL),
-       coalesce(sum(f.size_bytes) FILTER (WHERE f.status = 'UPLOADING' OR f.uploaded_at IS NOT NULL), 0),
-       count(f.id) FILTER (WHERE f.status = 'FAILED' AND f.part_size_bytes IS NULL AND f.deadline_at > :now),
-       min(f.deadline_at) FILTER (WHERE f.status = 'FAILED' AND f.part_size_bytes IS NULL AND f.deadline_at > :now)
-  FROM upload_token t LEFT JOIN file f ON f.upload_token_id = t.id
- WHERE t.id = :token AND t.revoked_at IS NULL GROUP BY t.id
+_TAKEN = """
+SELECT count(*), coalesce(sum(size_bytes), 0) FROM file INDEXED BY file_taken_by_token
+ WHERE upload_token_id = :token AND (status = 'UPLOADING' OR uploaded_at IS NOT NULL)
+"""
+_REFUSED = """
+SELECT count(*), min(deadline_at) FROM file INDEXED BY file_refused_by_token
+ WHERE upload_token_id = :token AND status = 'FAILED' AND part_size_bytes IS NULL AND deadline_at > :now
 """
 _PURGE = "DELETE FROM upload_token WHERE id IN (SELECT id FROM upload_token WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
 _PURGE_UNUSED = """
@@ -171,16 +173,19 @@ def require_room(browser: Browser, size_bytes: int) -> None:
     """
     require_unexpired(browser)
     now = clock.now_ms()
-    row = execute(_USED, {"now": now, "token": browser.upload_token_id}).fetchone()
+    asked = {"now": now, "token": browser.upload_token_id}
+    row = execute(_ALLOWED, asked).fetchone()
     if row is None:
         raise Unauthorized("The upload token is unknown or revoked", _NEW_TOKEN)
-    max_files, max_bytes, begun, files, size_of_files, failed, failed_until = row
+    max_files, max_bytes, begun = row
+    files, size_of_files = execute(_TAKEN, asked).fetchone()
+    failed, failed_until = execute(_REFUSED, asked).fetchone()
     if files >= max_files:
         raise Forbidden(f"The upload token is used up: it is for {max_files} file{'' if max_files == 1 else 's'}", _NEW_TOKEN)
     if max_bytes is not None and size_of_files + size_bytes > max_bytes:
         left = max_bytes - size_of_files
         raise Forbidden(f"The upload token is for {max_bytes} bytes; {left} are left, and this file has {size_bytes}", _NEW_TOKEN)
-    most_begun = _BEGUN_PER_FILE * max_files + _BEGUN_BESIDE
+    most_begun = min(_BEGUN_PER_FILE * max_files, max_files + _MOST_COME_TO_NOTHING) + _BEGUN_BESIDE
     if begun >= most_begun:
         raise Forbidden(f"The upload token is used up: {begun} uploads were begun with it, the unfinished ones included", _NEW_TOKEN)
     if failed >= max_files + _MORE_FAILED:

@@ -28,12 +28,22 @@ log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 100
 MOST_TESTS_WAITING = 20
+MOST_TESTS_KEPT = 1_000
+# All of them are looked at whenever something is due. A file route that changes its webhookUrl leaves the one of before.
+MOST_DESTINATIONS = 1_000
 Row = TypeVar("Row", WebhookDelivery, WebhookDestination)
 _WAITS = "SELECT 1 FROM webhook_delivery WHERE destination_id = ? AND status = 'pending' LIMIT 1 OFFSET ?"
 _TESTS_WAIT = """
 SELECT 1 FROM webhook_destination t
   JOIN webhook_delivery d ON d.destination_id = t.id AND d.status = 'pending' AND d.by_hand = 1 AND d.file_id IS NULL
  WHERE t.project_id = ? AND t.environment = ? LIMIT 1 OFFSET ?
+"""
+_WAIT_IN_PROJECT = "SELECT 1 FROM webhook_delivery WHERE project_id = ? AND status = 'pending' LIMIT 1 OFFSET ?"
+_MANY_DESTINATIONS = "SELECT 1 FROM webhook_destination WHERE project_id = ? AND environment = ? LIMIT 1 OFFSET ?"
+_FORGET_TESTS = """
+DELETE FROM webhook_delivery WHERE id IN (
+  SELECT id FROM webhook_delivery INDEXED BY webhook_delivery_tests_of WHERE project_id = ? AND environment = ? AND file_id IS NULL
+   ORDER BY created_at DESC LIMIT 10 OFFSET ?) AND status IN ('delivered', 'dead')
 """
 _ROUTE = "SELECT webhook_url, webhook_events FROM file_route WHERE project_id = ? AND slug = ? AND webhook_url IS NOT NULL"
 
@@ -47,12 +57,24 @@ def wanted_at(project_id: str, route_slug: str, status: str) -> str | None:
 def enqueue(ctx: Context, event: Event, url: str) -> None:
     """Put the delivery of `event` to `url` into the outbox, in the caller's write transaction; it is due at once.
 
-    Where `webhooks.max_waiting` deliveries wait there already, it is left out: the feed of events still tells of it.
+    Where `webhooks.max_waiting` deliveries wait there already, or twice as many in the project, it is left out: the feed of events still
+    tells of it.
     """
     most = ctx.config.webhooks.max_waiting
-    destination_id = _destination_id(event.project_id, event.environment, url)
-    if execute(_WAITS, (destination_id, most - 1)).fetchone() is not None:
-        log.warning("%s deliveries wait for one webhook destination: event %s is told by GET /events only", most, event.id)
+    try:
+        destination_id = _destination_id(event.project_id, event.environment, url)
+    except Conflict as failure:
+        log.warning("%s: event %s is told by GET /events only", failure.message, event.id)
+        return
+    if (
+        execute(_WAITS, (destination_id, most - 1)).fetchone() is not None
+        or execute(_WAIT_IN_PROJECT, (event.project_id, 2 * most - 1)).fetchone() is not None
+    ):
+        log.warning(
+            "%s deliveries wait for one webhook destination, or twice as many in its project: event %s is told by GET /events only",
+            most,
+            event.id,
+        )
         return
     _insert(event, url, event_body(event, public_url(ctx.config, event)), file_id=event.file_id)
     on_commit(ctx.wake_webhooks)
@@ -61,7 +83,8 @@ def enqueue(ctx: Context, event: Event, url: str) -> None:
 def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDelivery:
     """Put a test event for a file route's webhookUrl into the outbox: tried once, also while the destination is paused.
 
-    Raises NotFound (file route), Conflict when it has no webhookUrl, RateLimited while `MOST_TESTS_WAITING` of them wait.
+    Of a project the newest `MOST_TESTS_KEPT` are kept. Raises NotFound (file route), Conflict when it has no webhookUrl, or the project
+    very many of them, RateLimited while `MOST_TESTS_WAITING` of them wait.
     """
     route = file_routes.find_file_route(caller.project_id, route_slug)
     if route.webhook_url is None:
@@ -95,6 +118,7 @@ def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDeliver
             )
         body = event_body(event, public_url(config, event)) | {"event": TEST_EVENT}
         delivery = _insert(event, route.webhook_url, body, file_id=None)
+        execute(_FORGET_TESTS, (caller.project_id, caller.environment, MOST_TESTS_KEPT))
     return find_delivery(caller, delivery.id)
 
 
@@ -120,6 +144,7 @@ def _insert(event: Event, url: str, body: dict[str, Any], file_id: str | None) -
 def _destination_id(project_id: str, environment: str, url: str) -> str:
     known = rows.find(WebhookDestination, "project_id = ? AND environment = ? AND url = ?", project_id, environment, url)
     if known is None:
+        _require_few_destinations(project_id, environment)
         known = WebhookDestination.create(
             id=new_id(),
             project=project_id,
@@ -129,6 +154,14 @@ def _destination_id(project_id: str, environment: str, url: str) -> str:
             created_at=clock.now_ms(),
         )
     return str(known.id)
+
+
+def _require_few_destinations(project_id: str, environment: str) -> None:
+    if execute(_MANY_DESTINATIONS, (project_id, environment, MOST_DESTINATIONS - 1)).fetchone() is not None:
+        raise Conflict(
+            f"This project has sent webhooks to {MOST_DESTINATIONS} URLs, whose deliveries are still kept",
+            "Use one of them. Those that no file route has, and no delivery is kept for, are forgotten within an hour",
+        )
 
 
 def _origin(url: str) -> str:
@@ -156,8 +189,9 @@ def find_delivery(caller: Caller, delivery_id: str) -> WebhookDelivery:
 
 def deliveries_of_file(caller: Caller, file_id: str) -> list[WebhookDelivery]:
     """Return the deliveries that tell of a file, oldest first."""
-    found = _seen_by(caller, _deliveries(), WebhookDelivery).where(WebhookDelivery.file_id == file_id)
-    return list(found.order_by(WebhookDelivery.created_at, WebhookDelivery.id))
+    # By the file alone: SQLite would take the index by project and environment, and read all of the project's deliveries.
+    found = _deliveries().where(WebhookDelivery.file_id == file_id).order_by(WebhookDelivery.created_at, WebhookDelivery.id)
+    return [one for one in found if (one.project_id, one.environment) == (caller.project_id, caller.environment)]
 
 
 def attempts_of(delivery: WebhookDelivery) -> list[WebhookAttempt]:
