@@ -53,6 +53,9 @@ REFUSED: dict[str, Callable[[], tuple[bytes, dict[str, str], Any]]] = {
     "too new": lambda: (BODY, headers(age_seconds=-400), BOTH),
     "no headers": lambda: (BODY, {}, BOTH),
     "no time": lambda: (BODY, headers() | {"webhook-timestamp": "²"}, BOTH),
+    "a time in other digits": lambda: (BODY, headers() | {"webhook-timestamp": "\uff11" * 10}, BOTH),
+    "a time without an end": lambda: (BODY, headers() | {"webhook-timestamp": "9" * 5000}, BOTH),
+    "half a character": lambda: (BODY, headers() | {"webhook-id": "\udc80"}, BOTH),
     "no signature": lambda: (BODY, headers() | {"webhook-signature": "v1, v1,é v2,x nonsense"}, BOTH),
 }
 

@@ -167,7 +167,7 @@ class Client:
         required = ("url", "expiresAt")
         body = {"expiresIn": expires_seconds, "download": download}
         answer = self._wire.call("POST", f"{_file_path(key)}/link", body, required=required)
-        return SignedLink(answer["url"], datetime.fromisoformat(answer["expiresAt"]))
+        return SignedLink(answer["url"], _moment(answer["expiresAt"]))
 
     def create_upload_token(
         self,
@@ -187,7 +187,7 @@ class Client:
         routes = {"routeSlug": route} if isinstance(route, str) else {"routeSlugs": list(route)}
         body = {**routes, "expiresIn": expires_seconds, **{name: value for name, value in limits.items() if value is not None}}
         answer = self._wire.call("POST", "/upload-tokens", body, required=("id", "token", "endpoint", "expiresAt"))
-        return UploadToken(answer["id"], answer["endpoint"], answer["token"], datetime.fromisoformat(answer["expiresAt"]))
+        return UploadToken(answer["id"], answer["endpoint"], answer["token"], _moment(answer["expiresAt"]))
 
     def revoke_upload_token(self, token_id: str) -> None:
         """End an upload token: the very next request with it is refused. Repeating it changes nothing."""
@@ -264,3 +264,10 @@ def _file_path(key: str) -> str:
     if any(segment in ("", ".", "..") for segment in key.split("/")):
         raise ValueError(f"{key!r} is not the key of a file")
     return f"/files/{quote(key)}"
+
+
+def _moment(text: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise not_this_api(200) from error

@@ -13,6 +13,7 @@ from typing import Any
 from uploadkit.client.errors import UploadKitWebhookError
 
 _MOST_SECONDS_APART = 300
+_MOST_DIGITS = 15
 _FEWEST_SECRET_BYTES = 24  # a setting that is empty or cut off must not let everybody in
 
 
@@ -25,9 +26,12 @@ def verify_webhook(body: bytes, headers: Mapping[str, str], secrets: str | Itera
     """
     given = {name.lower(): value for name, value in headers.items()}
     event_id, timestamp = given.get("webhook-id", ""), given.get("webhook-timestamp", "")
-    if not timestamp.isdecimal() or abs(time.time() - int(timestamp)) > _MOST_SECONDS_APART:
+    if (
+        not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _MOST_DIGITS)
+        or abs(time.time() - int(timestamp)) > _MOST_SECONDS_APART
+    ):
         raise UploadKitWebhookError("the webhook has no timestamp, or not one of the last five minutes", "Check this machine's clock")
-    signed = f"{event_id}.{timestamp}.".encode() + body
+    signed = f"{event_id}.{timestamp}.".encode("utf-8", "replace") + body
     expected = [hmac.digest(_key(secret), signed, "sha256") for secret in (secrets.split() if isinstance(secrets, str) else secrets)]
     for version, _, signature in (one.partition(",") for one in given.get("webhook-signature", "").split()):
         if version == "v1" and any(hmac.compare_digest(_decoded(signature), each) for each in expected):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from uploadkit.client.answers import Answer, is_sound, read
 from uploadkit.client.errors import UploadKitApiError, UploadKitClientError, UploadKitConnectionError, UploadKitStorageError, not_this_api
 from uploadkit.client.proxies import Pools, shown_proxy
 
@@ -67,11 +68,8 @@ class Wire:
         if body is not None:
             content, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         response = self._exchange(method, self.base_url + path, headers, content, timeout_seconds or self.timeout_seconds)
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if 200 <= response.status < 300 and isinstance(answer, dict) and all(name in answer for name in required):
+        answer = response.json()
+        if 200 <= response.status < 300 and isinstance(answer, dict) and all(name in answer for name in required) and is_sound(answer):
             return answer
         raise _api_error(response, answer)
 
@@ -112,12 +110,15 @@ class Wire:
         body: bytes | Iterator[bytes] | None,
         timeout_seconds: float,
         connect_seconds: float = _CONNECT_TIMEOUT_SECONDS,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Answer:
         origin = _origin(url)
         timeout = urllib3.Timeout(connect=min(timeout_seconds, connect_seconds), read=timeout_seconds)
         try:
             pool = self.pools.for_url(url)
-            response = pool.urlopen(method, url, headers=headers, body=body, timeout=timeout, retries=False, redirect=False)
+            begun = pool.urlopen(
+                method, url, headers=headers, body=body, timeout=timeout, retries=False, redirect=False, preload_content=False
+            )
+            response = read(begun, timeout_seconds)
         except urllib3.exceptions.HTTPError as error:
             proxy = shown_proxy(url)
             if f"{_TUNNEL}: 407" in str(error):
@@ -141,8 +142,11 @@ def _unknown_to_proxy(origin: str, proxy: str | None) -> UploadKitConnectionErro
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def _reason(error: BaseException) -> str:
@@ -162,35 +166,35 @@ def _reason(error: BaseException) -> str:
     return next((cause.strerror.lower() for cause in causes if isinstance(cause, OSError) and cause.strerror), "the connection was lost")
 
 
-def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
-    try:
-        return urllib3.Retry().get_retry_after(response) or 0.0
-    except urllib3.exceptions.InvalidHeader:
-        return 0.0
-
-
-def _api_error(response: urllib3.BaseHTTPResponse, answer: Any) -> UploadKitApiError:
+def _api_error(response: Answer, answer: Any) -> UploadKitApiError:
     status, told = response.status, answer.get("error") if isinstance(answer, dict) else None
     if isinstance(told, dict) and isinstance(told.get("code"), str):
         request_id = response.headers.get("X-Request-Id")
-        message = str(told.get("message", ""))
-        error = UploadKitApiError(status, told["code"], message, told.get("suggestion"), told.get("details"), request_id)
+        suggestion, details = told.get("suggestion"), told.get("details")
+        error = UploadKitApiError(
+            status,
+            told["code"],
+            str(told.get("message", "")),
+            None if suggestion is None else str(suggestion),
+            details if isinstance(details, dict) else None,
+            request_id,
+        )
     elif 300 <= status < 400:
-        target = _origin(response.headers.get("Location", ""))
+        target = _origin(response.headers.get("Location", "")) or "nowhere"
         message = f"the address redirects (HTTP {status}) to {target}; the API key is not sent there"
         error = UploadKitApiError(status, "UNEXPECTED_REDIRECT", message, "Use the final address as the base URL")
     else:
         error = not_this_api(status)
-    error.retry_after_seconds = _retry_after(response)
+    error.retry_after_seconds = response.retry_after_seconds()
     error.transient = error.transient or (status == 409 and error.retry_after_seconds > 0)
     return error
 
 
-def _storage_error(response: urllib3.BaseHTTPResponse, origin: str) -> UploadKitStorageError:
+def _storage_error(response: Answer, origin: str) -> UploadKitStorageError:
     # Only the code: the rest of a store's answer may quote access key ids and signatures.
-    _, _, rest = response.data.decode("utf-8", "replace").partition("<Code>")
+    _, _, rest = response.content.decode("utf-8", "replace").partition("<Code>")
     code = rest.partition("</Code>")[0]
     code = code if code.isalnum() and len(code) <= 64 else f"HTTP_{response.status}"
     error = UploadKitStorageError(response.status, code, f"the store at {origin} refused the bytes (HTTP {response.status})")
-    error.retry_after_seconds = _retry_after(response)
+    error.retry_after_seconds = response.retry_after_seconds()
     return error
