@@ -32,7 +32,7 @@ from uploadkit import (
 )
 from uploadkit.db import execute, write
 from uploadkit.errors import Conflict, Forbidden, NotFound, ValidationFailed
-from uploadkit.models import Audit, File, FileRoute, WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.models import Audit, File, FileRoute, WebhookAttempt, WebhookDelivery, WebhookDestination, database
 from uploadkit.outgoing import Outcome
 from uploadkit.web import documented_webhooks
 from uploadkit.webhook_claims import Claim
@@ -357,7 +357,7 @@ def test_at_most_two_in_flight_to_one_server(told: House) -> None:
     assert webhook_claims.claim_due(told.ctx) == []
 
 
-@pytest.mark.parametrize(("arrived", "most"), [(True, 16), (None, 12), (False, 4)])
+@pytest.mark.parametrize(("arrived", "most"), [(True, 12), (None, 9), (False, 3)])
 def test_what_does_not_arrive_gets_a_part_of_the_senders(told: House, arrived: bool | None, most: int) -> None:
     shop = another_project(told)
     for number in range(20):
@@ -419,12 +419,37 @@ def test_the_next_turn_is_for_the_project_with_the_fewest_calls(told: House, cal
         for shop in (told, *shops[:2]):
             backlog(shop, f"https://{shop.project.slug}-{number}.example/")
     under_way = webhook_claims.claim_due(told.ctx)
-    assert len(under_way) == 12
+    assert len(under_way) == 9
     backlog(shops[2], "https://late.example/", arrived=False)
+    assert urls_of(webhook_claims.claim_due(told.ctx)) == ["https://late.example/"], "at once: a quarter is left for who has none"
     assert webhook_claims.claim_due(told.ctx) == []
     calls.status = None
     webhook_delivery.deliver(told.ctx, under_way[0], calls.post)
-    assert urls_of(webhook_claims.claim_due(told.ctx)) == ["https://late.example/"]
+    assert len(webhook_claims.claim_due(told.ctx)) == 1
+
+
+def test_looking_for_what_is_due_keeps_no_write_waiting(told: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All destinations are looked through; a tenant may have a thousand."""
+    for number in range(3):
+        backlog(told, f"https://receiver-{number}.example/")
+    look, was_locked = webhook_claims._chosen, []
+    monkeypatch.setattr(webhook_claims, "_chosen", lambda now: was_locked.append(database.in_transaction()) or look(now))
+    assert len(webhook_claims.claim_due(told.ctx)) == 3
+    assert was_locked == [False]
+
+
+def test_what_is_deleted_while_it_is_chosen_is_not_sent(told: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    backlog(told, "https://receiver.example/", 2, arrived=True)
+    gone, stays = WebhookDelivery.select().order_by(WebhookDelivery.created_at)
+    look = webhook_claims._chosen
+
+    def deleted_meanwhile(now: int) -> list[tuple[str, str]]:
+        found = list(look(now))
+        webhooks.delete_delivery(told.caller, gone.id)
+        return found
+
+    monkeypatch.setattr(webhook_claims, "_chosen", deleted_meanwhile)
+    assert [claim.delivery_id for claim in webhook_claims.claim_due(told.ctx)] == [stays.id]
 
 
 def test_two_projects_behind_one_server_take_turns(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:

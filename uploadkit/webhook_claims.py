@@ -8,8 +8,9 @@ The rule: two at a time to one server; one to a destination where nothing arrive
 a quarter of the senders, and a quarter is kept for those where it arrived. Of all that have room, the one called longest ago is next. So
 nobody is held up by receivers that hang, whatever their number and backlog, nor by another project behind the same server.
 
-Of each of these shares one project gets three quarters at most, and the next place is for the project that has the fewest: a tenant
-decides how many receivers there are, how they hang, and whether they say 200 after that.
+Of each of these shares one project gets three quarters at most, the next place is for the project that has the fewest, and of the last
+quarter something is left for projects that have none: a tenant decides how many receivers there are, how they hang, and whether they say
+200 after that.
 """
 
 from __future__ import annotations
@@ -38,14 +39,18 @@ _EXPIRED = "SELECT 1 FROM webhook_delivery WHERE status = 'delivering' AND lease
 _RELEASE = "UPDATE webhook_delivery SET status = 'pending', next_attempt_at = ?, leased_until = NULL WHERE status = 'delivering'"
 _RELEASE_EXPIRED = f"{_RELEASE} AND leased_until <= ?"
 # Destinations with something due, the one that was called longest ago first; paused ones have only what people asked for.
-_DUE_DESTINATIONS = """
-SELECT t.id, t.origin, t.arrived, t.paused_at, t.project_id FROM webhook_destination t
+_WITH_SOMETHING_DUE = """
+SELECT {columns} FROM webhook_destination t
  WHERE EXISTS (SELECT 1 FROM webhook_delivery d WHERE d.destination_id = t.id AND d.status = 'pending' AND d.next_attempt_at <= :now
                 AND t.paused_at IS NULL)
     OR EXISTS (SELECT 1 FROM webhook_delivery d WHERE d.destination_id = t.id AND d.status = 'pending' AND d.next_attempt_at <= :now
                 AND d.by_hand = 1)
- ORDER BY t.called_at, t.id
+ {rest}
 """
+_SOME_DUE = _WITH_SOMETHING_DUE.format(columns="1", rest="LIMIT 1")
+_DUE_DESTINATIONS = _WITH_SOMETHING_DUE.format(
+    columns="t.id, t.origin, t.arrived, t.paused_at, t.project_id", rest="ORDER BY t.called_at, t.id"
+)
 _DUE = """
 SELECT id FROM webhook_delivery
  WHERE destination_id = :destination AND status = 'pending' AND by_hand = {by_hand} AND next_attempt_at <= :now
@@ -98,18 +103,18 @@ class _Senders:
         return (
             self._by_origin[destination.origin] < MOST_PER_ORIGIN
             and (bool(destination.arrived) or self._by_destination[destination.id] == 0)
-            and self._have_room_for_one_more(destination.arrived, None, 4)
-            and self._have_room_for_one_more(destination.arrived, destination.project_id, 3)
+            and self._fits(destination.project_id, MOST_IN_FLIGHT, True, None, False)
+            and (bool(destination.arrived) or self._fits(destination.project_id, MOST_TO_UNPROVEN, None, False))
+            and (destination.arrived is not False or self._fits(destination.project_id, MOST_TO_FAILING, False))
         )
 
-    def _have_room_for_one_more(self, arrived: bool | None, project_id: str | None, quarters: int) -> bool:
-        """Whether so many quarters of the senders' shares have room for another one, of all projects (None) or of one."""
-        proven, untried, failing = (self._by_standing[project_id, standing] for standing in (True, None, False))
-        return (
-            4 * (proven + untried + failing) < quarters * MOST_IN_FLIGHT
-            and (bool(arrived) or 4 * (untried + failing) < quarters * MOST_TO_UNPROVEN)
-            and (arrived in (True, None) or 4 * failing < quarters * MOST_TO_FAILING)
-        )
+    def _fits(self, project_id: str, most: int, *standings: bool | None) -> bool:
+        """Whether a project may have one more of the `most` senders for destinations of these `standings`.
+
+        Of the last quarter, each is for a project that has fewer than there are left.
+        """
+        own, everyones = (sum(self._by_standing[whose, standing] for standing in standings) for whose in (project_id, None))
+        return 4 * own < 3 * most and everyones + min(own, most // 4) < most
 
     def of_project(self, project_id: str) -> int:
         return sum(self._by_standing[project_id, standing] for standing in (True, None, False))
@@ -128,24 +133,31 @@ def release_leases() -> int:
 
 
 def claim_due(ctx: Context) -> list[Claim]:
-    """Lease what is due now, as far as there is room. Leases that ran out are due again."""
+    """Lease what is due now, as far as there is room. Leases that ran out are due again.
+
+    All destinations are looked through, which tenants may have thousands of, so that is done before the write lock is taken. What was
+    chosen and is not there any more by then, or not waiting, is left out.
+    """
     now, carried_on = clock.now_ms(), clock.carried_on_ms()
-    if not some_are_due() and execute(_EXPIRED, (carried_on,)).fetchone() is None:
+    if execute(_EXPIRED, (carried_on,)).fetchone() is not None:
+        with write():
+            execute(_RELEASE_EXPIRED, (now, carried_on))
+    chosen = list(_chosen(now))
+    if not chosen:
         return []  # nobody should wait for the write lock to learn that there is nothing to write
     leased_until = carried_on + ctx.config.webhooks.timeout_seconds * 1000 + _LEASE_MARGIN_MS
     claims: list[Claim] = []
     with write():
-        execute(_RELEASE_EXPIRED, (now, carried_on))
-        for delivery_id, destination_id in list(_chosen(now)):
-            execute(_LEASE, (leased_until, delivery_id))
-            execute(_CALLED, (now, destination_id))
-            claims.append(Claim(delivery_id, leased_until))
+        for delivery_id, destination_id in chosen:
+            if execute(_LEASE, (leased_until, delivery_id)).rowcount:
+                execute(_CALLED, (now, destination_id))
+                claims.append(Claim(delivery_id, leased_until))
     return claims
 
 
 def some_are_due() -> bool:
     """Whether anything is due that is not being sent: it waits for room then."""
-    return execute(_DUE_DESTINATIONS, {"now": clock.now_ms()}).fetchone() is not None
+    return execute(_SOME_DUE, {"now": clock.now_ms()}).fetchone() is not None
 
 
 def _chosen(now: int) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,9 @@ from uploadkit.webhook_claims import Claim
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 2
+# What is called by everybody's receivers must not take all of a core: of the time of this thread, looking has a quarter at most.
+_REST_TIMES = 3
+_SHORT_LOOK_MS = 20
 # Deliveries in flight at the end get so long; one that is cut off is sent again after the next start.
 _GRACE_SECONDS = 5
 
@@ -30,7 +33,7 @@ class Dispatcher:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._some_wait_for_room = False
         self._claims: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
         self._waiter = threading.Thread(target=self._hand_over_until_stopped, name="webhooks", daemon=True)
@@ -59,7 +62,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Hand over nothing more, and give what is in flight a few seconds."""
-        self._stopping = True
+        self._stopping.set()
         if not self.running:
             return
         self._woken.set()
@@ -74,10 +77,13 @@ class Dispatcher:
         while True:
             # Whatever is added from here on sets it again, so nothing that is added while we look is left lying.
             self._woken.clear()
-            if self._stopping:
+            if self._stopping.is_set():
                 break
+            began = clock.monotonic_ms()
             try:
-                self._woken.wait(self._hand_over())
+                seconds = self._hand_over()
+                self._rest(clock.monotonic_ms() - began)
+                self._woken.wait(seconds)
             except OperationalError as error:  # locked by another process, disk full: it passes
                 log.warning("webhooks could not be handed over; trying again: %s", error)
                 self._woken.wait(LOOK_AGAIN_SECONDS)
@@ -94,6 +100,11 @@ class Dispatcher:
         self._some_wait_for_room = webhook_claims.some_are_due()
         due = webhook_claims.next_due()
         return LOOK_AGAIN_SECONDS if due is None else min(max(due - clock.now_ms(), 0) / 1000, LOOK_AGAIN_SECONDS)
+
+    def _rest(self, looked_ms: int) -> None:
+        """After a long look through very many destinations, leave the core to others, though somebody wakes us."""
+        if looked_ms > _SHORT_LOOK_MS:
+            self._stopping.wait(min(_REST_TIMES * looked_ms / 1000, LOOK_AGAIN_SECONDS))
 
     def _send_until_stopped(self) -> None:
         while (claim := self._claims.get()) is not None:
