@@ -34,12 +34,14 @@ class Shell:
             "XDG_STATE_HOME": str(self.state),
         }
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], stderr: int = subprocess.PIPE, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(ROOT / "app.py"), "upload", *arguments],
             env={**self.environment, **environment},
             cwd=self.home,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
@@ -230,7 +232,7 @@ def test_one_bad_file_does_not_stop_the_others(shell: Shell, small: Path, tmp_pa
     assert len(urls) == 3
     assert [line.partition(": ")[0] for line in errors] == ["missing", "empty", ".", "-", "gone\\x1b[31m\\n"]
     for line, error_code in zip(
-        errors, ["FILE_NOT_READABLE", "FILE_EMPTY", "INVALID_FILE", "INVALID_FILE", "FILE_NOT_READABLE"], strict=True
+        errors, ["FILE_NOT_READABLE", "FILE_EMPTY", "INVALID_FILE", "FILE_EMPTY", "FILE_NOT_READABLE"], strict=True
     ):
         assert f"[{error_code}]" in line
 
@@ -299,3 +301,77 @@ def test_a_file_that_is_already_going_up_is_refused(shell: Shell, big: Path) -> 
     assert finish(process, shell.gate.appliance.key)[0] == 0
     assert shell.gate.stored[1] == 1
     assert PART_SIZE < BIG
+
+
+def pipe_of(*command: str) -> Iterator[int]:
+    """Yield the reading end of a pipe that `command` writes to."""
+    with subprocess.Popen([*command], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        yield writer.stdout.fileno()
+        writer.stdout.close()
+
+
+def piped(shell: Shell, source: int, *arguments: str, **environment: str) -> tuple[int, list[str], list[str]]:
+    return finish(shell.start(arguments, environment, stdin=source), shell.gate.appliance.key)
+
+
+WRITE = "import sys; sys.stdout.buffer.write(bytes(range(256)) * ({0} // 256) + b'x' * ({0} % 256))"
+
+
+@pytest.mark.parametrize("size", [1, 30_000_000])
+def test_a_pipe(shell: Shell, size: int) -> None:
+    """Its size is not known before its end: so it goes through a temporary file, and in parts where it is large."""
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    for descriptor in pipe_of(sys.executable, "-c", WRITE.format(size)):
+        code, lines, errors = piped(shell, descriptor, "-", "--name", "Dump of Größe.bin", "--json")
+    assert (code, errors) == (0, [])
+    file = json.loads(lines[0])
+    assert (file["fileName"], file["fileSize"], file["status"]) == ("Dump of Größe.bin", size, "UPLOADED")
+    assert shell.gate.appliance.read(file["url"]).body == content
+    assert shell.states == []
+
+
+def test_a_pipe_of_nothing_and_one_without_a_name(shell: Shell) -> None:
+    for descriptor in pipe_of("true"):
+        code, lines, errors = piped(shell, descriptor, "-")
+    assert (code, lines) == (1, [])
+    assert errors[0].startswith("-: is empty")
+    assert "[FILE_EMPTY]" in errors[0]
+    for descriptor in pipe_of("printf", "a,b"):
+        code, lines, errors = piped(shell, descriptor, "-", "--json")
+    assert (code, json.loads(lines[0])["fileName"], errors) == (0, "stdin", [])
+
+
+def test_a_pipe_that_breaks(shell: Shell, tmp_path: Path) -> None:
+    """Neither one that has no end, nor one that can't be read, nor a reader of ours who has gone makes a traceback or a half file."""
+    for descriptor in pipe_of("sh", "-c", "yes 2>/dev/null"):
+        code, lines, errors = piped(shell, descriptor, "-", "--max-stream-bytes", "5000000")
+    assert (code, lines) == (1, [])
+    assert "more than 5000000 bytes" in errors[0]
+    assert "[STREAM_TOO_LONG]" in errors[0]
+    directory = os.open(tmp_path, os.O_RDONLY)
+    code, lines, errors = piped(shell, directory, "-")
+    os.close(directory)
+    assert (code, lines) == (1, [])
+    assert errors, "a directory in the place of standard input"
+    program = [sys.executable, str(ROOT / "app.py"), "upload", "-"]
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *program], env=shell.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert closed.returncode == 1
+    assert "there is no standard input" in closed.stderr
+    assert "Traceback" not in closed.stderr
+    gone = subprocess.run(
+        ["bash", "-c", 'printf abc | "$@" > >(exec true)', "bash", *program, "--name", "abc.txt"],
+        env=shell.environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in gone.stderr
+
+
+def test_names_are_for_one_file(shell: Shell, small: Path) -> None:
+    code, lines, _ = shell.run(str(small), "--name", "other.txt", "--json")
+    assert (code, json.loads(lines[0])["fileName"]) == (0, "other.txt")
+    for arguments in ([str(small), "-", "--name", "x"], ["-", "-"]):
+        code, lines, errors = shell.run(*arguments)
+        assert (code, lines) == (2, [])
+        assert "one FILE" in " ".join(errors) or "once" in " ".join(errors)

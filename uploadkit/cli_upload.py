@@ -11,7 +11,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 from rich.console import Console
@@ -25,15 +27,20 @@ from uploadkit.client import (
     UploadKitStorageError,
     default_resume_store,
 )
+from uploadkit.client.source import MAX_STREAM_BYTES
 from uploadkit.terminal import tell
 
 KEY_VARIABLE, URL_VARIABLE = "UPLOADKIT_API_KEY", "UPLOADKIT_URL"
+STDIN = "-"
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 @click.command("upload")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--route", default="default", show_default=True, metavar="SLUG", help="File route to upload to.")
+@click.option(
+    "--name", "file_name", metavar="NAME", help="Name of the one FILE at the appliance; that of standard input is 'stdin' without."
+)
 @click.option("--type", "content_type", metavar="TYPE", help="Media type of the files, such as image/heic; without it, by each name.")
 @click.option("--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the files; may be repeated.")
 @click.option(
@@ -45,35 +52,48 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
     show_envvar=True,
     help="Address of the appliance.",
 )
+@click.option(
+    "--max-stream-bytes",
+    type=click.IntRange(min=1),
+    default=MAX_STREAM_BYTES,
+    show_default=True,
+    metavar="BYTES",
+    help="The most that is taken from standard input. It goes through a temporary file (in TMPDIR), because an upload declares its size.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each file as one line of JSON instead of its URL.")
 @click.pass_context
 def upload(
     context: click.Context,
     files: tuple[str, ...],
     route: str,
+    file_name: str | None,
     content_type: str | None,
     pairs: tuple[str, ...],
     base_url: str,
+    max_stream_bytes: int,
     as_json: bool,
 ) -> None:
-    """Upload FILEs and print their URLs, one a line.
+    """Upload FILEs and print their URLs, one a line. The FILE - is standard input; its --name says what it is.
 
     The API key is read from the environment variable UPLOADKIT_API_KEY. Files over 10 MiB go up in parts; after Ctrl-C, a crash or a
     lost connection the same command goes on where it stopped.
     """
-    metadata = dict(_parse_pair(pair) for pair in pairs)
+    if file_name is not None and len(files) > 1:
+        raise click.BadParameter("is for one FILE; name each in a command of its own", param_hint="--name")
+    if files.count(STDIN) > 1:
+        raise click.BadParameter("standard input can be read once only", param_hint=STDIN)
+    how = _How(route, file_name, content_type, dict(_parse_pair(pair) for pair in pairs), _usable_resume_store(), max_stream_bytes)
     client = _client(context, base_url)
-    resume_store = _usable_resume_store()
     failed = False
     for name in files:
         try:
-            file = _upload_one(client, name, route, content_type, metadata, resume_store)
+            file = _upload_one(client, name, how)
         except UploadKitClientError as error:
             failed = True
             tell(_error_line(name, error), err=True)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not turn the way out into a traceback
-            tell(_interrupted_line(name, resume_store), err=True)
+            tell(_interrupted_line(name, how.resume_store), err=True)
             context.exit(EXIT_INTERRUPTED)
         else:
             tell(json.dumps(dict(file.raw)) if as_json else printable(file.url))
@@ -126,26 +146,39 @@ def _usable_resume_store() -> Path | None:
     return None
 
 
-def _upload_one(
-    client: Client, name: str, route: str, content_type: str | None, metadata: dict[str, str], resume_store: Path | None
-) -> UploadedFile:
-    if name == "-":
-        raise UploadKitClientError(
-            "standard input can't be uploaded, because an upload declares its size first",
-            "Write the data to a file; a file with this name is './-'",
-            code="INVALID_FILE",
-        )
-    with _progress_bar(name) as bar:
+@dataclass(frozen=True)
+class _How:
+    """What the options say."""
+
+    route: str
+    file_name: str | None
+    content_type: str | None
+    metadata: dict[str, str]
+    resume_store: Path | None
+    max_stream_bytes: int
+
+
+def _upload_one(client: Client, name: str, how: _How) -> UploadedFile:
+    file_name = how.file_name or ("stdin" if name == STDIN else None)
+    with _progress_bar(file_name or name) as bar:
         on_progress, on_retry = (bar.show, bar.explain) if bar else (None, None)
         return client.upload(
-            name,
-            route=route,
-            content_type=content_type,
-            metadata=metadata,
+            _standard_input() if name == STDIN else name,
+            route=how.route,
+            file_name=file_name,
+            content_type=how.content_type,
+            metadata=how.metadata,
             on_progress=on_progress,
             on_retry=on_retry,
-            resume_store=resume_store,
+            resume_store=how.resume_store,
+            max_stream_bytes=how.max_stream_bytes,
         )
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:  # closed by whoever started this
+        raise UploadKitClientError("there is no standard input", "A file with this name is './-'", code="INVALID_FILE")
+    return sys.stdin.buffer
 
 
 class _Bar:
@@ -187,7 +220,7 @@ def _error_line(name: str, error: UploadKitClientError) -> str:
 
 def _interrupted_line(name: str, resume_store: Path | None) -> str:
     try:
-        resumable = resume_store is not None and os.path.getsize(name) > MULTIPART_OVER_BYTES
+        resumable = resume_store is not None and name != STDIN and os.path.getsize(name) > MULTIPART_OVER_BYTES
     except OSError:
         resumable = False
     how = "run the same command again to go on where it stopped" if resumable else "run the same command again to start it over"
