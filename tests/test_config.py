@@ -217,3 +217,18 @@ def test_lists_and_tables_from_the_environment_are_json(tmp_path: Path) -> None:
 
 def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert load(tmp_path, "\ufeff[server]\nport = 7").server.port == 7
+
+
+def test_an_appliance_for_other_machines_needs_an_address_that_they_know() -> None:
+    def server(**settings: str) -> config.ServerConfig:
+        return config.ServerConfig(**settings)  # type: ignore[arg-type]
+
+    assert server(host="0.0.0.0").is_lost_elsewhere
+    assert server(host="::").is_lost_elsewhere
+    assert not server().is_lost_elsewhere
+    assert not server(host="192.168.1.5").is_lost_elsewhere
+    assert not server(host="0.0.0.0", public_url="http://192.168.1.5:8080").is_lost_elsewhere
+    assert server(host="0.0.0.0", public_url="http://192.168.1.5:8080").own_origins == ("http://192.168.1.5:8080",)
+    assert server(host="::").own_origins == ("http://[::1]:8080", "http://localhost:8080", "http://127.0.0.1:8080")
+    assert server(host="0.0.0.0").own_origins == ("http://127.0.0.1:8080", "http://localhost:8080")
+    assert server(host="::1").own_origins == ("http://[::1]:8080", "http://localhost:8080")

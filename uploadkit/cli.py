@@ -83,6 +83,12 @@ def _announce(ctx: Context, start: first_run.Start) -> None:
     if ctx.config.dashboard.enabled:
         tell(f"Dashboard: {base_url}/dashboard")
     _show_first_run(ctx.config, start)
+    if ctx.config.server.is_lost_elsewhere:
+        tell(
+            f"Warning: other machines may connect, but upload URLs and links say {base_url}, which there is that machine itself: set "
+            f'server.public_url to the address that others open, such as "http://192.168.1.5:{ctx.config.server.port}".',
+            err=True,
+        )
     if ctx.config.server.https_enforced and not ctx.config.server.trusted_proxies:
         tell(
             "Warning: API calls are refused unless they come by HTTPS, and no proxy is trusted to say so: set server.trusted_proxies, "

@@ -166,3 +166,14 @@ def test_pages_of_other_origins_can_not_read_or_send(house_of_admins: Appliance,
         assert answer.status == 403
     assert admin.get("/dashboard/sign-in?next=//evil.example", follow=False).headers["Location"] == "/dashboard/"
     assert b"Forged" not in admin.get("/dashboard/projects").body
+
+
+def test_a_page_that_was_opened_under_an_unknown_address_says_so(admin: Visitor) -> None:
+    """Such as that of the local network, where server.public_url was not set: uploads from there go elsewhere."""
+    told = "the appliance knows itself as"
+    own = admin.appliance.base.removeprefix("http://")
+    for host in (own, own.replace("127.0.0.1", "localhost")):
+        assert told not in admin.fetch("GET", "/dashboard/settings", headers={"Host": host}).body.decode()
+    for host in (f"192.168.1.7:{admin.appliance.port}", "127.0.0.1:1"):
+        page = admin.fetch("GET", "/dashboard/settings", headers={"Host": host}).body.decode()
+        assert f"http://{host}, but {told} {admin.appliance.base}" in page

@@ -36,6 +36,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+"""What means every interface, and what its owner reaches it under."""
+
+
 class ServerConfig(Section):
     """The HTTP server and what it believes about the network in front of it."""
 
@@ -54,18 +58,25 @@ class ServerConfig(Section):
         """The address that people and programs reach the appliance under, without a trailing slash."""
         if self.public_url:
             return self.public_url
-        listens_everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
-        host = listens_everywhere.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
+        host = _EVERYWHERE.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"http://{host}:{self.port}"
 
     @property
+    def is_lost_elsewhere(self) -> bool:
+        """Whether other machines reach the appliance, but by its own URLs only themselves."""
+        return self.public_url is None and self.host in _EVERYWHERE
+
+    @property
     def own_origins(self) -> tuple[str, ...]:
-        """The origins of the appliance's own pages: that of its address, and where that is this machine, what else means it."""
+        """The origins of the appliance's own pages: that of its address, and where that is this machine, what else means it.
+
+        Without `public_url`, an appliance that listens everywhere can't know under which other addresses people open it.
+        """
         own = urlsplit(self.base_url)
         port = f":{own.port}" if own.port else ""
         hosts = [own.netloc.lower().removesuffix(port)]
         if is_loopback(own.hostname or ""):
-            hosts += ["localhost", "[::1]" if ":" in self.host else "127.0.0.1"]
+            hosts += ["localhost", *(["[::1]"] if ":" in self.host else []), *(["127.0.0.1"] if self.host != "::1" else [])]
         return tuple(dict.fromkeys(origins.as_sent(f"{own.scheme}://{host}{port}") for host in hosts))
 
     @property

@@ -196,6 +196,7 @@ def _in_templates() -> dict[str, Any]:
     return {
         "form_token": form_token,
         "take_notice": take_notice,
+        "opened_elsewhere": opened_elsewhere,
         "url_with": url_with,
         "place": place,
         "newest_projects": partial(projects.newest, _MOST_IN_MENU),
@@ -286,6 +287,15 @@ def say(text: str) -> None:
 def take_notice() -> str | None:
     """Return what this page has to tell."""
     return admin_sessions.take_notice(g.session) if g.get("session") and _asked_by_own_page() else None
+
+
+def opened_elsewhere() -> tuple[str, str] | None:
+    """Return the address of this page and the appliance's own, where the one is not known to be the other.
+
+    With server.public_url there is nothing to tell: a proxy may say what it likes in Host.
+    """
+    server, here = context().config.server, f"{request.scheme}://{request.host}".lower()
+    return None if server.public_url or here in server.own_origins else (here, server.base_url)
 
 
 def show_once(name: str, value: Any) -> None:
