@@ -156,3 +156,15 @@ def test_golden_retriever_goes_on_after_a_reload(
     dashboard.click("Resume|Upload")
     assert len(dashboard.complete()) == 1
     assert sorted(traffic.parts_stored()) == list(range(1, 14))
+
+
+def test_many_files(dashboard: Dashboard, appliance: Appliance, watched: Watched, tmp_path: Path) -> None:
+    """A thousand were tried by hand, with the appliance's own limit of requests; these are as many as a test can wait for."""
+    files = tuple(tmp_path / f"{number}.txt" for number in range(60))
+    for path in files:
+        path.write_text(f"Uppy sends {path.name}")
+    dashboard.open(endpoint(appliance, maxFiles=60), files=files)
+    dashboard.click("Upload 60 files")
+    done = dashboard.complete()
+    assert sorted(file["name"] for file in done) == sorted(path.name for path in files)
+    assert (dashboard.seen("errors"), watched.errors) == ([], [])

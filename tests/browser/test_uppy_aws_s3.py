@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.appliance import ROOT, Appliance
-from tests.browser.conftest import endpoint, served
+from tests.browser.conftest import Traffic, endpoint, served
 from tests.browser.packages import npm_packages, run
+from tests.browser.waiting import wait_beside
 from tests.browsers import Watched
 
 __all__ = ["npm_packages"]
@@ -24,6 +25,7 @@ window.upload = async (endpoint, files) => {
   const uppy = new Uppy();
   EXAMPLE
   for (const [name, type, content] of files) uppy.addFile({ name, type, data: new Blob([content], { type }) });
+  window.uppy = uppy;
   const { successful, failed } = await uppy.upload();
   return {
     successful: successful.map(({ name, uploadURL, response }) => ({ name, uploadURL, id: response.body.id })),
@@ -32,6 +34,13 @@ window.upload = async (endpoint, files) => {
 };
 window.ready = true;
 </script>"""
+
+
+# Whether the token has room for another file.
+ROOM = """async (endpoint) => {
+  const body = JSON.stringify({ action: "request-upload", fileName: "a", contentType: "text/plain", contentLength: 1 });
+  return (await fetch(`${endpoint}/default`, { method: "POST", headers: { "Content-Type": "application/json" }, body })).status;
+}"""
 
 
 def documented() -> str:
@@ -63,3 +72,31 @@ def test_files_are_complete_or_failed_each_by_itself(page: Page, site: str, appl
     for file in done["successful"]:
         assert appliance.call("GET", f"/files/by-id/{file['id']}").json["url"] == file["uploadURL"]
     assert done["failed"] == [["c.png", "This looks like a web page, not a picture"]]
+
+
+def test_many_files_wait_for_a_limit_and_what_is_cancelled_gives_its_place_back(
+    page: Page, site: str, appliance: Appliance, traffic: Traffic
+) -> None:
+    where, asked = endpoint(appliance, maxFiles=41), 0
+
+    def limit(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked % 2 == 1 and route.request.method == "POST":
+            headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After", "Retry-After": "0.1"}
+            return route.fulfill(status=429, headers=headers, json={"error": {"code": "RATE_LIMITED", "message": "Too many"}})
+        return route.continue_()
+
+    page.goto(site)
+    page.wait_for_function("window.ready")
+    page.route(f"{where}/**", limit)
+    files = [[f"{number}.txt", "text/plain", f"file {number}"] for number in range(40)]
+    done = page.evaluate("([endpoint, files]) => upload(endpoint, files)", [where, files])
+    assert (len(done["successful"]), done["failed"]) == (40, [])
+    page.unroute_all()
+    traffic.hold_after(0)
+    page.evaluate("([endpoint, files]) => { window.end = upload(endpoint, files); }", [where, [["late.txt", "text/plain", "late"]]])
+    wait_beside(page, lambda: not traffic.is_free)
+    page.evaluate("uppy.removeFile(uppy.getFiles()[0].id)")
+    wait_beside(page, lambda: page.evaluate(ROOM, where) == 200)
+    traffic.release()

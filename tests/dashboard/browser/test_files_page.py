@@ -59,3 +59,17 @@ def test_a_folder_is_not_uploaded_and_the_file_beside_it_is(page: Page, shop: Ap
     expect(rows.filter(has_text="empty.txt")).to_contain_text("The file is empty")
     assert shop.call("GET", "/files?status=UPLOADING").json["items"] == []
     assert watched.errors == []
+
+
+def test_many_files_at_once(page: Page, shop: Appliance, watched: Watched, tmp_path: Path) -> None:
+    """A thousand were tried by hand."""
+    files = [tmp_path / f"{number}.txt" for number in range(60)]
+    for path in files:
+        path.write_text(f"The drop zone sends {path.name}")
+    sign_in(page, shop)
+    page.goto(f"{shop.base}{FILES}")
+    drop(page, "[data-upload]", *files)
+    rows = page.locator(".uploads li")
+    expect(rows).to_have_count(60)
+    expect(rows.filter(has_text="uploaded")).to_have_count(60)
+    assert watched.errors == []
