@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 
 _QUOTES = re.compile(r"&(?:quot|#34|#x22);", re.IGNORECASE)
 # What proxies put behind an ETag when they compress: Apache "e-gzip", Caddy "e-zstd", Jetty "e--gzip", older ones "e;gzip".
@@ -22,3 +24,9 @@ def plain_etag(given: str) -> str:
 def same_etag(one: str, other: str) -> bool:
     """Say whether two ETags mean the same content, whatever happened to either on its way. Upper and lower case are the same."""
     return plain_etag(one).lower() == plain_etag(other).lower()
+
+
+def joined_etag(md5s: Sequence[str]) -> str:
+    """Return the ETag of an upload in parts that have these MD5s (hexadecimal), as S3 makes it."""
+    joined = hashlib.md5(b"".join(map(bytes.fromhex, md5s)), usedforsecurity=False)
+    return f"{joined.hexdigest()}-{len(md5s)}"

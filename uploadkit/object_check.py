@@ -19,6 +19,7 @@ from typing import Literal
 from uploadkit import clock
 from uploadkit.db import new_id
 from uploadkit.errors import InvalidParts, StorageUnavailable
+from uploadkit.etags import joined_etag
 from uploadkit.models import File
 from uploadkit.storage.s3 import ObjectStore
 from uploadkit.storage.s3_client import StorageRefused
@@ -154,7 +155,7 @@ def _put_in_parts(store: ObjectStore, key: str) -> bool:
         with suppress(StorageUnavailable):
             store.abort_multipart(key, upload_id)
         raise
-    return _follows_rule(store, key, None, _joined_etag([_hex_of_probe()]))
+    return _follows_rule(store, key, None, joined_etag([_hex_of_probe()]))
 
 
 def _follows_rule(store: ObjectStore, key: str, etag: str | None, digest: str) -> bool:
@@ -212,8 +213,8 @@ class _Reading:
             if unsaved_bytes >= _SAVE_EVERY_BYTES and file.is_multipart:
                 self._digests.save(md5s[-unsaved:])
                 unsaved = unsaved_bytes = 0
-        wanted = _joined_etag(md5s) if file.is_multipart else md5s[0]
-        if not self._is_digest(rules):
+        wanted = joined_etag(md5s) if file.is_multipart else md5s[0]
+        if not is_digest(file, self._stored, rules):
             return None, False
         if wanted != file.etag:
             return Damage("object_differs", f"its bytes are not those that were verified: they give the ETag {wanted}"), True
@@ -236,23 +237,18 @@ class _Reading:
             raise Unreadable(f"{len(found.content)} bytes came of {length} from byte {start} on")
         return found.content
 
-    def _is_digest(self, rules: EtagRules) -> bool:
-        """Say whether the ETag that was verified is a digest of the bytes."""
-        file = self._file
-        assert file.etag is not None
-        if self._stored is not None and _is_sealed(self._stored):
-            return False
-        if not file.is_multipart:
-            return rules.single and _MD5.fullmatch(file.etag) is not None
-        assert file.part_size_bytes is not None
-        digest, _, count = file.etag.partition("-")
-        return rules.in_parts and _MD5.fullmatch(digest) is not None and count == str(-(-file.size_bytes // file.part_size_bytes))
+
+def is_digest(file: File, stored: StoredObject | None, rules: EtagRules) -> bool:
+    """Say whether the ETag that was verified for `file` is a digest of its bytes, by what the store says of its object (None: unknown)."""
+    assert file.etag is not None
+    if stored is not None and _is_sealed(stored):
+        return False
+    if not file.is_multipart:
+        return rules.single and _MD5.fullmatch(file.etag) is not None
+    assert file.part_size_bytes is not None
+    digest, _, count = file.etag.partition("-")
+    return rules.in_parts and _MD5.fullmatch(digest) is not None and count == str(-(-file.size_bytes // file.part_size_bytes))
 
 
 def _is_sealed(stored: StoredObject) -> bool:
     return stored.encryption.startswith("aws:kms")
-
-
-def _joined_etag(md5s: list[str]) -> str:
-    joined = hashlib.md5(b"".join(map(bytes.fromhex, md5s)), usedforsecurity=False)
-    return f"{joined.hexdigest()}-{len(md5s)}"

@@ -21,6 +21,7 @@ from uploadkit.db import execute, write
 from uploadkit.errors import StorageUnavailable
 from uploadkit.media_types import strict
 from uploadkit.models import File
+from uploadkit.object_check import EtagRules, etag_rules, is_digest
 from uploadkit.reconcile import is_ours, projects_ever
 from uploadkit.storage import listing
 from uploadkit.storage.opening import store_name
@@ -75,10 +76,11 @@ def copy_files(config: Config, source: ObjectStore, target_config: Config, targe
     repeated, and interrupted at any time. Raises StorageUnavailable when one of the stores does not answer any more.
     """
     done, written = Copied(), _CopyLog(config, store_name(target_config))
+    rules = etag_rules(source)
     pool = ThreadPoolExecutor(_THREADS)
     try:
         for batch in _batches():
-            work = pool.map(lambda file: _tried_twice(source, target, file, written.etags.get(file.id), config.data_dir), batch)
+            work = pool.map(lambda file: _tried_twice(source, target, file, written.etags.get(file.id), config.data_dir, rules), batch)
             for file, outcome in zip(batch, work, strict=True):
                 if outcome.at_store:
                     source.probe()
@@ -172,12 +174,12 @@ def _batches() -> Iterator[list[File]]:
         seen = batch[-1].number
 
 
-def _tried_twice(source: ObjectStore, target: ObjectStore, file: File, copied_as: str | None, spool: Path) -> _Outcome:
-    outcome = _copy(source, target, file, copied_as, spool)
-    return _copy(source, target, file, copied_as, spool) if outcome.at_store else outcome
+def _tried_twice(source: ObjectStore, target: ObjectStore, file: File, copied_as: str | None, spool: Path, rules: EtagRules) -> _Outcome:
+    outcome = _copy(source, target, file, copied_as, spool, rules)
+    return _copy(source, target, file, copied_as, spool, rules) if outcome.at_store else outcome
 
 
-def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str | None, spool: Path) -> _Outcome:
+def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str | None, spool: Path, rules: EtagRules) -> _Outcome:
     """Copy one file, unless the target has exactly what was verified, or what an earlier pass has brought there."""
     try:
         present = _at_target(target, file.key)
@@ -186,7 +188,11 @@ def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str |
         content_type = strict(file.content_type)
         shown_as = disposition(file.file_name, content_type)
         assert file.etag is not None
-        etag = copy_object(source, target, file.key, file.size_bytes, file.etag, file.part_size_bytes, content_type, shown_as, spool=spool)
+        size_bytes, part_bytes = file.size_bytes, file.part_size_bytes
+        etag = copy_object(
+            source, target, file.key, size_bytes, file.etag, part_bytes, content_type, shown_as,
+            spool=spool, is_digest=lambda stored: is_digest(file, stored, rules),
+        )  # fmt: skip
         target.sync()
         return _Outcome(etag, copied=True)
     except SourceChanged as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -17,8 +20,9 @@ from uploadkit import cli_storage, clock, housekeeping, multipart, reconcile, st
 from uploadkit.db import new_id
 from uploadkit.errors import StorageUnavailable
 from uploadkit.models import File
-from uploadkit.storage import listing
+from uploadkit.storage import listing, transfer
 from uploadkit.storage.s3 import ObjectStore
+from uploadkit.storage.stored import StoredObject
 
 NUMBERS = itertools.count()
 MIB = 1024**2
@@ -189,3 +193,132 @@ def test_a_million_keys_of_somebody_elses(house: House, monkeypatch: pytest.Monk
     tracemalloc.stop()
     assert report.not_ours >= 100_000
     assert peak < 12 * MIB
+
+
+SENT = {"bytes": 0}
+
+
+def other_bytes(answered: Answered) -> Answered:
+    return replace(answered, body=bytes(255 - byte for byte in answered.body))
+
+
+def another_range(answered: Answered) -> Answered:
+    return replace(answered, headers=answered.headers | {"Content-Range": f"bytes 7-{6 + len(answered.body)}/{13 * MIB}"})
+
+
+def another_object(answered: Answered) -> Answered:
+    kept = {name: value for name, value in answered.headers.items() if name.lower() != "etag"}
+    return replace(answered, headers=kept | {"ETag": '"0123456789abcdef0123456789abcdef"'})
+
+
+def too_many_bytes(answered: Answered) -> Answered:
+    def sent() -> Iterator[bytes]:
+        yield b"HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\n"
+        yield b"".join(f"{n}: {answered.headers[n]}\r\n".encode() for n in answered.headers if n.lower() in ("etag", "content-range"))
+        yield b"\r\n"
+        for _ in range(64 * MIB // 0x10000):
+            SENT["bytes"] += 0x10000
+            yield b"10000\r\n" + bytes(0x10000) + b"\r\n"
+
+    return replace(answered, raw=sent())
+
+
+READS = {
+    "other bytes": other_bytes,
+    "another range": another_range,
+    "another object": another_object,
+    "bytes without end": too_many_bytes,
+    "half of it": lambda answered: replace(answered, body=answered.body[: len(answered.body) // 2]),
+}
+
+
+@pytest.mark.parametrize("in_parts", [False, True], ids=["single", "parts"])
+@pytest.mark.parametrize("lie", READS)
+def test_nothing_but_what_was_verified_is_copied_to_another_store(house: House, tmp_path: Path, lie: str, in_parts: bool) -> None:
+    """`storage copy` takes over the ETag that the target has: what came wrong once would count as right from then on."""
+    if in_parts:
+        facts = sent_in_parts(house, house.caller)
+        file = multipart.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
+    else:
+        file = upload(house, house.caller, b"12345" * 100)
+    target_key = f"{file.key}-at-the-target"
+
+    class Target(ObjectStore):
+        """The same bucket, other keys: what arrives is looked for below."""
+
+        def put(self, key: str, *arguments: Any) -> str:
+            return super().put(target_key, *arguments)
+
+        def create_multipart(self, key: str, *arguments: Any) -> str:
+            return super().create_multipart(target_key, *arguments)
+
+        def put_part(self, key: str, upload_id: str, number: int, body: IO[bytes], md5: str) -> str:
+            return super().put_part(target_key, upload_id, number, body, md5)
+
+        def complete_multipart(self, key: str, *arguments: Any) -> bool:
+            return super().complete_multipart(target_key, *arguments)
+
+        def abort_multipart(self, key: str, upload_id: str) -> None:
+            super().abort_multipart(target_key, upload_id)
+
+        def look_at(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
+            return super().look_at(target_key, first_bytes)
+
+        def delete(self, key: str) -> None:
+            super().delete(target_key)
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        answered = pass_on(asked)
+        is_look = asked.headers.get("Range") == "bytes=0-0"
+        return READS[lie](answered) if asked.method == "GET" and answered.status == 206 and not is_look else answered
+
+    def copy(source: ObjectStore) -> str:
+        assert file.etag
+        size, parts = file.size_bytes, file.part_size_bytes
+        options = {"spool": tmp_path, "is_digest": lambda stored: True}
+        return transfer.copy_object(source, target, file.key, size, file.etag, parts, "image/jpeg", "inline", **options)
+
+    SENT["bytes"] = 0
+    straight = house.ctx.store
+    target = Target(straight.address)
+    with proxied(straight.address, rule) as address:
+        with pytest.raises((transfer.SourceChanged, StorageUnavailable)):
+            copy(ObjectStore(address, timeout_seconds=2))
+        assert target.look_at(file.key) is None
+        assert not [begun for begun in listing.multiparts(straight) if begun.key == target_key]
+    assert SENT.pop("bytes") < 32 * MIB, "more than was asked for is not taken in, and written down"
+    assert copy(straight) == file.etag
+    target.delete(file.key)
+
+
+def test_a_document_of_entities_is_none(house: House) -> None:
+    """Ten megabytes whose names stand for a gigabyte, in each encoding that a parser finds out by itself."""
+    names = "".join(f"&a;{number}" for number in range(90))
+    said = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "{"a" * 10 * MIB}">]><ListBucketResult><Name>{names}</Name></ListBucketResult>'
+
+    for encoding in ("utf-8", "utf-16"):
+
+        def rule(asked: Asked, pass_on: PassOn, encoding: str = encoding) -> Answered:
+            return Answered(200, {"Content-Type": "application/xml"}, said.encode(encoding))
+
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with proxied(house.ctx.store.address, rule) as address, pytest.raises(StorageUnavailable):
+            next(listing.objects(ObjectStore(address, timeout_seconds=10)))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024, "kilobytes"
+
+
+def test_parts_of_the_future_put_no_deadline_off_for_ever(house: House) -> None:
+    facts = sent_in_parts(house, house.caller)
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        is_list = asked.method == "GET" and "uploadId" in asked.query
+        return xml("ListPartsResult", part(1, LastModified="9999-01-01T00:00:00.000Z")) if is_list else pass_on(asked)
+
+    with proxied(house.ctx.store.address, rule) as address:
+        straight, house.ctx.store = house.ctx.store, ObjectStore(address, timeout_seconds=2)
+        with clock.travelled_to(clock.now_ms() + 86_400_000):
+            housekeeping.sweep_due(house.ctx)
+            deadline_at = File.get_by_id(facts["id"]).deadline_at
+            assert deadline_at <= clock.now_ms() + house.ctx.config.housekeeping.abandoned_upload_seconds * 1000
+        house.ctx.store = straight
+    multipart.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])

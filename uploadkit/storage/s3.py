@@ -36,6 +36,7 @@ from uploadkit.storage.stored import (
     etag_of,
     last_of_each,
     piece,
+    require_bytes,
     require_etag,
     stored_object,
     stored_part,
@@ -246,13 +247,22 @@ class ObjectStore:
     def read(self, key: str, etag: str, start: int, length: int, chunk_bytes: int) -> Iterator[bytes]:
         """Yield `length` bytes from byte `start` on of the object that has this `etag`, up to `chunk_bytes` at a time.
 
-        Raises StorageUnavailable, also when it is another object by now.
+        Raises StorageUnavailable, also when it is another object by now, or when other bytes come, more or fewer.
         """
+        left = length
         with translated():
             part = f"bytes={start}-{start + length - 1}"
             answer = self._client.get_object(Bucket=self.address.bucket, Key=key, Range=part, IfMatch=f'"{etag}"')
             with closing(answer["Body"]) as body:
-                yield from body.iter_chunks(chunk_bytes)
+                require_bytes(answer, etag, start)
+                for chunk in body.iter_chunks(chunk_bytes):
+                    left -= len(chunk)
+                    if left < 0:
+                        break
+                    yield chunk
+        if left:
+            came = f"{length - left} bytes of {length}" if left > 0 else f"more than {length} bytes"
+            raise StorageUnavailable(f"The object store was asked for a piece of an object, and {came} came")
 
     def put(self, key: str, body: IO[bytes], md5: str, content_type: str, disposition: str) -> str:
         """Store `body`, which has that MD5 (base64, RFC 1864) or is refused, under `key`; return its ETag."""

@@ -20,7 +20,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from uploadkit.errors import StorageUnavailable
 from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.s3_answers import hold_to_time
+from uploadkit.storage.s3_answers import hold_to_time, may_unfold
 from uploadkit.storage.s3_plain import proxies_of
 
 # A bare 404 is none of them: so answers, too, whoever stands in the store's place while it is away.
@@ -151,6 +151,8 @@ def _stay_where_it_was_sent(context: dict[str, Any], **_: Any) -> None:
 def require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
     """Refuse a success that is none of S3's: of somebody else, or cut short. Raises StorageUnavailable."""
     name, status, body = operation_model.name, response_dict["status_code"], response_dict["body"]
+    if status >= 300 and isinstance(body, bytes) and may_unfold(body):
+        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
     if status < 200:  # an interim answer is never the last (RFC 9110 section 15.2)
         raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
     if status >= 300 or not isinstance(body, bytes):

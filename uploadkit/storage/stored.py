@@ -92,10 +92,23 @@ def size_of(item: Mapping[str, Any]) -> int:
 def piece(headers: Mapping[str, str], start: int, content: bytes) -> Piece:
     """Read the answer to a GET of bytes from `start` on. Raises StorageUnavailable when these are others, or it is no answer of S3."""
     stored = stored_object(headers, content if start == 0 else b"")
-    said = headers.get("Content-Range", "bytes 0-")
-    if not said.startswith(f"bytes {start}-"):
-        raise StorageUnavailable("The object store answers with other bytes of the object than it was asked for", STRANGER_MEND)
+    _require_start(headers.get("Content-Range"), start)
     return Piece(stored, start, content)
+
+
+def require_bytes(answer: Mapping[str, Any], etag: str, start: int) -> None:
+    """Refuse boto3's answer to a GET unless it is of the object with that `etag`, from byte `start` on. Raises StorageUnavailable."""
+    require_etag(answer)
+    with understood():
+        is_it = etag_in(answer) == etag
+    if not is_it:
+        raise StorageUnavailable("The object store answers with another object than the one that was asked for", STRANGER_MEND)
+    _require_start(answer.get("ContentRange"), start)
+
+
+def _require_start(content_range: str | None, start: int) -> None:
+    if not (content_range or "bytes 0-").startswith(f"bytes {start}-"):
+        raise StorageUnavailable("The object store answers with other bytes of the object than it was asked for", STRANGER_MEND)
 
 
 def require_etag(answer: Mapping[str, Any]) -> None:
