@@ -20,7 +20,7 @@ import uuid_utils
 from peewee import DatabaseError
 from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: ignore[attr-defined]
 
-from uploadkit import clock, group_commit, read_deadline, read_places
+from uploadkit import clock, group_commit, read_deadline, read_places, trespass
 from uploadkit.config import Config
 from uploadkit.durable_files import put_in_place, sync
 from uploadkit.errors import ConfigError
@@ -107,6 +107,10 @@ def prepare_data_dir(data_dir: Path) -> None:
         if not data_dir.exists():
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync(data_dir.parent)
+        if trespass.is_foreign(data_dir) and os.geteuid():
+            raise ConfigError(
+                f"data.dir: {data_dir} belongs to somebody else, who could replace what is in it; name a folder of this user's own"
+            )
         if (data_dir / "lock").exists() or all(path.name.startswith(".") for path in data_dir.iterdir()):
             data_dir.chmod(0o700)
     except OSError as error:

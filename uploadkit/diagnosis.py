@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import urllib3
 
-from uploadkit import clock, db, file_routes, health
+from uploadkit import clock, db, file_routes, health, trespass
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.errors import StorageUnavailable
@@ -19,6 +19,8 @@ from uploadkit.storage.doctor.engine import examine_engine
 from uploadkit.storage.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
+
+_OWN_PLACE = "Only this user and root should own the data directory and the folders above it, and nobody else be able to write there"
 
 
 def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generator[Finding]:
@@ -38,10 +40,18 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
 
 def _data_dir(config: Config) -> Finding:
     refused = health.unwritable(config)
+    if refused is None and (other := trespass.who_may_replace(config.data_dir)):
+        return Finding("data directory", "warning", f"{config.data_dir} is in reach of others: {other}", _OWN_PLACE)
     if refused is None:
         return Finding("data directory", "ok", f"{config.data_dir} can be written")
     mend = "Look at its owner and mode, at how its disk is mounted, and at df and df -i: no upload goes through until it can be written"
     return Finding("data directory", "failed", refused, mend)
+
+
+def warn_of_shared_place(config: Config) -> None:
+    """Log who else on this machine could replace the data directory."""
+    if other := trespass.who_may_replace(config.data_dir):
+        log.warning("SECURITY: others can replace the database and the store's files: %s. %s", other, _OWN_PLACE)
 
 
 def _database() -> Finding:

@@ -45,6 +45,7 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
         with running_server(create_app(ctx, rate_limits), config.server, listener):
             jobs.start()
             announce(ctx, start)
+            diagnosis.warn_of_shared_place(config)
             diagnosis.warn_of_open_bucket(ctx)
             diagnosis.warn_of_reserved_slugs()
             wait_for_stop()
