@@ -7,25 +7,40 @@ Held in memory: the data directory's lock proves that there is no other process,
 from __future__ import annotations
 
 import threading
-import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from uploadkit.errors import Conflict
 
+MOST_WAITING = 3
 _claimed: set[str] = set()
+_waiting: Counter[str] = Counter()
 _changed = threading.Condition()
+
+
+def _waited(file_id: str, wait_seconds: float) -> bool:
+    if _waiting[file_id] >= MOST_WAITING or wait_seconds <= 0:
+        return False
+    _waiting[file_id] += 1
+    try:
+        return _changed.wait_for(lambda: file_id not in _claimed, wait_seconds)
+    finally:
+        _waiting[file_id] -= 1
+        if not _waiting[file_id]:
+            del _waiting[file_id]
 
 
 @contextmanager
 def claimed(file_id: str, *, wait_seconds: float = 30) -> Iterator[None]:
-    """Hold the claim on one upload, waiting up to `wait_seconds` for another holder. Raises Conflict when it is not let go in time."""
-    until = time.monotonic() + wait_seconds
+    """Hold the claim on one upload, waiting up to `wait_seconds` for another holder.
+
+    Raises Conflict when it is not let go in time, and at once where `MOST_WAITING` wait for it: each holds a thread and a place at the
+    store.
+    """
     with _changed:
-        while file_id in _claimed:
-            left = until - time.monotonic()
-            if left <= 0 or not _changed.wait(left):
-                raise Conflict("This upload is being completed or aborted right now", "Repeat the call; it is safe", retry_after_seconds=5)
+        if file_id in _claimed and not _waited(file_id, wait_seconds):
+            raise Conflict("This upload is being completed or aborted right now", "Repeat the call; it is safe", retry_after_seconds=5)
         _claimed.add(file_id)
     try:
         yield

@@ -79,7 +79,7 @@ def start_multipart(
         )
     upload_states.insert(ctx, caller, file, forget)
     try:
-        with ctx.store_places.taken():
+        with upload_states.place_for(ctx, file):
             shown_as = disposition(file.file_name, file.content_type)
             file.upload_id = ctx.store.create_multipart(file.key, file.content_type, shown_as)
     except StorageUnavailable:
@@ -101,7 +101,7 @@ def start_multipart_again(ctx: Context, caller: Caller, file_id: str) -> Multipa
 
     Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
     """
-    with ctx.store_places.taken(), claimed(file_id):
+    with upload_states.place_for(ctx, upload_states.find(caller, file_id)), claimed(file_id):
         file = upload_states.find(caller, file_id)
         if file.status == "UPLOADED":
             raise _all_arrived()
@@ -124,7 +124,7 @@ def resume_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str,
     count = part_count(file)
     if wrong := sorted({number for number in numbers or () if not 1 <= number <= count}):
         raise InvalidParts(f"This upload has parts 1 to {count}; there is no part {wrong[0]}")
-    with ctx.store_places.taken():
+    with upload_states.place_for(ctx, file):
         arrived = ctx.store.list_parts(file.key, upload_id)
         if arrived is None:
             raise _all_arrived()
@@ -145,8 +145,7 @@ def complete_multipart(
     kept, and the sweeper sees it through if nobody else does (docs/decisions/0029-joined-and-not-looked-at.md).
     Raises UploadNotFound, InvalidParts, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable.
     """
-    _find_multipart(caller, file_id, upload_id)
-    with ctx.store_places.taken(), claimed(file_id):
+    with upload_states.place_for(ctx, _find_multipart(caller, file_id, upload_id)), claimed(file_id):
         file = _find_multipart(caller, file_id, upload_id)
         if file.status == "UPLOADED":
             return file

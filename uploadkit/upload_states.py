@@ -7,7 +7,7 @@ inside one. `uploads.py` and `multipart.py` decide when; the states are changed 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -266,6 +266,11 @@ def _began(browser: Browser, file: File) -> bool:
     return file.status == "UPLOADING" or file.client_network == browser.network
 
 
+def place_for(ctx: Context, file: File) -> AbstractContextManager[None]:
+    """Return a place at the store for what is done with an upload. Raises StorageUnavailable."""
+    return ctx.store_places.taken(file.project_id, file.upload_token_id or file.client_network)
+
+
 def put_off_deadline(ctx: Context, file: File) -> int:
     """Give an upload under way the time that URLs signed now are good for; return now. Raises what `ended` says of one that has ended."""
     now = clock.now_ms()
@@ -384,7 +389,7 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
     Raises Conflict when it is, UploadNotFound when its file has been deleted, StorageUnavailable when the store can't be cleared yet
     (a job goes on).
     """
-    with ctx.store_places.taken(), claimed(file_id):
+    with place_for(ctx, rows.get(File, file_id)), claimed(file_id):
         file = rows.get(File, file_id)
         if file.status == "DELETED":
             raise ended(file)

@@ -58,7 +58,7 @@ def request_again(ctx: Context, caller: Caller, file_id: str) -> UploadSlot:
 
     Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
     """
-    with ctx.store_places.taken(), claimed(file_id):
+    with upload_states.place_for(ctx, upload_states.find(caller, file_id)), claimed(file_id):
         file = upload_states.find(caller, file_id)
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete", "POST /api/v1/upload/complete answers the file")
@@ -79,9 +79,10 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
 
     Raises UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable.
     """
-    if upload_states.find(caller, file_id).is_multipart:
+    file = upload_states.find(caller, file_id)
+    if file.is_multipart:
         raise UploadNotFound("This is a multipart upload", "POST /api/v1/upload/multipart/complete completes it")
-    with ctx.store_places.taken(), claimed(file_id):
+    with upload_states.place_for(ctx, file), claimed(file_id):
         file = upload_states.find(caller, file_id)
         if file.status == "UPLOADED":
             return file
