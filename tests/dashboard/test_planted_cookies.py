@@ -60,6 +60,12 @@ def test_a_header_full_of_cookies_says_what_to_do(admin: Visitor) -> None:
     assert b"cookies" in refused.body
 
 
+def test_thousands_of_cookies_are_not_taken_apart(admin: Visitor) -> None:
+    refused = ask(admin, *(f"a{number}=b" for number in range(3000)), admin.session)
+    assert refused.status == 431
+    assert b"cookies" in refused.body
+
+
 def test_signing_in_with_planted_cookies_begins_a_session_of_ones_own(house_of_admins: Appliance, admin: Visitor) -> None:
     visitor = Visitor(house_of_admins)
     others = planted(visitor) + planted(visitor, "visitor")

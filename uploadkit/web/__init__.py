@@ -46,6 +46,7 @@ _MOST_HEADER_CHARACTERS = 4096
 # A search of 255 characters and a cursor, each byte as %XX; a key of 1,024 characters.
 _MOST_QUERY_CHARACTERS, _MOST_PATH_CHARACTERS = 8192, 8192
 _MOST_LOGGED_CHARACTERS = 1024
+_MOST_COOKIES = 1000
 _BY_STATUS: dict[int, type[UploadKitError]] = {
     404: NotFound,
     405: MethodNotAllowed,
@@ -134,6 +135,10 @@ def _bound(asked: Request) -> None:
         raise ValidationFailed(f"The address is over {most}")
     if len(asked.environ.get("CONTENT_TYPE", "")) > _MOST_HEADER_CHARACTERS:
         raise HeadersTooLarge(f"The Content-Type header is over {_MOST_HEADER_CHARACTERS} bytes")
+    if asked.environ.get("HTTP_COOKIE", "").count(";") > _MOST_COOKIES:
+        raise HeadersTooLarge(
+            f"There are over {_MOST_COOKIES} cookies", "Delete the cookies of this host name; browsers keep 180 of a site at most"
+        )
     if len(asked.environ.get("HTTP_ACCEPT", "")) > _MOST_HEADER_CHARACTERS:
         asked.environ["HTTP_ACCEPT"] = "*/*"
 
