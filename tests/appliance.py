@@ -74,7 +74,8 @@ class Answer:
 class Appliance:
     """`python app.py serve` on a data directory of its own, and the calls that tests make to it."""
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path, surroundings: Mapping[str, str] | None = None, **settings: str) -> None:
+        """`surroundings` are further environment variables, `settings` those of UploadKit without their prefix."""
         self.home = home
         home.mkdir(exist_ok=True)
         self.data_dir = home / "data"
@@ -98,8 +99,9 @@ class Appliance:
             "UPLOADKIT_SERVER__ONE_CORE": "false",
             "XDG_STATE_HOME": str(home / "state"),
             **{f"UPLOADKIT_{name}": value for name, value in settings.items()},
+            **(surroundings or {}),
         }
-        self.http = urllib3.PoolManager(maxsize=64, retries=False, timeout=60)
+        self.http: Any = urllib3.PoolManager(maxsize=64, retries=False, timeout=60)
         self.program = [sys.executable, str(ROOT / "app.py")]
         self.process: subprocess.Popen[bytes] | None = None
         self.key = ""
@@ -215,9 +217,16 @@ class Appliance:
 
 
 @contextlib.contextmanager
-def running(home: Path, **settings: str) -> Iterator[Appliance]:
-    """An appliance that is gone at the end, whatever happens: killed with its store, which takes no second and a half as `stop` does."""
-    with started(Appliance(home, **settings)) as appliance:
+def running(
+    home: Path, surroundings: Mapping[str, str] | None = None, clients: Callable[[Any], Any] = lambda http: http, **settings: str
+) -> Iterator[Appliance]:
+    """An appliance that is gone at the end, whatever happens: killed with its store, which takes no second and a half as `stop` does.
+
+    `clients` makes what sends the requests of tests out of a urllib3 pool manager.
+    """
+    made = Appliance(home, surroundings, **settings)
+    made.http = clients(made.http)
+    with started(made) as appliance:
         yield appliance
 
 

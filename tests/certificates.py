@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(path: Path, name: str, *addresses: str) -> Path:
-    """Write a key, and a certificate by that key for a host name and IP addresses, to `path`; return it."""
+def make_certificate(path: Path, name: str, *others: str) -> Path:
+    """Write a key, and a certificate by that key for a host name and other names and IP addresses, to `path`; return it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
-    covered = [x509.DNSName(name), *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses)]
+    covered = [x509.DNSName(name), *map(_covered, others)]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -32,3 +32,10 @@ def make_certificate(path: Path, name: str, *addresses: str) -> Path:
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
     return path
+
+
+def _covered(other: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(other))
+    except ValueError:
+        return x509.DNSName(other)

@@ -59,7 +59,7 @@ def test_the_store_refuses_a_changed_key_or_signature(appliance: Appliance) -> N
     turned = slot["uploadUrl"][:-1] + ("0" if slot["uploadUrl"][-1] != "0" else "1")
     assert appliance.put({"uploadUrl": turned}, JPEG).status == 403
     unsigned = slot["uploadUrl"].partition("?")[0]
-    assert appliance.put({"uploadUrl": unsigned}, JPEG).status == 403
+    assert appliance.put({"uploadUrl": unsigned}, JPEG).status in (401, 403)
 
 
 def test_completing_before_the_object_is_there_ends_nothing(appliance: Appliance) -> None:

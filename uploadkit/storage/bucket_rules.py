@@ -198,7 +198,7 @@ def too_early(rules: Sequence[Rule], days: LifecycleDays) -> str | None:
     for rule in rules:
         if rule.get("Status") != "Enabled":
             continue
-        prefix = str(rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")))
+        prefix = _prefix_of(rule)
         narrowed = set(rule.get("Filter", {})) - {"Prefix"}
         name = f"rule {rule.get('ID', '')!r} for {prefix + '*' if prefix else 'all objects'}"
         expires = rule.get("Expiration", {}).get("Days")
@@ -216,6 +216,18 @@ def missing_of_ours(rules: Sequence[Rule], days: LifecycleDays) -> list[str]:
     """Return the names of our lifecycle rules that are not among `rules`, whatever their days."""
     present = {rule.get("ID") for rule in rules if rule.get("Status") == "Enabled"}
     return [rule["ID"] for rule in days.rules() if rule["ID"] not in present]
+
+
+def multiparts_end(rules: Sequence[Rule]) -> tuple[int, str] | None:
+    """Return after how many days the bucket ends unfinished multipart uploads, and by which of `rules`; None when none is for all."""
+    for_all = [rule for rule in rules if rule.get("Status") == "Enabled" and not _prefix_of(rule)]
+    found = [(rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation"), str(rule.get("ID", ""))) for rule in for_all]
+    ends = [(days, name) for days, name in found if days is not None]
+    return min(ends, default=None)
+
+
+def _prefix_of(rule: Rule) -> str:
+    return str(rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")))
 
 
 def _read(store: ObjectStore, operation: str, name: str) -> list[Rule]:

@@ -18,8 +18,10 @@ from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.pages import Walk
 from uploadkit.storage.s3_client import (
     GONE,
+    PASSING_STATUSES,
     AccessDenied,
     StorageRefused,
+    ask_again,
     code_of,
     gone_is_fine,
     make_client,
@@ -47,6 +49,7 @@ _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML
 _MOST_PARTS = 10_000
 MULTIPART_MARKERS = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
 _LARGE_BYTES = 64 * 1024**2
+_ATTEMPTS_TO_WRITE = 5
 _PROBE_KEY = "pending/readiness-probe"
 
 
@@ -89,6 +92,8 @@ class ObjectStore:
         self._hasty_client = make_client(session, address, read_timeout_seconds=min(3, timeout_seconds), attempts=1)
         # Copying 5 GiB or putting 10,000 parts together takes the store minutes, and trying twice would do it twice.
         self._slow_client = make_client(session, address, read_timeout_seconds=300, attempts=1)
+        # But bytes may be sent again, and have to be: B2 answers 500 and 503 as a matter of course (docs/providers.md).
+        ask_again(self._slow_client, ["PutObject", "UploadPart"], PASSING_STATUSES, _ATTEMPTS_TO_WRITE)
         signer = address.signer(address.endpoint)
         self._quick_requests = DirectRequests(self._quick_client, signer, address.bucket, attempts=2)
         self._slow_requests = DirectRequests(self._slow_client, signer, address.bucket, attempts=1)

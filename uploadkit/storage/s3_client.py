@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import random
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +26,7 @@ from uploadkit.storage.s3_plain import proxies_of
 
 # A bare 404 is none of them: so answers, too, whoever stands in the store's place while it is away.
 GONE = {"NoSuchKey", "NoSuchUpload"}
+PASSING_STATUSES = {429, 500, 502, 503, 504}
 _DENIED = {"403", "AccessDenied", "Forbidden"}
 # The permission that an operation needs, where it has another name.
 _PERMISSIONS = {
@@ -134,9 +136,11 @@ def make_client(session: Any, address: StoreAddress, *, read_timeout_seconds: in
             tcp_keepalive=True,
         ),
     )
-    # boto3 sends a newer checksum in its place, which Ceph (DigitalOcean Spaces) and others don't take for one.
+    # boto3 sends a newer checksum in its place, which some refuse, and others don't take for one (docs/providers.md).
     for operation in ("PutBucketCors", "PutBucketLifecycleConfiguration"):
-        client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
+        client.meta.events.register(f"before-call.s3.{operation}", _use_content_md5)
+    # boto3 knows being told to wait by codes of AWS alone; R2 says TooManyRequests.
+    ask_again(client, ["*"], {429}, attempts)
     client.meta.events.register("before-call.s3", _stay_where_it_was_sent)
     client.meta.events.register("before-parse.s3", require_s3)
     hold_to_time(client, address.socket)
@@ -163,9 +167,25 @@ def require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any)
         raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
 
 
-def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+def _use_content_md5(params: dict[str, Any], **_: Any) -> None:
+    """Have a request carry its MD5 (RFC 1864), and no other checksum."""
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+    params["context"].pop("checksum", None)
+
+
+def ask_again(client: Any, operations: Sequence[str], statuses: Collection[int], most_attempts: int) -> None:
+    """Have a boto3 client make some operations again, by then up to `most_attempts` in all, that were answered with one of `statuses`.
+
+    What was not answered at all is left to the client's own attempts.
+    """
+
+    def pause_seconds(response: Any, attempts: int, **_: Any) -> float | None:
+        again = response is not None and response[0].status_code in statuses and attempts < most_attempts
+        return random.uniform(0.4, 1.2) * attempts if again else None  # noqa: S311
+
+    for operation in operations:
+        client.meta.events.register(f"needs-retry.s3.{operation}", pause_seconds)
 
 
 def tls_trouble(error: BaseException) -> tuple[str, str] | None:
@@ -236,7 +256,7 @@ def translated() -> Iterator[None]:
         refused = f"The object store refused {error.operation_name}: {code_of(error) or 'no code'} (HTTP {status})"
         if code_of(error) in _ABOUT_THE_FILE | _ABOUT_THE_REQUEST:
             raise RequestRefused(refused, code_of(error), _REFUSED_MEND) from None
-        if status and (status < 500 or status == 501):  # 501: well, but without this feature
+        if status and (status < 500 or status == 501) and status != 429:  # 501: well, but without this feature; 429: not now
             raise StorageRefused(refused, code_of(error)) from None
         raise StorageUnavailable(refused) from None
     except (ResponseParserError, ValueError):  # boto3 reads numbers and times as they come

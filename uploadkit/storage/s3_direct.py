@@ -19,13 +19,12 @@ from botocore.parsers import ResponseParserError, create_parser
 
 from uploadkit import clock
 from uploadkit.storage.presign import Signer, encode_path
-from uploadkit.storage.s3_client import require_s3
+from uploadkit.storage.s3_client import PASSING_STATUSES, require_s3
 
 # Of an error, and of what is no object: a copy's document, or nothing.
 _MOST_OTHER_BYTES = 64 * 1024
 # No connection is none of botocore's HTTPClientError.
 _PASSING = (HTTPClientError, ConnectionError, IncompleteReadError)
-_TRANSIENT = {429, 500, 502, 503, 504}
 _PARSER = create_parser("rest-xml")
 
 
@@ -71,7 +70,7 @@ class DirectRequests:
                 if attempt == self._attempts:
                     raise
             else:
-                if answer["status_code"] not in _TRANSIENT or attempt == self._attempts:
+                if answer["status_code"] not in PASSING_STATUSES or attempt == self._attempts:
                     break
             time.sleep(random.uniform(0.1, 1))  # noqa: S311
         model = self._operations[operation]

@@ -69,6 +69,7 @@ _MENDS = {
     "NoSuchBucket": "{section}.bucket: make the bucket, correct its name, or set create_bucket = true and run doctor --fix",
     "InvalidAccessKeyId": "{section}.access_key_id: the store does not know it",
     "SignatureDoesNotMatch": "{section}.secret_access_key: it does not belong to that access key id, or a proxy changes Host or path",
+    "Unauthorized": "{section}.access_key_id: the store does not know it",  # R2
     "XAdminUserNotFound": "{section}.access_key_id: the store does not know it",
     "AuthorizationHeaderMalformed": "{section}.region or {section}.access_key_id: one of them is not what the store expects",
     "AuthorizationQueryParametersError": "{section}.region or {section}.access_key_id: one of them is not what the store expects",

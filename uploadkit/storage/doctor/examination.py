@@ -139,10 +139,14 @@ class Examination:
         self._keys[key] = None
         return key
 
-    def begin_multipart(self, name: str) -> str:
-        """Begin a multipart upload, which is aborted at the end."""
-        upload_id = self.store.create_multipart(self.key(name), TYPE, DISPOSITION)
-        self._multiparts[self.key(name), upload_id] = None
+    def fresh_key(self, name: str) -> str:
+        """Return a key that was never written to: R2 answers 429 to who writes to the same one twice in a second (docs/providers.md)."""
+        return self.key(f"{name}-{len(self._keys)}")
+
+    def begin_multipart(self, key: str) -> str:
+        """Begin a multipart upload to `key`, which is aborted at the end."""
+        upload_id = self.store.create_multipart(key, TYPE, DISPOSITION)
+        self._multiparts[key, upload_id] = None
         return upload_id
 
     def send(self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:

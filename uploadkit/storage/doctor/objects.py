@@ -68,7 +68,7 @@ def public_endpoint(ex: Examination) -> Finding:
     if public == direct:
         return Finding("public-endpoint", "ok", "clients use the same address")
     try:
-        ex.put(ex.key("object"))
+        ex.put(ex.fresh_key("by-public-endpoint"))
     except Refused as error:
         said, problem = str(error), error.answer.code
     except urllib3.exceptions.HTTPError as error:
@@ -76,7 +76,7 @@ def public_endpoint(ex: Examination) -> Finding:
     else:
         return Finding("public-endpoint", "ok", f"a presigned PUT to {public} is taken")
     ex.client_endpoint = direct
-    ex.put(ex.key("object"))
+    ex.put(ex.fresh_key("by-endpoint"))
     mend = {
         "unreachable": f"Correct {setting}, or start the proxy there; if clients reach it and only this machine does not, all is well",
         "untrusted": f"Renew the certificate there, or have {setting} name the host that it is for; where clients know its authority and "
@@ -171,7 +171,7 @@ def copy(ex: Examination) -> Finding:
             "Turn off what changes ETags: encryption with keys of the customer, a gateway that compresses or re-encrypts",
         )
     try:
-        ex.store.copy(source, replace(stored, etag="0" * 32), target, TYPE, DISPOSITION)
+        ex.store.copy(source, replace(stored, etag="0" * 32), ex.fresh_key("copy"), TYPE, DISPOSITION)
         return Finding("copy", "failed", "an object is copied that is not the one asked for", _NO_S3)
     except CopyRefused:
         pass
@@ -185,7 +185,8 @@ def copy(ex: Examination) -> Finding:
 
 def multipart(ex: Examination) -> Finding:
     """Does a multipart upload take a part, of exactly its signed length?"""
-    key, upload_id = ex.key("multipart"), ex.begin_multipart("multipart")
+    key = ex.key("multipart")
+    upload_id = ex.begin_multipart(key)
     url = ex.signed_part(key, upload_id)
     if (longer := ex.send("PUT", url, BODY + b"!")).is_success:
         return Finding(
@@ -225,7 +226,8 @@ def complete_multipart(ex: Examination) -> Finding:
 
 def abort_multipart(ex: Examination) -> Finding:
     """Is an aborted multipart upload gone?"""
-    key, upload_id = ex.key("aborted"), ex.begin_multipart("aborted")
+    key = ex.key("aborted")
+    upload_id = ex.begin_multipart(key)
     url = ex.signed_part(key, upload_id)
     ex.must("PUT", url, BODY)
     ex.store.abort_multipart(key, upload_id)

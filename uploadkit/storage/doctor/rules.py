@@ -97,7 +97,7 @@ def cors_answer(ex: Examination) -> Finding:
     name = "cors-answer"
     for origin in _origins(ex):
         for _ in _attempts(ex):
-            answer = ex.put(ex.key("object"), {"Origin": origin})
+            answer = ex.put(ex.fresh_key("of-a-page"), {"Origin": origin})
             if exposed := _names_origin(answer, origin) and _lists(answer, "Expose-Headers", "etag"):
                 break
         if not exposed:
@@ -176,6 +176,9 @@ def lifecycle(ex: Examination) -> Finding:
     if missing and not (ex.is_minio and missing == [bucket_rules.MULTIPARTS]):
         told = f"the bucket has no lifecycle rule {', '.join(missing)}: a second line behind the appliance's own clearing"
         return Finding(name, "warning", told, _FIX)
-    multiparts = "as the store does by itself" if missing else f"after {days.multiparts}"
+    ends = bucket_rules.multiparts_end(rules)
+    multiparts = "as the store does by itself" if ends is None else f"after {ends[0]}"
+    if ends and ends[0] < days.multiparts:  # R2 has such a rule from the start
+        multiparts += f" (rule {ends[1]!r}: an upload that takes longer has to begin anew)"
     told = f"the bucket clears away pending/ after {days.pending} days, test/ after {days.test}, multiparts {multiparts}"
     return Finding(name, "ok", told)

@@ -21,8 +21,8 @@ from uploadkit.storage.s3_client import AccessDenied, StorageRefused
 
 COPY_SOURCE = "x-amz-copy-source"
 Outcome = Literal["refused", "ignored", "obeyed", "unclear"]
-# Of one length, so that a URL for one is a URL for all.
-_BEFORE, _SENT, _OTHERS = b"was there before", b"what was sent on", b"secret of others"
+# Of one length, so that a URL for one is a URL for the other.
+_SENT, _OTHERS, _NOTHING = b"what was sent on", b"secret of others", b""
 _TYPED = {"Content-Type": TYPE}
 _ETAG = re.compile(rb"<ETag>(?:&quot;|&#34;|\")?([0-9a-f-]{32,40})")
 _CHOSEN_ETAG = "0" * 31 + "1"
@@ -91,9 +91,9 @@ def _copies(ex: Examination, victim: str, barred: Sequence[str]) -> dict[str, Ou
 
 def _takes_uploads(ex: Examination, barred: Sequence[str]) -> bool:
     """Say whether an honest PUT and an honest part come through by URLs that bar these headers."""
-    part = _part(ex, {}, barred)
-    answer = ex.send("PUT", ex.signed_put(ex.key("target"), barred=barred), _SENT, _TYPED)
-    return answer.is_success and part == "ignored" and _content(ex, ex.key("target")) == _SENT
+    part, key = _part(ex, {}, barred), ex.fresh_key("target")
+    answer = ex.send("PUT", ex.signed_put(key, barred=barred), _SENT, _TYPED)
+    return answer.is_success and part == "ignored" and _content(ex, key) == _SENT
 
 
 def other_headers(ex: Examination) -> Finding:
@@ -118,20 +118,19 @@ def other_headers(ex: Examination) -> Finding:
 
 
 def _upload(ex: Examination, headers: Mapping[str, str], barred: Sequence[str]) -> Outcome:
-    """PUT an object, and then another over it with `headers` that are not signed; say what the store made of them."""
-    key = ex.key("target")
-    url = ex.signed_put(key, barred=barred)
-    ex.must("PUT", url, _BEFORE, _TYPED)
-    was_open = "x-amz-acl" in headers and _is_open(ex, key)
-    answer = _asked(ex, url, {**_TYPED, **headers})
+    """PUT an object, and then another with `headers` that are not signed; say what the store made of them."""
+    plain, key = ex.fresh_key("plain"), ex.fresh_key("target")
+    ex.must("PUT", ex.signed_put(plain, barred=barred), _SENT, _TYPED)
+    was_open = "x-amz-acl" in headers and _is_open(ex, plain)
+    answer = _asked(ex, ex.signed_put(key, barred=barred), {**_TYPED, **headers})
     content = _content(ex, key)
     if content == _OTHERS:
         return "obeyed"
-    if content == _BEFORE and answer.status in probe.REFUSALS:
+    if content == _NOTHING and answer.status in probe.REFUSALS:
         return "refused"
-    if COPY_SOURCE not in headers and content in (_BEFORE, _SENT) and not probe.is_passing(answer.status):
+    if COPY_SOURCE not in headers and content in (_NOTHING, _SENT) and not probe.is_passing(answer.status):
         # The PUT before was good without the header: whatever the answer is, it is about the header.
-        if content == _BEFORE:
+        if content == _NOTHING:
             return "refused"
         return "obeyed" if not was_open and _shows(ex, key, headers) else "ignored"
     return "ignored" if content == _SENT and answer.is_success else "unclear"
@@ -139,8 +138,8 @@ def _upload(ex: Examination, headers: Mapping[str, str], barred: Sequence[str]) 
 
 def _part(ex: Examination, headers: Mapping[str, str], barred: Sequence[str]) -> Outcome:
     """PUT a part with `headers` that are not signed, have it put together, and say what the store made of them."""
-    key = ex.key("target-of-parts")
-    upload_id = ex.begin_multipart("target-of-parts")
+    key = ex.fresh_key("target-of-parts")
+    upload_id = ex.begin_multipart(key)
     answer = _asked(ex, ex.signed_part(key, upload_id, barred=barred), headers)
     if answer.status in probe.REFUSALS:
         return "refused"
