@@ -22,7 +22,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -101,6 +101,7 @@ class Played:
         self.profile, self.store = profile, store
         self.keys = {KEY_ID: SECRET}
         self.clock_offset_seconds = 0.0
+        self.told_to_wait = 0  # so many requests are answered 429
         self.busy_every = 0  # each so manyth write is answered 503 at first, as B2 does when a vault is full
         self.asked: list[tuple[str, str, int]] = []  # method, target, status
         self.lifecycle = profile.first_lifecycle
@@ -174,6 +175,9 @@ class Played:
         return self._of_object(asked)
 
     def _refused(self, asked: Asked) -> tuple[int, str] | None:
+        if self.told_to_wait:
+            self.told_to_wait -= 1
+            return 429, "TooManyRequests"
         for name, answer in self.profile.missing.items():
             if asked.has(name):
                 return answer
@@ -340,7 +344,7 @@ class Played:
     def _ask_store(self, asked: Asked) -> Answered:
         query = {name: value for name, value in asked.query.items() if not name.startswith("X-Amz-") and name != "x-id"}
         path = f"/{self.store.bucket}/{asked.key}" if asked.key else f"/{self.store.bucket}"
-        target = path + (f"?{urlencode(query)}" if query else "")
+        target = path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         kept_back = _KEPT_BACK if self.profile.name == "minio" else _KEPT_BACK_BY_OTHERS
         headers = {name: self._for_store(name, value) for name, value in asked.headers.items() if not kept_back.fullmatch(name)}
         request = AWSRequest(asked.method, self.store.endpoint + target, headers=headers, data=asked.body)
