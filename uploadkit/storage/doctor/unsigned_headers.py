@@ -128,11 +128,12 @@ def _upload(ex: Examination, headers: Mapping[str, str], barred: Sequence[str]) 
         return "obeyed"
     if content == _NOTHING and answer.status in probe.REFUSALS:
         return "refused"
-    if COPY_SOURCE not in headers and content in (_NOTHING, _SENT) and not probe.is_passing(answer.status):
+    if COPY_SOURCE not in headers and not probe.is_passing(answer.status):
         # The PUT before was good without the header: whatever the answer is, it is about the header.
-        if content == _NOTHING:
+        if content == _SENT:
+            return "obeyed" if not was_open and _shows(ex, key, headers) else "ignored"
+        if content == _NOTHING and not answer.is_success:
             return "refused"
-        return "obeyed" if not was_open and _shows(ex, key, headers) else "ignored"
     return "ignored" if content == _SENT and answer.is_success else "unclear"
 
 
@@ -159,8 +160,11 @@ def _asked(ex: Examination, url: str, headers: Mapping[str, str]) -> Answer:
 
 
 def _content(ex: Examination, key: str) -> bytes:
-    stored = ex.store.look_at(key)
-    return stored.first_bytes if stored is not None else b""
+    try:
+        stored = ex.store.look_at(key)
+    except AccessDenied:  # AWS says so of what is not there, without s3:ListBucket
+        return _NOTHING
+    return stored.first_bytes if stored is not None else _NOTHING
 
 
 def _shows(ex: Examination, key: str, headers: Mapping[str, str]) -> bool:
