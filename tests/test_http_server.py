@@ -223,3 +223,21 @@ def test_connections_are_taken_in_several_at_a_time(monkeypatch: pytest.MonkeyPa
         with running_server(app, server, listener):
             wait_until(lambda: max(seen, default=0) == 64, 20)
     assert max(after - before for before, after in pairwise(seen)) > 4
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_nobody_else_takes_the_port_on_the_address_beside_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """A browser that is asked for http://localhost:8080 tries ::1 first."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no ::1 here")
+    server = ServerConfig(host="127.0.0.1", port=free_port())
+    with bound_socket(server):
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("::1", server.port), family=socket.AF_INET6)  # sets SO_REUSEADDR
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("::1", server.port), timeout=5)
+        assert not caplog.records
+    with socket.create_server(("::1", server.port), family=socket.AF_INET6), bound_socket(server):
+        assert "another program has port" in caplog.text

@@ -5,6 +5,7 @@ What waitress can't read never reaches the application. Such a request gets the 
 
 from __future__ import annotations
 
+import errno
 import heapq
 import logging
 import re
@@ -15,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -339,7 +340,33 @@ def bound_socket(server: ServerConfig) -> Iterator[socket.socket]:
             raise ConfigError(
                 f"server.port: can't listen on {server.host} port {server.port}: {reason}; free it or set UPLOADKIT_SERVER__PORT"
             ) from None
-        yield listener
+        with _held_beside(server):
+            yield listener
+
+
+# Where browsers look first for a name, "localhost" say, that leads to these addresses, too.
+_BESIDE = {"127.0.0.1": "::1", "localhost": "::1", "0.0.0.0": "::"}  # noqa: S104
+
+
+@contextmanager
+def _held_beside(server: ServerConfig) -> Iterator[None]:
+    """Hold the port on the IPv6 address that goes with ours, where nobody answers: another user's server there would get our visitors.
+
+    What is bound and does not listen refuses connections, and clients go on to our address.
+    """
+    address = _BESIDE.get(server.host)
+    with ExitStack() as stack:
+        try:
+            if address is not None:
+                held = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_STREAM))
+                held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                held.bind((address, server.port))
+        except OSError as error:  # most often there is no IPv6 here
+            if error.errno == errno.EADDRINUSE:
+                log.warning(
+                    "SECURITY: another program has port %d on [%s]: it gets visitors of names such as localhost", server.port, address
+                )
+        yield
 
 
 @contextmanager

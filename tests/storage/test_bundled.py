@@ -30,7 +30,7 @@ from botocore.exceptions import ClientError
 
 from uploadkit.config import BundledConfig
 from uploadkit.storage import child_processes, disk, probe, reclaiming, running_engine
-from uploadkit.storage.bundled import BundledStore, StoreStartError, load_or_make_credentials
+from uploadkit.storage.bundled import BundledStore, StoreStartError, load_or_make_credentials, public_name
 from uploadkit.storage.engines import SeaweedFS, find_weed
 from uploadkit.storage.probe import accepted_forgery, forgeries
 
@@ -662,3 +662,18 @@ def test_engine_that_ends_at_once_is_an_error_not_a_wait(make_store: MakeStore, 
     with pytest.raises(StoreStartError, match=r"\(minio\) did not come up; see the end of .*store\.log"):
         make_store(engine="minio", minio_binary=str(broken)).start()
     assert "no such licence" in (tmp_path / "data" / "store.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("public_host", "listen_host", "name"),
+    [
+        ("localhost", "127.0.0.1", "127.0.0.1"),
+        ("app.localhost", "0.0.0.0", "127.0.0.1"),
+        ("localhost", "::", "[::1]"),
+        ("uploads.example.com", "127.0.0.1", "uploads.example.com"),
+        ("[::1]", "::1", "[::1]"),
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_nobody_is_sent_to_an_address_on_which_the_store_does_not_listen(public_host: str, listen_host: str, name: str) -> None:
+    assert public_name(public_host, listen_host) == name

@@ -23,6 +23,7 @@ from uploadkit.config import BundledConfig
 from uploadkit.storage import child_processes
 from uploadkit.storage.disk import DiskUse
 from uploadkit.storage.engines import (
+    LOOPBACK,
     REGION,
     Credentials,
     Engine,
@@ -218,10 +219,20 @@ class BundledStore:
     def _announce(self, running: RunningEngine) -> None:
         self.engine, self.endpoint, self.base = running.engine.name, running.endpoint, running.base
         self.socket = running.engine.socket()
-        host = self._public_host.strip("[]")
-        named = f"[{host}]" if ":" in host else host
+        named = public_name(self._public_host, self._listen_host)
         self.public_endpoint = self._settings.public_endpoint or f"http://{named}:{running.base}"
         self._running = running
+
+
+def public_name(public_host: str, listen_host: str) -> str:
+    """Return the host by which clients are sent to the store: the appliance's own, but for localhost, which has two addresses.
+
+    Browsers try ::1 first. The store listens on one of them alone, and on the other anybody on this machine may.
+    """
+    host = public_host.strip("[]")
+    if host == "localhost" or host.endswith(".localhost"):
+        host = {"::": "::1", "::1": "::1"}.get(listen_host.strip("[]"), LOOPBACK)
+    return f"[{host}]" if ":" in host else host
 
 
 def load_or_make_credentials(path: Path) -> Credentials:
