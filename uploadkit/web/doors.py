@@ -16,7 +16,8 @@ from uploadkit.web.documented import Json
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, section 5.6.2
 _MOST_ASKED_HEADERS, _MOST_ASKED_CHARACTERS = 64, 2048
-_TOKEN = re.compile(r"(ukt_|uk_live_|uk_test_)[A-Za-z0-9_-]+")
+# Tokens of uploads and set-up links, API keys; secrets of webhooks are in base64, which has slashes.
+_SECRET = re.compile(r"(?P<kind>ukt_|uks_|uk_live_|uk_test_)[A-Za-z0-9_-]+|(?P<signing>whsec_)[A-Za-z0-9+/=]+")
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ def at(path: str) -> Door | None:
 
 
 def shown(path: str) -> str:
-    """Return `path` as logs and answers may show it: without upload tokens, and without an API key that somebody put there."""
-    return _TOKEN.sub(lambda match: f"{match[1]}...", path)
+    """Return `path` as logs and answers may show it: without upload tokens, and without other secrets of ours that somebody put there."""
+    return _SECRET.sub(lambda match: f"{match['kind'] or match['signing']}...", path)
 
 
 def without_doubled_slash(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
