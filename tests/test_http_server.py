@@ -181,6 +181,29 @@ def test_bodies_that_do_not_come_to_their_end_have_a_bound_together(monkeypatch:
         assert closed >= 5
 
 
+def test_very_many_short_bodies_make_room_for_a_long_one(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """One after the other: each of them frees next to nothing."""
+    monkeypatch.setattr(http_server, "_MOST_BODIES", 2)
+    body = 100_000
+    app, server = LargeAnswers(), ServerConfig(port=free_port(), threads=1, max_body_bytes=body)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % body
+    with http_server.bound_socket(server) as listener, running_server(app, server, listener), ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20)) for _ in range(902)]
+        for client in clients[:-2]:
+            client.sendall(head + b"x")
+        for client in clients[-2:]:
+            client.sendall(head + b"x" * (body - 1))
+        assert clients[0].recv(1) == b"", "those that came first had to go"
+        last = clients[-1]
+        last.sendall(b"x")
+        assert read_answers(last, 1) == len(LARGE)
+        for _ in range(3):  # nothing is counted that is gone
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            client.sendall(head + b"x" * body)
+            assert read_answers(client, 1) == len(LARGE)
+    assert "exception" not in caplog.text
+
+
 def test_what_arrives_is_counted_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen megabytes on a hundred connections took eleven seconds, in which nobody else was heard: each packet had all looked at."""
     looks = 0

@@ -175,7 +175,7 @@ class Arriving:
                     break
 
     def forget(self, channel: Channel) -> None:
-        """Note that a connection is closed."""
+        """Note that a connection is closed, or will be."""
         self._total -= self._sizes.pop(channel, 0)
 
 
@@ -225,7 +225,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def drop(self) -> None:
         """Close the connection soon, also where the client takes in nothing: waitress closes a socket when it can be written to."""
         self.will_close = True
-        self._arriving.count(self)
+        self._arriving.forget(self)
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
