@@ -51,7 +51,7 @@ def test_a_readable_key_an_identity_and_a_report_fail(appliance: Appliance, tmp_
     appliance.stop()
     appliance.start()
     wait_until(lambda: "the bundled store answers again" in appliance.log(), what="the store without the stranger")
-    assert "SECURITY: the bundled store has S3 identities" in appliance.log()
+    assert "SECURITY: the bundled store has S3 identities or settings" in appliance.log()
     code, checks = examined(appliance)
     assert code == 1
     assert "had been in the store" in checks["identities"]["detail"]

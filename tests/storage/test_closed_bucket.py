@@ -14,6 +14,7 @@ from uploadkit.storage.opening import serving_store
 from uploadkit.storage.s3 import ObjectStore
 
 KEY = "private/a"
+DAYS = bucket_rules.LifecycleDays(2, 3, 4)
 
 
 def opened(store: ObjectStore) -> list[str]:
@@ -23,7 +24,9 @@ def opened(store: ObjectStore) -> list[str]:
     store.ask("put_bucket_policy", Policy=json.dumps({"Version": "2012-10-17", "Statement": [every]}))
     store.ask("put_bucket_acl", ACL="public-read-write")
     assert status(store) == 200
-    return ["a bucket policy", "an access list that names groups"]
+    rule = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}
+    store.ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [rule]})
+    return ["a bucket policy", "an access list that names groups", "lifecycle rules"]
 
 
 def status(store: ObjectStore) -> int:
@@ -39,10 +42,10 @@ def test_it_is_closed_and_told_at_the_next_start(tmp_path: Path, caplog: pytest.
     settings = config.load(None, environment)
     with serving_store(settings) as store:
         assert "SECURITY" not in caplog.text, "a new store has nothing of others"
-        assert bucket_rules.close_to_strangers(store) == []
+        assert bucket_rules.close_to_strangers(store, DAYS) == []
         ways = opened(store)
     with serving_store(settings) as store:
         assert status(store) == 403
         assert all(way in caplog.text for way in ways)
         assert caplog.text.count("SECURITY") == 1
-        assert bucket_rules.close_to_strangers(store) == []
+        assert bucket_rules.close_to_strangers(store, DAYS) == []

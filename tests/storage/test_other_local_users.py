@@ -321,6 +321,20 @@ def test_names_that_look_like_an_empty_list_hide_nothing(store: BundledStore, da
     assert identities.find(engine, base_of(store)) is None
 
 
+@pytest.mark.parametrize("path", ["/etc/seaweedfs/filer.conf", "/etc/remote/theirs.conf", "/etc/iam/identity.json"])
+def test_settings_of_somebody_else_are_found_and_gone(store: BundledStore, data: Path, tmp_path: Path, path: str) -> None:
+    """A `filer.conf` that lets files live for a minute, say: what was acknowledged was gone then."""
+    engine = SeaweedFS(find_weed(), data / "store" / "seaweedfs")
+    folder, _, name = path.rpartition("/")
+    entry = planted_entry(folder, name, b'{"locations": [{"locationPrefix": "/buckets/nobodys/", "ttl": "1m"}]}')
+    assert name in plant(find_weed(), base_of(store), entry, tmp_path, directory=engine.directory)
+    found = identities.find(engine, base_of(store))
+    assert found is not None
+    assert name in found
+    identities.remove(engine, base_of(store))
+    assert identities.find(engine, base_of(store)) is None
+
+
 def test_a_store_that_can_not_be_asked_is_not_taken_for_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identities, "LOOK_SECONDS", 1.0)
     with pytest.raises(identities.Unknown):

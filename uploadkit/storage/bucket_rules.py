@@ -239,9 +239,10 @@ def _read(store: ObjectStore, operation: str, name: str) -> list[Rule]:
         raise
 
 
-def close_to_strangers(store: ObjectStore) -> list[str]:
-    """Take from the bucket a policy and an access list of somebody else's; return what there was. For the bundled store, which needs none.
+def close_to_strangers(store: ObjectStore, days: LifecycleDays) -> list[str]:
+    """Take from the bucket a policy, an access list and lifecycle rules of somebody else's; return what there was.
 
+    For the bundled store, which needs none of them; `days` says how early our own lifecycle rules may delete.
     Raises StorageUnavailable, AccessDenied and StorageRefused.
     """
     found = []
@@ -252,7 +253,18 @@ def close_to_strangers(store: ObjectStore) -> list[str]:
     if any(grant.get("Grantee", {}).get("Type") != "CanonicalUser" for grant in grants):
         store.ask("put_bucket_acl", ACL="private")
         found.append("an access list that names groups")
+    rules = read_lifecycle(store)
+    if too_early(rules, days) or not all(_is_our_lifecycle(rule, days) for rule in rules):
+        store.ask("delete_bucket_lifecycle")
+        found.append("lifecycle rules, by which files may have been deleted,")
     return found
+
+
+def _is_our_lifecycle(rule: Rule, days: LifecycleDays) -> bool:
+    return any(
+        (rule.get("ID"), rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))) == (ours["ID"], ours["Filter"]["Prefix"])
+        for ours in days.rules()
+    )
 
 
 def _has_policy(store: ObjectStore) -> bool:

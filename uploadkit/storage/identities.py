@@ -1,7 +1,8 @@
-"""S3 identities inside SeaweedFS's filer. The appliance makes none there, so each one that is found is somebody else's.
+"""S3 identities and settings inside SeaweedFS's filer. The appliance makes none there, so what is found is somebody else's.
 
-SeaweedFS takes whatever lies below `/etc/iam` for users of its S3 port, at once and after every start. An appliance from before
-mutual TLS may have some: any user of the machine could write there.
+SeaweedFS takes whatever lies below `/etc/iam` for users of its S3 port, `/etc/seaweedfs/filer.conf` for rules of paths (how long
+files live, where nothing may be written) and `/etc/remote` for other stores to read from, at once and after every start. An
+appliance from before mutual TLS may have some: any user of the machine could write there.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from pathlib import Path
 from uploadkit.storage import child_processes
 from uploadkit.storage.engines import Engine
 
-FOLDER = "/etc/iam"
+FOLDERS = ("/etc/iam", "/etc/seaweedfs", "/etc/remote")
 LOOK_SECONDS = 10.0
 _LISTED_BYTES, _SHOWN_CHARACTERS = 64 * 1024, 600
-_TOTAL = re.compile(r"(?<!\d)(\d{1,20}) director(?:y|ies), (\d{1,20}) files?\Z")
+_TOTAL = re.compile(r"(?<!\d)\d{1,20} director(?:y|ies), (\d{1,20}) files?$", re.MULTILINE)
 
 
 class Unknown(Exception):
@@ -28,20 +29,20 @@ class Unknown(Exception):
 
 
 def find(engine: Engine, base: int, stopping: threading.Event | None = None) -> str | None:
-    """Return what somebody else has put below /etc/iam, as a tree of names (shortened); None where there is nothing.
+    """Return what somebody else has put there, as trees of names (shortened); None where there is nothing.
 
     Takes up to `LOOK_SECONDS`, or until `stopping`. Raises Unknown, OSError.
     """
-    said = _told(engine, base, f"fs.tree {FOLDER}\n", stopping)
-    total = _TOTAL.search(said.rstrip())  # the last line: names above it may say anything
-    if total is None:
+    said = _told(engine, base, "".join(f"fs.tree {folder}\n" for folder in FOLDERS), stopping)
+    totals = _TOTAL.findall(said)  # the lines above one, with names, may look like more of them, and hide none
+    if len(totals) < len(FOLDERS):
         raise Unknown("weed shell did not list it" + (f": {said[-200:]!r}" if said else ""))
-    return said.rstrip()[: total.start()].strip()[:_SHOWN_CHARACTERS] if int(total[2]) else None
+    return said.strip()[:_SHOWN_CHARACTERS] if any(map(int, totals)) else None
 
 
 def remove(engine: Engine, base: int) -> None:
-    """Delete everything below /etc/iam. Raises OSError; whether it worked, `find` says."""
-    _told(engine, base, f"fs.rm -rf {FOLDER}\n", None)
+    """Delete all of it. Raises OSError; whether it worked, `find` says."""
+    _told(engine, base, "".join(f"fs.rm -rf {folder}\n" for folder in FOLDERS), None)
 
 
 def report_path(data_dir: Path) -> Path:

@@ -49,7 +49,7 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
         store = _bundled_store(config, bundled.endpoint, bundled.public_endpoint, bundled.socket, bundled.problem, bundled.outage)
         store.create_bucket()
         bucket_rules.set_cors(store, config.uploading_origins)
-        _close(store)
+        _close(store, bucket_rules.LifecycleDays.needed(config))
         found = {
             "endpoint": bundled.endpoint, "publicEndpoint": bundled.public_endpoint, "engine": bundled.engine, "base": bundled.base,
             "socket": None if bundled.socket is None else str(bundled.socket),
@@ -61,16 +61,16 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
         bundled.stop()
 
 
-def _close(store: ObjectStore) -> None:
+def _close(store: ObjectStore, days: bucket_rules.LifecycleDays) -> None:
     """Undo what another user of the machine may have left in the store before its internal ports asked for a certificate."""
     try:
-        found = bucket_rules.close_to_strangers(store)
+        found = bucket_rules.close_to_strangers(store, days)
     except StorageUnavailable as error:
         log.warning("could not look who may use the bundled store's bucket: %s", error.message)
         return
     if found:
         log.error(
-            "SECURITY: the bundled store's bucket had %s that is not the appliance's: strangers may have read files. It is removed; "
+            "SECURITY: the bundled store's bucket had %s that is not the appliance's: strangers may have read files. That is removed; "
             "docs/upgrading.md says what to check",
             " and ".join(found),
         )

@@ -157,20 +157,20 @@ class RunningEngine:
                 )
 
     def _expel_strangers(self) -> None:
-        """Remove S3 identities that aren't ours, and start the engine anew, so that it forgets them."""
+        """Remove S3 identities and settings that aren't ours, and start the engine anew, so that it forgets them."""
         if self.engine.shell(self.base) is None:
             return
         try:
             found = identities.find(self.engine, self.base, self._stopping)
         except identities.Unknown as error:
             if not self._stopping.is_set():
-                logger.warning("could not look for S3 identities of others in the bundled store: %s", error)
+                logger.warning("could not look for S3 identities and settings of others in the bundled store: %s", error)
             return
         if found is None:
             return
         logger.error(
-            "SECURITY: the bundled store has S3 identities that are not the appliance's: %r. Somebody could read and change every file. "
-            "They are removed; docs/upgrading.md says what to check",
+            "SECURITY: the bundled store has S3 identities or settings that are not the appliance's: %r. Somebody could read and change "
+            "every file. They are removed; docs/upgrading.md says what to check",
             found,
         )
         identities.report(self._data_dir, found, clock.now_ms())

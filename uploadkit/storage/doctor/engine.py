@@ -96,19 +96,21 @@ def _internal_http(base: int) -> Finding:
 
 
 def _identities(engine: SeaweedFS, base: int, data_dir: Path) -> Finding:
-    """Are there S3 identities that the appliance did not make, or have there been?"""
+    """Are there S3 identities or settings that the appliance did not make, or have there been?"""
     name, report = "identities", identities.report_path(data_dir)
     try:
         found = identities.find(engine, base)
     except (identities.Unknown, OSError) as error:
-        return Finding(name, "warning", f"could not look for S3 identities of others: {error}", _UNCLEAR)
+        return Finding(name, "warning", f"could not look for S3 identities and settings of others: {error}", _UNCLEAR)
     if found is not None:
         mend = "Start the appliance again: it removes them. Then see docs/upgrading.md, and find out who could run programs here"
-        return Finding(name, "failed", f"the store has S3 identities that are not the appliance's: {found!r}", mend)
+        return Finding(name, "failed", f"the store has S3 identities or settings that are not the appliance's: {found!r}", mend)
     if report.exists():
         mend = f"See docs/upgrading.md for what to check; then delete {report}"
-        return Finding(name, "failed", "S3 identities that were not the appliance's had been in the store, and were removed", mend)
-    return Finding(name, "ok", "nobody but the appliance has an identity at the store")
+        return Finding(
+            name, "failed", "S3 identities or settings that were not the appliance's had been in the store, and were removed", mend
+        )
+    return Finding(name, "ok", "nobody but the appliance has an identity or settings at the store")
 
 
 def _private_files(data_dir: Path) -> Finding:
