@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from uploadkit import clock
 from uploadkit.config import RateLimitsConfig
 from uploadkit.errors import ConfigError, RateLimited
-from uploadkit.rate_limits import MemoryWindows, RateLimits, Standing
+from uploadkit.rate_limits import MemoryWindows, RateLimits, Standing, network_of, site_of
 
 NOW = 1_775_000_000_000
 MINUTE_MS = 60_000
@@ -212,3 +212,17 @@ def test_what_the_package_asks_of_a_storage(windows: MemoryWindows) -> None:
     windows.acquire_entry("k", 2, 60)
     assert windows.reset() == 1
     assert windows.acquire_entry("k", 1, 60)
+
+
+@pytest.mark.parametrize(
+    ("address", "network", "site"),
+    [
+        ("198.51.100.7", "198.51.100.7", None),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("64:ff9b::c633:6407", "198.51.100.7", None),
+        ("nonsense", "nonsense", None),
+    ],
+)
+def test_what_one_client_has(address: str, network: str, site: str | None) -> None:
+    """An appliance that knows only IPv6 has all of IPv4 behind one translator's /64: nobody there is to wait for the others."""
+    assert (network_of(address), site_of(address)) == (network, site)

@@ -30,6 +30,7 @@ WINDOW_SECONDS = 60
 # Who asks decides how many there are: addresses, tokens and e-mail addresses that somebody makes up.
 MOST_WINDOWS = 100_000
 _MOST_KNOWN = 1_000
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 # Of a request by whoever has no API key: what it costs to read grows with its body. Ordinary ones are far smaller.
 BYTES_PER_PLACE = 16 * 1024
 
@@ -255,18 +256,25 @@ def _storage_at(uri: str) -> Storage:
 
 
 def network_of(address: str) -> str:
-    """Return what one client has: an IPv4 address, or of an IPv6 address its /64."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    """Return what one client has: an IPv4 address, or of an IPv6 address its /64.
+
+    Behind a translator (RFC 6052) all of IPv4 comes from one /64: there it is the IPv4 address that counts.
+    """
+    parsed = _parsed(address)
+    if parsed is None:
         return address
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
 
 
 def site_of(address: str) -> str | None:
     """Return the /48 of an IPv6 address, which is what one customer may have (RFC 6177); None for others."""
+    parsed = _parsed(address)
+    return str(ipaddress.ip_network((parsed, 48), strict=False)) if parsed is not None and parsed.version == 6 else None
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
-    return str(ipaddress.ip_network((parsed, 48), strict=False)) if parsed.version == 6 else None
+    return ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF) if parsed.version == 6 and parsed in _TRANSLATED else parsed
