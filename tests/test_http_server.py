@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -68,6 +70,35 @@ def test_requests_in_flight_are_finished() -> None:
 LARGE = b"x" * 6 * 1024**2  # more than the system takes in for a client that does not read
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 MANY = 10  # in one piece of 8 KiB, as the server reads them
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_logged_of_a_broken_connection_has_no_token(caplog: pytest.LogCaptureFixture, *, fails: bool) -> None:
+    """A person closes the page: waitress writes down the whole path."""
+    caplog.set_level(logging.INFO)
+    begun, gone = threading.Event(), threading.Event()
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        begun.set()
+        gone.wait(30)
+        if fails:
+            raise RuntimeError("hush")
+        start_response("200 OK", [])
+        return [b"x" * 1024**2] * 20
+
+    server = ServerConfig(port=free_port(), threads=1)
+    token = "ukt_" + "s3cret" * 5 + "xy"
+    with http_server.bound_socket(server) as listener, running_server(answer, server, listener):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(f"GET /api/uploadkit/t/{token}/default{'x' * 5000} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert begun.wait(30)
+        gone.set()
+        wait_until(lambda: "while serving" in caplog.text, 30)
+    (line,) = (record.getMessage() for record in caplog.records if "while serving" in record.getMessage())
+    assert "/t/ukt_.../default" in line
+    assert token not in caplog.text
+    assert len(line) < 2000
 
 
 class LargeAnswers:

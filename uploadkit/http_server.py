@@ -46,6 +46,7 @@ _MOST_BUFFERED_BYTES = 64 * 1024
 _MOST_BODIES = 128
 _MOST_CONNECTIONS = 1_000
 _SPARE_CONNECTIONS = 20
+_MOST_LOGGED_CHARACTERS = 1024
 _MOST_ACCEPTED_AT_ONCE = 16  # fewer than are to spare
 _LONGEST_REQUEST_SECONDS = 60
 _LONGEST_ANSWER_SECONDS = 300
@@ -149,6 +150,15 @@ class JsonErrorTask(ErrorTask):  # type: ignore[misc]
         )
 
 
+class _AsShown(logging.LoggerAdapter[logging.Logger]):
+    """What waitress says of a connection names the path of its request, with the upload token, and as long as somebody likes it."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Return what is to be logged instead of `msg`."""
+        shown = doors.shown(str(msg))
+        return shown if len(shown) <= _MOST_LOGGED_CHARACTERS else f"{shown[:_MOST_LOGGED_CHARACTERS]}...", kwargs
+
+
 class Arriving:
     """What is here of bodies whose rest is not, of all connections together, each counted as it comes.
 
@@ -193,6 +203,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """
 
     error_task_class = JsonErrorTask
+    logger = _AsShown(logging.getLogger("waitress"), {})
     refused = False
     _lingers = False
     _receiving_since: float | None = None
