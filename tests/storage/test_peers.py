@@ -18,6 +18,7 @@ from tests.appliance import JPEG, ROOT, Appliance, running
 from tests.browsers import chromium
 from tests.storage.minio_admin import make_user
 from tests.storage.peers import program, started_minio, started_versitygw
+from tests.storage.test_weak_etags import upload_through_nginx
 from tests.stores import byos_settings
 from uploadkit.config import Config
 from uploadkit.storage import doctor, probe
@@ -206,6 +207,26 @@ def test_the_setup_of_the_compose_file_makes_both_users_and_may_run_again(tmp_pa
         found = findings(address, fix=True)
         assert {name for name, finding in found.items() if finding.outcome == "failed"} <= {"forged"}
         assert found["upload-credentials"].outcome == "ok"
+
+
+def test_buckets_of_minio_that_lock(minio: StoreAddress) -> None:
+    """Object Lock without and with a default retention: both told, and what the second one does to the rest as well."""
+    address = replace(minio, bucket="locking")
+    store = ObjectStore(address)
+    store.ask("create_bucket", ObjectLockEnabledForBucket=True)
+    found = findings(address)
+    assert (found["object-lock"].outcome, found["delete"].outcome) == ("warning", "warning")
+    assert "it keeps versions" in found["object-lock"].detail
+    retention = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}}
+    store.ask("put_object_lock_configuration", ObjectLockConfiguration=retention)
+    found = findings(address)
+    assert (found["object-lock"].outcome, "for 1 days" in found["object-lock"].detail) == ("failed", True)
+    assert found["put"].outcome == "ok", "MinIO takes what AWS refuses: a PUT without a checksum"
+    assert found["clean-up"].outcome == "ok", "what is deleted is hidden"
+
+
+def test_weak_etags_before_minio(minio: StoreAddress, tmp_path: Path) -> None:
+    upload_through_nginx(minio, tmp_path, **UNSAFE)
 
 
 def test_versitygw_is_sound(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.appliance import JPEG, Answer, Appliance, free_port, running, wait_un
 from tests.store_proxy import Answered, Asked, PassOn, proxied
 from tests.stores import OtherStore, byos_settings
 from uploadkit.client import Client
+from uploadkit.storage.address import StoreAddress
 from uploadkit.storage.bucket_rules import set_cors
 from uploadkit.storage.s3 import ObjectStore
 
@@ -95,10 +96,11 @@ def typed(asked: Asked, pass_on: PassOn) -> Answered:
     return answered
 
 
-def test_a_real_nginx_with_gzip_between_clients_and_store(bucket: ObjectStore, tmp_path: Path) -> None:
+def upload_through_nginx(address: StoreAddress, tmp_path: Path, **more: str) -> None:
+    """Upload in parts by the API and by the Python client, through an nginx that compresses, to the store at `address`."""
     content = os.urandom(11 * MIB)
-    with proxied(bucket.address, typed) as store, nginx(tmp_path / "nginx", store.endpoint) as public:
-        settings = byos_settings(bucket.address, STORAGE__BYOS__PUBLIC_ENDPOINT=public)
+    with proxied(address, typed) as store, nginx(tmp_path / "nginx", store.endpoint) as public:
+        settings = byos_settings(address, STORAGE__BYOS__PUBLIC_ENDPOINT=public, **more)
         with running(tmp_path / "appliance", **settings) as appliance:
             etags, done = in_parts(appliance, content)
             assert [etag[:3] for etag in etags] == ['W/"'] * 3, "this nginx compresses"
@@ -110,6 +112,10 @@ def test_a_real_nginx_with_gzip_between_clients_and_store(bucket: ObjectStore, t
             with Client(appliance.base, appliance.key) as client:
                 assert client.upload(tmp_path / "film.bin", on_retry=retries.append).status == "UPLOADED"
             assert retries == []
+
+
+def test_a_real_nginx_with_gzip_between_clients_and_store(bucket: ObjectStore, tmp_path: Path) -> None:
+    upload_through_nginx(bucket.address, tmp_path)
 
 
 @pytest.mark.parametrize("change", ["W/{}", "{}-gzip"])
