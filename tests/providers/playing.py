@@ -44,14 +44,12 @@ KEY_ID, SECRET = "PLAYEDKEY1234567", "played-secret-that-nobody-else-has"
 _SMALLEST_PART = 5 * 1024**2
 _LARGEST_PART = 5 * 1024**3
 _OWN_RULES = ("cors", "lifecycle")
-# Not handed on, nor back: of the connection, of the signature, or of what the player decides.
+# Not handed on, nor back: of the connection, of the signature, of what the player decides, and what means something to a MinIO behind only.
 _KEPT_BACK = re.compile(
     r"connection|transfer-encoding|content-length|keep-alive|expect|proxy-.*|authorization|x-amz-date|x-amz-content-sha256|host|origin"
-    r"|accept-encoding|user-agent|access-control-.*|vary|server|date|amz-sdk-.*",
+    r"|accept-encoding|user-agent|access-control-.*|vary|server|date|amz-sdk-.*|x-minio-.*|x-amz-meta-snowball-.*",
     re.IGNORECASE,
 )
-# What means something to the MinIO behind, and nothing to the provider in front.
-_KEPT_BACK_BY_OTHERS = re.compile(f"{_KEPT_BACK.pattern}|x-minio-.*|x-amz-meta-snowball-.*", re.IGNORECASE)
 
 
 class _Unhashed(S3SigV4Auth):
@@ -345,8 +343,7 @@ class Played:
         query = {name: value for name, value in asked.query.items() if not name.startswith("X-Amz-") and name != "x-id"}
         path = f"/{self.store.bucket}/{asked.key}" if asked.key else f"/{self.store.bucket}"
         target = path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        kept_back = _KEPT_BACK if self.profile.name == "minio" else _KEPT_BACK_BY_OTHERS
-        headers = {name: self._for_store(name, value) for name, value in asked.headers.items() if not kept_back.fullmatch(name)}
+        headers = {name: self._for_store(name, value) for name, value in asked.headers.items() if not _KEPT_BACK.fullmatch(name)}
         request = AWSRequest(asked.method, self.store.endpoint + target, headers=headers, data=asked.body)
         _Unhashed(Credentials(self.store.access_key_id, self.store.secret_access_key), "s3", self.store.region).add_auth(request)
         connection = http.client.HTTPConnection(urlsplit(self.store.endpoint).netloc, timeout=120)
