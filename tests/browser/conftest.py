@@ -63,6 +63,11 @@ class Traffic:
         return self._waiting == PARALLEL_PARTS
 
     @property
+    def waiting(self) -> int:
+        """How many wait: that many uploads are known to their pages."""
+        return self._waiting
+
+    @property
     def is_free(self) -> bool:
         """Whether none waits."""
         return self._waiting == 0

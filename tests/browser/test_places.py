@@ -72,8 +72,10 @@ def test_closed_tabs_give_their_places_back(browser_context: BrowserContext, app
     traffic.hold_after(0)
     tabs = [tab(browser_context, site) for _ in range(PLACES)]
     for number, one in enumerate(tabs):
-        begin(one, where, route, 1000 + number)
-    wait_beside(tabs[0], lambda: under_way(appliance, route) == PLACES)
+        with one.expect_response(lambda answer: answer.request.method == "POST") as answered:  # then the page knows of its upload
+            begin(one, where, route, 1000 + number)
+        answered.value.finished()
+    assert under_way(appliance, route) == PLACES
     last = tab(browser_context, site)
     for one in tabs:
         one.close()
@@ -121,7 +123,7 @@ def test_what_ends_before_it_is_complete_gives_its_place_back(
         traffic.hold_after(0)
     begin(page, where, "default", 1000)
     if how in ("cancelled", "paused"):
-        wait_beside(page, lambda: traffic._waiting == 1)
+        wait_beside(page, lambda: traffic.waiting == 1)
     elif how == "cancelled at the end":
         wait_beside(page, lambda: completing)
     if how in ("cancelled", "paused", "cancelled at the end"):
@@ -159,6 +161,7 @@ def test_a_page_that_can_keep_nothing_gives_back_what_is_in_parts(
     page = tab(browser_context, site)
     traffic.hold_after(0)
     begin(page, where, route, 11 * MIB)
-    wait_beside(page, lambda: under_way(appliance, route) == 1)
+    wait_beside(page, lambda: not traffic.is_free)
+    assert under_way(appliance, route) == 1
     page.goto(f"{site}/other.html")
     wait_beside(page, lambda: under_way(appliance, route) == 0)
