@@ -149,7 +149,7 @@ def show_config(context: click.Context, as_json: bool) -> None:
 @config_commands.command("reference")
 def show_reference() -> None:
     """Print config.toml as it is shipped: every setting, its default and what it is for. A beginning for a file of your own."""
-    click.echo(shipped.REFERENCE_CONFIG.read_text(encoding="utf-8"), nl=False)
+    tell(shipped.REFERENCE_CONFIG.read_text(encoding="utf-8").removesuffix("\n"))
 
 
 def _lines_of(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
