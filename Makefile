@@ -28,7 +28,7 @@ setup-dev: $(DEV) ## Make .venv with what tests and linters need as well
 run: setup ## Start the appliance; stop it with Ctrl-C
 	@exec $(BIN)/python app.py serve
 
-test: setup-dev ## Run all tests; PYTEST_ARGS="tests/test_config.py -x" runs some
+test: setup-dev ## Run all tests; PYTEST_ARGS="tests/unit/config/test_loading.py -x" runs some
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup-dev ## Check style, types and which module may import which

@@ -17,8 +17,8 @@ from bench.house import SMALL, Stock, headers, house, request_body
 from bench.load import Load, load
 from bench.measure import Effort, Figure, figure
 from bench.peers import bare_boto3, bare_flask, companion, store_address
-from tests.appliance import Appliance
-from uploadkit.storage.address import StoreAddress
+from tests.support.appliance import Appliance
+from uploadkit.objectstore.address import StoreAddress
 
 CONNECTIONS = (1, 16, 64)
 Run = Callable[[int, float], Load]

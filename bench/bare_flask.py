@@ -10,9 +10,9 @@ import threading
 
 from flask import Flask, request
 
-from uploadkit import one_core
 from uploadkit.config import ServerConfig
-from uploadkit.http_server import bound_socket, running_server
+from uploadkit.core import cpu_affinity
+from uploadkit.server.waitress_server import bound_socket, running_server
 
 app = Flask(__name__)
 
@@ -25,7 +25,7 @@ def read_and_answer() -> dict[str, object]:
 
 def main() -> None:
     """Serve until the process is ended."""
-    one_core.stay()
+    cpu_affinity.stay()
     server = ServerConfig(port=int(sys.argv[1]))
     with bound_socket(server) as listener, running_server(app, server, listener):
         threading.Event().wait()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.appliance import JPEG, Appliance, running
-from tests.receivers import Receiver
+from tests.support.appliance import JPEG, Appliance, running
+from tests.support.receivers import Receiver
 
 SMALL = JPEG + bytes(4096 - len(JPEG))
 # Limits that are counted, but never reached: an answer of 429 is no answer.

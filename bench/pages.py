@@ -9,8 +9,8 @@ from contextlib import ExitStack, closing, contextmanager
 
 from bench.house import house
 from bench.measure import Effort, Figure, figure, seconds_of
-from tests.appliance import Appliance
 from tests.dashboard.visitors import new_admin
+from tests.support.appliance import Appliance
 
 ROUNDS = 21
 LONGEST_MS = 150

@@ -18,8 +18,8 @@ import boto3
 import urllib3
 from botocore.config import Config
 
-from tests.appliance import Appliance, free_port, wait_until
-from uploadkit.storage.address import StoreAddress
+from tests.support.appliance import Appliance, free_port, wait_until
+from uploadkit.objectstore.address import StoreAddress
 
 FOLDER = Path(__file__).with_name("companion")
 

@@ -10,7 +10,7 @@ from bench.house import headers, house, request_body
 from bench.load import load
 from bench.measure import Effort, Figure, figure, seconds_of
 from bench.peers import companion, store_address
-from tests.appliance import Appliance
+from tests.support.appliance import Appliance
 
 IDLE_AT_MOST_MIB = 120
 PEER = "Companion"

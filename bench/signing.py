@@ -8,8 +8,8 @@ import boto3
 from botocore.config import Config
 
 from bench.measure import Effort, Figure, figure, in_turns, seconds_of
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.store import ObjectStore
 
 PART_BYTES = 5 * 1024**2
 ADDRESS = StoreAddress("https://s3.example.com", "https://s3.example.com", "us-east-1", "uploads", "path", "AKIDEXAMPLE", "secret")

@@ -23,11 +23,11 @@ from urllib.parse import urlsplit
 from bench.house import SMALL, add_route, headers, house, request_body
 from bench.measure import Effort, Figure, figure
 from bench.peers import bare_boto3, store_address
-from tests.appliance import wait_until
-from tests.receivers import receiving
-from uploadkit import clock
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.presign import Signer
+from tests.support.appliance import wait_until
+from tests.support.receivers import receiving
+from uploadkit.core import clock
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.sigv4 import Signer
 
 CLIENTS, ROUTE = 8, "photos"
 

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from bench.house import SMALL, add_route, house
 from bench.measure import Effort, Figure, figure, in_turns, seconds_of
-from tests.appliance import Appliance, wait_until
-from tests.receivers import Handler, Received, Receiver, ok, receiving
-from uploadkit.webhook_claims import MOST_IN_FLIGHT, MOST_PER_ORIGIN
+from tests.support.appliance import Appliance, wait_until
+from tests.support.receivers import Handler, Received, Receiver, ok, receiving
+from uploadkit.webhooks.leases import MOST_IN_FLIGHT, MOST_PER_ORIGIN
 
 PER_SECOND = 60  # deliveries to prepare for each second that a round should last
 

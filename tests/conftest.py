@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from tests.appliance import Appliance, running
-from tests.stores import OtherStore, started_store
-from uploadkit import config, db, first_run, keys
-from uploadkit.application import create_app
+from tests.support.appliance import Appliance, running
+from tests.support.stores import OtherStore, started_store
+from uploadkit import config, db
+from uploadkit.auth import api_keys
 from uploadkit.config import BundledConfig
 from uploadkit.context import Context
+from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.db import lock_data_dir
-from uploadkit.models import Project
-from uploadkit.rate_limits import RateLimits
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.bundled import BundledStore
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.db.models import Project
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.bundled.supervisor import BundledStore
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.server import first_run
+from uploadkit.web.app import create_app
 
 
 @dataclass
@@ -30,7 +32,7 @@ class House:
 
     ctx: Context
     project: Project
-    caller: keys.Caller
+    caller: api_keys.Caller
     api_key: str = field(repr=False)
 
     def door(self, limits: RateLimits | None = None) -> FlaskClient:
@@ -105,5 +107,5 @@ def new_house(data_dir: Path, store: ObjectStore) -> Iterator[House]:
     with lock_data_dir(settings.data_dir):
         start = first_run.prepare(settings)
         assert start.api_key
-        yield House(Context(settings, store), start.project, keys.find_caller(start.api_key), start.api_key)
+        yield House(Context(settings, store), start.project, api_keys.find_caller(start.api_key), start.api_key)
         db.close()

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from uploadkit.config import Config
-from uploadkit.database_disk import DatabaseDisk
-from uploadkit.request_counts import RequestCounts
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.store_places import StorePlaces
-from uploadkit.store_trust import StoreTrust
-from uploadkit.store_watch import StoreWatch
+from uploadkit.db.disk import DatabaseDisk
+from uploadkit.objectstore.bulkhead import StorePlaces
+from uploadkit.objectstore.probe import StoreWatch
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.objectstore.trust import StoreTrust
+from uploadkit.projects.request_counts import RequestCounts
 
 
 @dataclass

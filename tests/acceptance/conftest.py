@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.appliance import Appliance, running
 from tests.providers.playing import on_stage
 from tests.providers.profiles import ALL
 from tests.providers.stores import store_behind
-from tests.stores import byos_settings, started_store
-from uploadkit.storage.address import StoreAddress
+from tests.support.appliance import Appliance, running
+from tests.support.stores import byos_settings, started_store
+from uploadkit.objectstore.address import StoreAddress
 
 # A bucket of a real provider, for whoever has one: TEST_STORE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY_ID and _SECRET_ACCESS_KEY.
 OWN_BUCKET = {name: value for name, value in os.environ.items() if name.startswith("TEST_STORE_")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import JPEG, Answer, Appliance
+from tests.support.appliance import JPEG, Answer, Appliance
 
 MIB = 1024**2
 NEW_FILE = {"fileName": "a.jpg", "fileSize": 14, "contentType": "image/jpeg", "routeSlug": "default"}

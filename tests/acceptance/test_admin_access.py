@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import Answer, Appliance
+from tests.support.appliance import Answer, Appliance
 
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 FORBIDDEN, HIDDEN = (403, "FORBIDDEN"), (404, "NOT_FOUND")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_sdk_door import FILE_FIELDS, xhr_put
-from tests.appliance import JPEG, Answer, Appliance, running
 from tests.conftest import House
-from uploadkit import clock
+from tests.support.appliance import JPEG, Answer, Appliance, running
 from uploadkit.config import RateLimitsConfig
-from uploadkit.rate_limits import RateLimits
+from uploadkit.coordination.rate_limits import RateLimits
+from uploadkit.core import clock
 
 MIB = 1024**2
 PAGE = "https://app.example.com"

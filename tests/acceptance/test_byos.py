@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running
-from tests.stores import OtherStore, byos_settings
+from tests.support.appliance import JPEG, Appliance, running
+from tests.support.stores import OtherStore, byos_settings
 
 
 def test_files_go_to_the_bucket_that_is_configured(tmp_path: Path, other_store: OtherStore) -> None:

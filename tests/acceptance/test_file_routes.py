@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import JPEG, Appliance
+from tests.support.appliance import JPEG, Appliance
 
 DEFAULTS = {
     "maxFileSize": None,

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.appliance import JPEG, Answer, Appliance, wait_until
+from tests.support.appliance import JPEG, Answer, Appliance, wait_until
 
 
 @pytest.fixture

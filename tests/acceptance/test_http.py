@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.appliance import Answer, Appliance, running, wait_until
+from tests.support.appliance import Answer, Appliance, running, wait_until
 
 
 @pytest.mark.parametrize(

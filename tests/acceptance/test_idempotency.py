@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.appliance import JPEG, Answer, Appliance, running
 from tests.conftest import House
-from uploadkit import clock, housekeeping, idempotency, upload_states
-from uploadkit.errors import StorageUnavailable
-from uploadkit.models import File, Idempotency, Project
+from tests.support.appliance import JPEG, Answer, Appliance, running
+from uploadkit.coordination import idempotency
+from uploadkit.core import clock
+from uploadkit.core.errors import StorageUnavailable
+from uploadkit.db.models import File, Idempotency, Project
+from uploadkit.files import lifecycle
+from uploadkit.maintenance import sweeper
 
 MIB = 1024**2
 HOUR_MS = 3600_000
@@ -169,10 +172,10 @@ def test_a_fresh_url_puts_the_deadline_off(house: House) -> None:
         put_off = File.get()
         assert first["uploadUrl"] != again["uploadUrl"]
         assert put_off.deadline_at == put_off.sweep_at == file.deadline_at + HOUR_MS
-        upload_states.expire(house.ctx, file)  # the sweeper had read the row before
+        lifecycle.expire(house.ctx, file)  # the sweeper had read the row before
         assert File.get().status == "UPLOADING"
         advance(HOUR_MS + 15 * 60_000)
-        housekeeping.sweep_due(house.ctx)
+        sweeper.sweep_due(house.ctx)
         ended = ask(house)
         assert (ended.status_code, ended.json["error"]["code"]) == (410, "UPLOAD_EXPIRED")
 
@@ -190,10 +193,10 @@ def test_after_a_day_the_key_is_free_and_then_the_record_goes(house: House) -> N
         ask(house, idempotency_key="another")
         advance(idempotency.KEPT_MS - 1)
         assert ask(house).json["fileId"] == first
-        assert idempotency.purge_expired(house.ctx) == 0
+        assert idempotency.purge_expired(house.ctx.stopping) == 0
         advance(1)
         assert ask(house).json["fileId"] != first
-        assert idempotency.purge_expired(house.ctx) == 1
+        assert idempotency.purge_expired(house.ctx.stopping) == 1
         assert Idempotency.select().count() == 1
 
 
@@ -202,7 +205,7 @@ def test_records_go_in_batches(house: House) -> None:
         Idempotency.insert(
             api_key=house.caller.key_id, endpoint="POST /x", idempotency_key=str(number), body_hash="", resource_id="", created_at=number
         ).execute()
-    assert idempotency.purge_expired(house.ctx) == 2500
+    assert idempotency.purge_expired(house.ctx.stopping) == 2500
 
 
 def test_a_sigkill_leaves_nothing_claimed(tmp_path: Path) -> None:

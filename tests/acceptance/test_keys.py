@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import Appliance, running
+from tests.support.appliance import Appliance, running
 
 
 @pytest.fixture

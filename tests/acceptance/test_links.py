@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, wait_until
+from tests.support.appliance import JPEG, Appliance, wait_until
 
 
 def make_private(appliance: Appliance, slug: str) -> None:

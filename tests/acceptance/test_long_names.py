@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running
-from tests.store_proxy import Answered, Asked, proxied
-from tests.stores import OtherStore, byos_settings
+from tests.support.appliance import JPEG, Appliance, running
+from tests.support.store_proxy import Answered, Asked, proxied
+from tests.support.stores import OtherStore, byos_settings
 
 NAMES = {
     "Chinese": "報" * 251 + ".jpg",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import ROOT, Appliance, running
+from tests.support.appliance import ROOT, Appliance, running
 
 DOORS = {"/api/v1": ROOT / "docs" / "openapi.json", "/sdk/api/v1": ROOT / "docs" / "openapi-sdk.json"}
 CREDENTIALS = {"/api/v1": "x-api-key: ", "/sdk/api/v1": "Authorization: Bearer "}

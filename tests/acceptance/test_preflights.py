@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.appliance import JPEG, Answer, Appliance
+from tests.support.appliance import JPEG, Answer, Appliance
 
 PAGE = "https://app.example.com"
 TRACED = ("baggage", "newrelic", "sentry-trace", "traceparent", "tracestate", "x-datadog-trace-id", "x-requested-with")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running, wait_until
+from tests.support.appliance import JPEG, Appliance, running, wait_until
 
 GB = 1024**3
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.appliance import JPEG, Appliance
+from tests.support.appliance import JPEG, Appliance
 
 MIB = 1024**2
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import Answer, Appliance, running
 from tests.conftest import House
-from uploadkit import clock
+from tests.support.appliance import Answer, Appliance, running
 from uploadkit.config import RateLimitsConfig
-from uploadkit.models import Project
-from uploadkit.rate_limits import RateLimits
+from uploadkit.coordination.rate_limits import RateLimits
+from uploadkit.core import clock
+from uploadkit.db.models import Project
 
 NOW = 1_775_000_000_000
 NEW_FILE = {"fileName": "a.jpg", "fileSize": 14, "contentType": "image/jpeg", "routeSlug": "default"}
@@ -113,7 +113,7 @@ def test_every_authenticated_answer_says_how_the_key_stands(house: House, monkey
     def fail(*_: object) -> None:
         raise RuntimeError("hush")
 
-    monkeypatch.setattr("uploadkit.uploads.request_upload", fail)
+    monkeypatch.setattr("uploadkit.files.single_upload.request_upload", fail)
     for used, (method, path, body, status) in enumerate(calls, 1):
         answer = door.open(f"/api/v1{path}", method=method, json=body)
         assert answer.status_code == status

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import Answer, Appliance
+from tests.support.appliance import Answer, Appliance
 
 MIB = 1024**2
 PAGE = "https://field.example.com"

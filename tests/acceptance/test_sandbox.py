@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.appliance import JPEG, Appliance, running, wait_until
+from tests.support.appliance import JPEG, Appliance, running, wait_until
 
 
 def everything(appliance: Appliance, key: str | None) -> dict[str, Any]:

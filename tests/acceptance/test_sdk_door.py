@@ -15,10 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.appliance import Answer, Appliance, running, wait_until
 from tests.conftest import House
-from uploadkit import clock
-from uploadkit.models import Project
+from tests.support.appliance import Answer, Appliance, running, wait_until
+from uploadkit.core import clock
+from uploadkit.db.models import Project
 
 MIB = 1024**2
 PAGE = "https://app.example.com"
@@ -406,7 +406,7 @@ def test_a_bug_of_ours(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("hush")
 
-    monkeypatch.setattr("uploadkit.uploads.request_upload", fail)
+    monkeypatch.setattr("uploadkit.files.single_upload.request_upload", fail)
     answer = house.door().post("/sdk/api/v1/upload/request", json=SMALL)
     assert (answer.status_code, answer.json["error"]["code"], answer.json["error"]["type"]) == (500, "INTERNAL_ERROR", "api_error")
     assert b"hush" not in answer.data

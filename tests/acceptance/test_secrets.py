@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import JPEG, Answer, Appliance, free_port, running
-from tests.stores import OtherStore, byos_settings
+from tests.support.appliance import JPEG, Answer, Appliance, free_port, running
+from tests.support.stores import OtherStore, byos_settings
 
 KEPT_ON_PURPOSE = {"first-run.txt"}  # readable by its owner alone, until it is deleted
 

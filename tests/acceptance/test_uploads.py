@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.appliance import JPEG, Appliance
+from tests.support.appliance import JPEG, Appliance
 
 MIB = 1024**2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running
+from tests.support.appliance import JPEG, Appliance, running
 
 
 def test_usage_of_a_project_of_ones_own(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 from qstash import Receiver as CloudReceiver
 from standardwebhooks import Webhook
 
-from tests.appliance import JPEG, Answer, Appliance, running, wait_until
-from tests.receivers import Receiver, answering, receiving
+from tests.support.appliance import JPEG, Answer, Appliance, running, wait_until
+from tests.support.receivers import Receiver, answering, receiving
 
 ALL_EVENTS = ["onUploadComplete", "file.failed", "file.deleted"]
 ALLOWED = {"WEBHOOKS__ALLOWED_PRIVATE_CIDRS": '["127.0.0.0/8"]'}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import JPEG, ROOT, Appliance, started
+from tests.support.appliance import JPEG, ROOT, Appliance, started
 
 # As a fresh clone has it: nothing that a build or a test left.
 _SOURCES = ("uploadkit", "templates", "static", "app.py", "config.toml", "pyproject.toml", "README.md", "LICENSE")

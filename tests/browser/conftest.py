@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import Appliance, running
-from tests.browsers import browser, browser_context, page, watched
-from tests.store_proxy import Answered, Asked, proxied
-from tests.stores import byos_settings, started_store
+from tests.support.appliance import Appliance, running
+from tests.support.browsers import browser, browser_context, page, watched
+from tests.support.store_proxy import Answered, Asked, proxied
+from tests.support.stores import byos_settings, started_store
 
 __all__ = ["browser", "browser_context", "page", "watched"]
 

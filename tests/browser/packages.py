@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browsers import lacking
+from tests.support.browsers import lacking
 
 FOLDER = Path(__file__).resolve().parent / "npm"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.appliance import ROOT
+from tests.support.appliance import ROOT
 
 
 def module(**seconds: float) -> str:

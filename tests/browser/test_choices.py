@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.appliance import Appliance
 from tests.browser.conftest import MIB, Traffic, endpoint, served
 from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
-from tests.browsers import Watched
-from uploadkit.media_types import as_it_is, contradiction, recognised
+from tests.support.appliance import Appliance
+from tests.support.browsers import Watched
+from uploadkit.core.media_types import as_it_is, contradiction, recognised
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(200)
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR" + bytes(200)

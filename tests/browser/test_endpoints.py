@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.appliance import Appliance
 from tests.browser.conftest import endpoint, served
 from tests.browser.scaled import module
-from tests.browsers import Watched
+from tests.support.appliance import Appliance
+from tests.support.browsers import Watched
 
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="module">

@@ -17,10 +17,10 @@ import pytest
 import urllib3
 from playwright.sync_api import Page, expect
 
-from tests.appliance import ROOT, Appliance, free_port, running, wait_until
-from tests.browsers import Watched, lacking
-from uploadkit import webhook_signatures
-from uploadkit.webhook_signatures import Secrets, new_secret
+from tests.support.appliance import ROOT, Appliance, free_port, running, wait_until
+from tests.support.browsers import Watched, lacking
+from uploadkit.webhooks import signatures
+from uploadkit.webhooks.signatures import Secrets, new_secret
 
 EXAMPLES = ROOT / "examples"
 WEBHOOKS = Secrets(new_secret(), new_secret())
@@ -132,7 +132,7 @@ def test_flask_backend(page: Page, watched: Watched, appliance: Appliance, tmp_p
         assert watched.errors == []
         event = json.dumps({"id": "event-1", "event": "onUploadComplete", "file": file}).encode()
         for signing, status in ((WEBHOOKS, 204), (Secrets(new_secret(), new_secret()), 401)):
-            headers = webhook_signatures.headers(signing, "event-1", "attempt", address, event, int(time.time() * 1000))
+            headers = signatures.headers(signing, "event-1", "attempt", address, event, int(time.time() * 1000))
             assert appliance.fetch("POST", f"{address}/hooks/upload", event, headers).status == status
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page
 
-from tests.appliance import Appliance, running
 from tests.browser.waiting import wait_beside
+from tests.support.appliance import Appliance, running
 
 _UPLOAD_SECONDS = 5
 SEEK = """() => new Promise((resolve) => {

@@ -10,9 +10,9 @@ from contextlib import closing, suppress
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page
 
-from tests.appliance import Answer, Appliance
 from tests.dashboard.visitors import new_admin
-from uploadkit.media_types import SHOWN_INLINE
+from tests.support.appliance import Answer, Appliance
+from uploadkit.core.media_types import SHOWN_INLINE
 
 ORIGIN = "https://hostile.example.com"
 MIB = 1024**2

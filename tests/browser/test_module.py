@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.appliance import Appliance, free_port, running
 from tests.browser.conftest import MIB, Traffic, endpoint, served
 from tests.browser.waiting import wait_beside
-from tests.browsers import Watched
+from tests.support.appliance import Appliance, free_port, running
+from tests.support.browsers import Watched
 
 PART = 5 * MIB
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><input type="file" multiple>

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.appliance import Appliance, running
 from tests.browser.conftest import MIB, endpoint, served
-from tests.store_proxy import Answered, Asked, proxied
-from tests.stores import byos_settings, started_store
+from tests.support.appliance import Appliance, running
+from tests.support.store_proxy import Answered, Asked, proxied
+from tests.support.stores import byos_settings, started_store
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 TRACED = """

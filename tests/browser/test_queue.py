@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.appliance import Appliance, free_port
 from tests.browser.conftest import MIB, Traffic, endpoint, served
 from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
-from tests.browsers import Watched
+from tests.support.appliance import Appliance, free_port
+from tests.support.browsers import Watched
 
 MANY_FILES = int(os.environ.get("MANY_FILES", "60"))
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.appliance import Appliance
 from tests.browser.conftest import MIB, Traffic, endpoint, served
 from tests.browser.packages import npm_packages, run
 from tests.browser.waiting import wait_beside
-from tests.browsers import Watched
+from tests.support.appliance import Appliance
+from tests.support.browsers import Watched
 
 __all__ = ["npm_packages"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.appliance import ROOT, Appliance
 from tests.browser.conftest import Traffic, endpoint, served
 from tests.browser.packages import npm_packages, run
 from tests.browser.waiting import wait_beside
-from tests.browsers import Watched
+from tests.support.appliance import ROOT, Appliance
+from tests.support.browsers import Watched
 
 __all__ = ["npm_packages"]
 

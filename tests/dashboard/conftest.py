@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import Appliance, running
 from tests.dashboard.visitors import Visitor, new_admin
+from tests.support.appliance import Appliance, running
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from tests.appliance import ROOT
-from tests.browsers import chromium
 from tests.dashboard import stock
+from tests.support.appliance import ROOT
+from tests.support.browsers import chromium
 
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 IN_THE_README = ("overview-light-wide", "files-dark-wide", "file-light-wide", "keys-dark-phone")

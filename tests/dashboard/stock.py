@@ -11,10 +11,10 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.appliance import Appliance, running, wait_until
 from tests.dashboard import samples
 from tests.dashboard.visitors import EMAIL, PASSWORD, new_admin
-from tests.receivers import Handler, Received, Receiver, receiving
+from tests.support.appliance import Appliance, running, wait_until
+from tests.support.receivers import Handler, Received, Receiver, receiving
 
 EVENTS = ["onUploadComplete", "file.failed", "file.deleted"]
 SETTINGS = {

@@ -6,16 +6,19 @@ import pytest
 from argon2 import PasswordHasher
 
 from tests.conftest import House
-from uploadkit import admin_sessions, admins, audit, clock, keys, passwords, projects, webhook_secrets
-from uploadkit.errors import Unauthorized
-from uploadkit.models import Admin, AdminSession, ApiKey, Project, SetupLink
+from uploadkit.auth import admins, api_keys, audit, passwords, sessions
+from uploadkit.core import clock
+from uploadkit.core.errors import Unauthorized
+from uploadkit.db.models import Admin, AdminSession, ApiKey, Project, SetupLink
+from uploadkit.projects import service as projects
+from uploadkit.webhooks import secrets as webhook_secrets
 
 HOUR_MS = 3600_000
 PASSWORD = "long enough it is"
 
 
 def found(token: str) -> AdminSession | None:
-    return admin_sessions.find([token]).get(token)
+    return sessions.find([token]).get(token)
 
 
 def signed_in(house: House, email: str) -> str:
@@ -60,13 +63,13 @@ def test_a_notice_is_told_once(house: House) -> None:
     token = signed_in(house, "anna@example.com")
     session = found(token)
     assert session
-    admin_sessions.leave_notice(session, "Done")
+    sessions.leave_notice(session, "Done")
     session = found(token)
     assert session
-    assert admin_sessions.take_notice(session) == "Done"
+    assert sessions.take_notice(session) == "Done"
     session = found(token)
     assert session
-    assert admin_sessions.take_notice(session) is None
+    assert sessions.take_notice(session) is None
 
 
 def test_a_set_up_link_does_not_outlive_the_trust_in_those_who_may_have_it(house: House) -> None:
@@ -96,7 +99,7 @@ def test_whoever_is_removed_does_nothing_more(house: House) -> None:
     for act in (
         lambda: admins.make_setup_link(config, admins.actor(ben)),
         lambda: admins.remove(ben, anna.id),
-        lambda: keys.issue_key(config, acting, house.project.id, "Back door", access="account"),
+        lambda: api_keys.issue_key(config, acting, house.project.id, "Back door", access="account"),
         lambda: projects.create_project(config, admins.everywhere(ben), "Ben's"),
         lambda: webhook_secrets.rotate_secrets(acting, house.project.id),
     ):

@@ -9,9 +9,10 @@ from flask.testing import FlaskClient
 
 from tests.conftest import House
 from tests.dashboard.visitors import EMAIL, PASSWORD
-from uploadkit import admin_sessions, admins, clock
+from uploadkit.auth import admins, sessions
+from uploadkit.core import clock
 from uploadkit.db import new_id, write
-from uploadkit.models import AdminSession, Project
+from uploadkit.db.models import AdminSession, Project
 
 PROJECTS = 230
 
@@ -58,8 +59,8 @@ def test_an_admin_has_no_more_sessions_than_somebody_can_look_through(house: Hou
     entered(house)
     admin = admins.find_by_email(EMAIL)
     with clock.travelled_to(clock.now_ms()) as advance:
-        for _ in range(admin_sessions.MOST_OF_AN_ADMIN + 5):
+        for _ in range(sessions.MOST_OF_AN_ADMIN + 5):
             advance(1000)
             token = admins.begin_session(house.ctx.config, admin, "127.0.0.1", "")
-        assert AdminSession.select().count() == admin_sessions.MOST_OF_AN_ADMIN
-        assert admin_sessions.find([token])
+        assert AdminSession.select().count() == sessions.MOST_OF_AN_ADMIN
+        assert sessions.find([token])

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running, wait_until
 from tests.dashboard.visitors import Visitor, new_admin, read
-from tests.receivers import Handler, Received, receiving
+from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.support.receivers import Handler, Received, receiving
 
 EVIL = """</title></script>"'><evil-tag onclick=alert(1) style=x>{{7*'7'}}"""
 CONTROLS = "\x1b[31m\x07\x9b\u202egnp.exe"

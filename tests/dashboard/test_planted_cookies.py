@@ -10,8 +10,8 @@ import secrets
 
 import pytest
 
-from tests.appliance import Answer, Appliance
 from tests.dashboard.visitors import EMAIL, PASSWORD, Visitor, read
+from tests.support.appliance import Answer, Appliance
 
 PAGE = {"Accept": "text/html"}
 

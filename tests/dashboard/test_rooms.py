@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running, wait_until
 from tests.dashboard.visitors import EMAIL, Visitor, new_admin, read, wrong
-from tests.receivers import answering, ok, receiving
+from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.support.receivers import answering, ok, receiving
 
 MIB = 1024**2
 

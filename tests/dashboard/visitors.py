@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from tests.appliance import Answer, Appliance
+from tests.support.appliance import Answer, Appliance
 
 EMAIL, PASSWORD = "anna@example.com", "correct horse battery"
 

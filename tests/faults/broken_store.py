@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.store_proxy import Answered, Asked, PassOn, Rule
+from tests.support.store_proxy import Answered, Asked, PassOn, Rule
 
 Where = Callable[[Asked], bool]
 PAGE = b"<html><head><title>Welcome</title></head><body><p>Please sign in.</p></body></html>"

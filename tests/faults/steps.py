@@ -15,56 +15,61 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from uploadkit import clock, config, files, group_commit, history, housekeeping, multipart, projects, removals, uploads
-from uploadkit.access import Caller
+from uploadkit import config
+from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
-from uploadkit.db import lock_data_dir, open_database
-from uploadkit.errors import UploadKitError
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.core import clock
+from uploadkit.core.errors import UploadKitError
+from uploadkit.db import group_commit, lock_data_dir, open_database
+from uploadkit.files import multipart_upload, single_upload
+from uploadkit.files import service as files
+from uploadkit.maintenance import project_removal, retention, sweeper
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.projects import service as projects
 
 Facts = dict[str, Any]
 DAY_MS = 86_400_000
 
 
 def complete(ctx: Context, caller: Caller, facts: Facts) -> None:
-    uploads.complete_upload(ctx, caller, facts["id"], {"a": 1})
-    housekeeping.sweep_due(ctx)
+    single_upload.complete_upload(ctx, caller, facts["id"], {"a": 1})
+    sweeper.sweep_due(ctx)
 
 
 def complete_in_parts(ctx: Context, caller: Caller, facts: Facts) -> None:
-    multipart.complete_multipart(ctx, caller, facts["id"], facts["upload_id"], None, {"a": 1})
+    multipart_upload.complete_multipart(ctx, caller, facts["id"], facts["upload_id"], None, {"a": 1})
 
 
 def start_in_parts(ctx: Context, caller: Caller, facts: Facts) -> None:
-    multipart.start_multipart(ctx, caller, uploads.UploadRequest("c", 11 * 1024**2, "video/mp4", "default", {}))
+    multipart_upload.start_multipart(ctx, caller, single_upload.UploadRequest("c", 11 * 1024**2, "video/mp4", "default", {}))
 
 
 def abort_in_parts(ctx: Context, caller: Caller, facts: Facts) -> None:
-    multipart.abort_multipart(ctx, caller, facts["id"], facts["upload_id"])
+    multipart_upload.abort_multipart(ctx, caller, facts["id"], facts["upload_id"])
 
 
 def delete(ctx: Context, caller: Caller, facts: Facts) -> None:
     files.delete_file(ctx, caller, facts["key"])
-    housekeeping.sweep_due(ctx)
+    sweeper.sweep_due(ctx)
 
 
 def purge(ctx: Context, caller: Caller, facts: Facts) -> None:
     """The sandbox is emptied, and what ended long ago is forgotten."""
     with clock.travelled_to(clock.now_ms() + DAY_MS):
         for _ in range(2):
-            housekeeping.purge_test_files(ctx)
-            housekeeping.sweep_due(ctx)
+            sweeper.purge_test_files(ctx)
+            sweeper.sweep_due(ctx)
     with clock.travelled_to(clock.now_ms() + 100 * DAY_MS):
-        history.forget(ctx)
+        retention.forget(ctx)
 
 
 def delete_project(ctx: Context, caller: Caller, facts: Facts) -> None:
     projects.delete_project(caller, facts["project"])
     with clock.travelled_to(clock.now_ms() + DAY_MS):
         for _ in range(2):
-            removals.remove_deleted_projects(ctx)
-            housekeeping.sweep_due(ctx)
+            project_removal.remove_deleted_projects(ctx)
+            sweeper.sweep_due(ctx)
 
 
 ACTS: dict[str, Callable[[Context, Caller, Facts], None]] = {

@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from uploadkit.errors import StorageUnavailable
-from uploadkit.storage import listing
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.storage.stored import StoredObject
+from uploadkit.core.errors import StorageUnavailable
+from uploadkit.objectstore import listing
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.objects import StoredObject
+from uploadkit.objectstore.store import ObjectStore
 
 HEAD = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Range: bytes 0-4095/1000000\r\n'
 ENDLESS = {

@@ -11,18 +11,25 @@ import pytest
 
 from tests.conftest import House
 from tests.faults.test_kill_steps import completed, requested
-from tests.store_proxy import Answered, Asked, PassOn, proxied
-from tests.test_housekeeping import put
-from tests.test_webhook_delivery import completed as completed_in_rows
-from uploadkit import admin_sessions, clock, diagnosis, events, housekeeping, uploads, usage, webhook_claims, webhook_delivery
+from tests.support.store_proxy import Answered, Asked, PassOn, proxied
+from tests.unit.maintenance.test_sweeper import put
+from tests.unit.webhooks.test_delivery import completed as completed_in_rows
+from uploadkit.auth import sessions
 from uploadkit.config import RateLimitsConfig
 from uploadkit.context import Context
-from uploadkit.errors import StorageUnavailable
-from uploadkit.models import Admin, File, FileRoute, Project, WebhookDelivery
-from uploadkit.outgoing import Outcome
-from uploadkit.rate_limits import RateLimits
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.uploads import UploadRequest
+from uploadkit.coordination.rate_limits import RateLimits
+from uploadkit.core import clock
+from uploadkit.core.errors import StorageUnavailable
+from uploadkit.db.models import Admin, File, FileRoute, Project, WebhookDelivery
+from uploadkit.files import single_upload
+from uploadkit.files.single_upload import UploadRequest
+from uploadkit.maintenance import sweeper
+from uploadkit.net.safe_post import Outcome
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.observability import diagnosis
+from uploadkit.projects import usage
+from uploadkit.webhooks import delivery as webhook_delivery
+from uploadkit.webhooks import event_log, leases
 
 MINUTE_MS = 60_000
 JUMPS = (20 * MINUTE_MS, 0, -20 * MINUTE_MS, 0, 20 * MINUTE_MS)
@@ -36,23 +43,23 @@ def test_no_upload_is_thrown_away_early_when_the_clock_is_put_forward_and_back(h
     """An upload has 75 minutes. After 60 of them the clock is put to minute 80, to 60, to 40, and so on."""
     with clock.travelled_to(clock.now_ms()) as advance:
         arrived = requested(house, house.caller)
-        late = uploads.request_upload(house.ctx, house.caller, UploadRequest("b.jpg", 4, "image/jpeg", "default", {}))
+        late = single_upload.request_upload(house.ctx, house.caller, UploadRequest("b.jpg", 4, "image/jpeg", "default", {}))
         file = completed(house, house.caller)
         for minute in (0, 30, 60):
             for jump in JUMPS:
                 with clock.put_by(jump):
-                    housekeeping.sweep_due(house.ctx)
+                    sweeper.sweep_due(house.ctx)
                     assert statuses(arrived["id"], late.file.id) == ["UPLOADING", "UPLOADING"], (minute, jump)
             advance(30 * MINUTE_MS if minute < 60 else 0)
         with clock.put_by(JUMPS[0]):
             assert put(late.upload_url, b"\xff\xd8\xff\xe0") == 200
-            assert uploads.complete_upload(house.ctx, house.caller, late.file.id, {}).status == "UPLOADED"
-            housekeeping.sweep_due(house.ctx)
+            assert single_upload.complete_upload(house.ctx, house.caller, late.file.id, {}).status == "UPLOADED"
+            sweeper.sweep_due(house.ctx)
             advance(14 * MINUTE_MS)
-            housekeeping.sweep_due(house.ctx)
+            sweeper.sweep_due(house.ctx)
             assert statuses(arrived["id"]) == ["UPLOADING"]
             advance(2 * MINUTE_MS)
-            housekeeping.sweep_due(house.ctx)
+            sweeper.sweep_due(house.ctx)
             assert statuses(arrived["id"]) == ["FAILED"], "but it is, when its time is over"
             assert not File.select().where(File.sweep_at <= clock.now_ms()).exists()
         house.ctx.store.look_at(file["key"])
@@ -65,20 +72,20 @@ def test_a_late_put_is_looked_for_after_the_deadline_by_both_clocks(house: House
     """The second look at `pending/` must not come while the URL is still good."""
     with clock.travelled_to(clock.now_ms()) as advance:
         slot = requested(house, house.caller)
-        uploads.complete_upload(house.ctx, house.caller, slot["id"], {})
+        single_upload.complete_upload(house.ctx, house.caller, slot["id"], {})
         advance(60 * MINUTE_MS)
         with clock.put_by(20 * MINUTE_MS):
-            housekeeping.sweep_due(house.ctx)
+            sweeper.sweep_due(house.ctx)
             assert File.get_by_id(slot["id"]).sweep_at == clock.now_ms() + 15 * MINUTE_MS
             advance(15 * MINUTE_MS)
-            housekeeping.sweep_due(house.ctx)
+            sweeper.sweep_due(house.ctx)
         assert File.get_by_id(slot["id"]).sweep_at is None
 
 
 def test_rates_sessions_and_events_stand_it(house: House) -> None:
     limits = RateLimits(RateLimitsConfig())
     admin = Admin.create(id="a", email="a@example.com", password_hash="x", created_at=0, password_changed_at=0)
-    token = admin_sessions.begin(house.ctx.config, admin, "127.0.0.1", "test")
+    token = sessions.begin(house.ctx.config, admin, "127.0.0.1", "test")
     refused = []
     for jump in JUMPS:
         with clock.put_by(jump) if jump else nullcontext():
@@ -86,11 +93,11 @@ def test_rates_sessions_and_events_stand_it(house: House) -> None:
             assert standing
             refused.append(standing.retry_after_seconds is not None)
             assert standing.retry_after_seconds is None or standing.retry_after_seconds <= 60
-            assert token in admin_sessions.find([token])
+            assert token in sessions.find([token])
             completed(house, house.caller)
     assert refused == [False, False, False, True, True], "nobody gets more requests by a clock that is wrong"
     made = [file.id for file in File.select().order_by(File.id)]
-    told = [event.file_id for event in events.feed(house.caller, 0, 100).items]
+    told = [event.file_id for event in event_log.feed(house.caller, 0, 100).items]
     assert sorted(told) == made, "none is left out of the feed, whatever time it was"
 
 
@@ -101,7 +108,7 @@ def test_no_webhook_is_lost_stuck_or_sent_twice_at_once(house: House, jumps: tup
     lease_seconds = house.ctx.config.webhooks.timeout_seconds + 30
     jump_at = dict(zip(sorted(chance.sample(range(60, 900), len(jumps))), jumps, strict=True))
     failures = {}
-    in_flight: dict[webhook_claims.Claim, int] = {}
+    in_flight: dict[leases.Claim, int] = {}
     made_at, arrived_after = {}, {}
 
     def post(url: str, *_: Any, **__: Any) -> Outcome:
@@ -118,7 +125,7 @@ def test_no_webhook_is_lost_stuck_or_sent_twice_at_once(house: House, jumps: tup
                 FileRoute.update(webhook_url=url).execute()
                 failures[url] = chance.randint(0, 3)
                 made_at[completed_in_rows(house).id] = second
-            for claim in webhook_claims.claim_due(house.ctx):
+            for claim in leases.claim_due(house.ctx):
                 assert claim.delivery_id not in [flying.delivery_id for flying in in_flight], "sent by two at once"
                 is_cut_off = chance.random() < 0.1
                 if not is_cut_off:
@@ -147,16 +154,16 @@ def test_a_store_whose_clock_is_20_minutes_ahead(house: House) -> None:
     with proxied(house.ctx.store.address, rule) as address:
         ctx = Context(house.ctx.config, ObjectStore(address))
         with pytest.raises(StorageUnavailable, match="its clock and this machine's differ") as refused:
-            uploads.complete_upload(ctx, house.caller, facts["id"], {})
+            single_upload.complete_upload(ctx, house.caller, facts["id"], {})
         assert "NTP" in (refused.value.suggestion or "")
         assert "clock" in (ctx.store_watch.failure() or "")
         began = clock.monotonic_ms()
         found = {finding.name: finding for finding in diagnosis.examine(ctx.config, ctx.store)}
         took_seconds = (clock.monotonic_ms() - began) / 1000
-        housekeeping.sweep_due(ctx)
+        sweeper.sweep_due(ctx)
     assert found["clock"].outcome == "failed"
     told = re.search(r"(\d+) s behind", found["clock"].detail)
     assert told
     assert abs(int(told[1]) - ahead_ms / 1000) <= 1 + took_seconds, "as near as a header in whole seconds and the way there allow"
     assert (found["bucket"].outcome, found["bucket"].mend) == ("failed", "Set this machine's clock (NTP)")
-    assert uploads.complete_upload(house.ctx, house.caller, facts["id"], {}).status == "UPLOADED"
+    assert single_upload.complete_upload(house.ctx, house.caller, facts["id"], {}).status == "UPLOADED"

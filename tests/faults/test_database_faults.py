@@ -15,17 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running, wait_until
 from tests.conftest import House, new_house
 from tests.faults.test_migration_kills import OLD, old_database, version_and_rows
-from tests.receivers import Handler, Received, receiving
-from tests.stores import OtherStore, byos_settings
-from uploadkit import config, db, diagnosis, uploads
-from uploadkit.errors import ConfigError
-from uploadkit.models import database
-from uploadkit.storage.doctor.examination import Finding
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.uploads import UploadRequest
+from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.support.receivers import Handler, Received, receiving
+from tests.support.stores import OtherStore, byos_settings
+from uploadkit import config, db
+from uploadkit.core.errors import ConfigError
+from uploadkit.db.models import database
+from uploadkit.files import single_upload
+from uploadkit.files.single_upload import UploadRequest
+from uploadkit.objectstore.doctor.examination import Finding
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.observability import diagnosis
 
 MIB = 1024**2
 
@@ -168,7 +170,7 @@ def left_behind(tmp_path: Path, house_bucket: ObjectStore) -> tuple[Path, list[s
 
 
 def request(house: House) -> str:
-    return str(uploads.request_upload(house.ctx, house.caller, UploadRequest("a", 4, "image/jpeg", "default", {})).file.id)
+    return str(single_upload.request_upload(house.ctx, house.caller, UploadRequest("a", 4, "image/jpeg", "default", {})).file.id)
 
 
 def opened_ids(path: Path) -> list[str]:

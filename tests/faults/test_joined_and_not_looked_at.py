@@ -18,14 +18,17 @@ from tests.conftest import House, new_house
 from tests.faults import steps
 from tests.faults.steps import Facts
 from tests.faults.test_kill_steps import PARTS, sent_in_parts, settle_and_check
-from tests.store_proxy import Answered, Asked, PassOn, proxied
-from tests.test_housekeeping import counters, objects, put
-from uploadkit import clock, db, housekeeping, multipart, upload_states
-from uploadkit.claims import claimed
-from uploadkit.errors import StorageUnavailable, UploadNotFound, UploadNotVerified
-from uploadkit.models import Event, File
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.uploads import UploadRequest
+from tests.support.store_proxy import Answered, Asked, PassOn, proxied
+from tests.unit.maintenance.test_sweeper import counters, objects, put
+from uploadkit import db
+from uploadkit.coordination.locks import claimed
+from uploadkit.core import clock
+from uploadkit.core.errors import StorageUnavailable, UploadNotFound, UploadNotVerified
+from uploadkit.db.models import Event, File
+from uploadkit.files import lifecycle, multipart_upload
+from uploadkit.files.single_upload import UploadRequest
+from uploadkit.maintenance import sweeper
+from uploadkit.objectstore.store import ObjectStore
 
 SIZE = sum(map(len, PARTS))
 MINUTE_MS = 60_000
@@ -33,7 +36,7 @@ MINUTE_MS = 60_000
 
 def sweep_after(ms: int, house: House) -> None:
     with clock.travelled_to(clock.now_ms() + ms):
-        housekeeping.sweep_due(house.ctx)
+        sweeper.sweep_due(house.ctx)
 
 
 def status(facts: Facts) -> str:
@@ -41,7 +44,7 @@ def status(facts: Facts) -> str:
 
 
 def complete(house: House, facts: Facts) -> File:
-    return multipart.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {"a": 1})
+    return multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {"a": 1})
 
 
 def events_of(facts: Facts) -> list[str]:
@@ -130,7 +133,7 @@ def test_a_store_that_never_did(house: House, gate: Gate) -> None:
     with clock.travelled_to(clock.now_ms()) as advance:
         for _ in range(20):
             advance(MINUTE_MS)
-            housekeeping.sweep_due(house.ctx)
+            sweeper.sweep_due(house.ctx)
         file = File.get_by_id(facts["id"])
         assert (file.status, file.sweep_at) == ("UPLOADING", file.deadline_at)
         late(gate)
@@ -154,7 +157,7 @@ def test_past_its_deadline_what_is_not_joined_ends(house: House, gate: Gate) -> 
 def test_a_join_under_way_is_left_alone(house: House, gate: Gate) -> None:
     facts = sent_in_parts(house, house.caller)
     with claimed(facts["id"]):
-        upload_states.expect_joined(File.get_by_id(facts["id"]), {})
+        lifecycle.expect_joined(File.get_by_id(facts["id"]), {})
         sweep_after(24 * 60 * MINUTE_MS, house)
     assert status(facts) == "UPLOADING"
     with clock.travelled_to(clock.now_ms() + 24 * 60 * MINUTE_MS):
@@ -163,7 +166,7 @@ def test_a_join_under_way_is_left_alone(house: House, gate: Gate) -> None:
 
 def test_what_comes_together_after_an_abort_goes(house: House, gate: Gate) -> None:
     facts = asked_in_vain(house, gate)
-    multipart.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])
+    multipart_upload.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])
     gate.open.set()  # SeaweedFS has thrown the parts away; another store may have begun
     with suppress(StorageUnavailable):
         house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=facts["key"], Body=b"late")
@@ -172,7 +175,7 @@ def test_what_comes_together_after_an_abort_goes(house: House, gate: Gate) -> No
 
 
 def test_what_is_not_as_declared_goes(house: House, gate: Gate) -> None:
-    slot = multipart.start_multipart(house.ctx, house.caller, UploadRequest("b", SIZE, "video/mp4", "default", {}))
+    slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", SIZE, "video/mp4", "default", {}))
     for part, content in zip(slot.part_urls, (b"%PDF-1.7".ljust(len(PARTS[0])), *PARTS[1:]), strict=True):
         assert put(part.upload_url, content, None) == 200
     facts = {"id": slot.file.id, "key": slot.file.key, "upload_id": slot.file.upload_id}
@@ -188,7 +191,7 @@ def test_what_is_not_as_declared_goes(house: House, gate: Gate) -> None:
 
 def test_a_new_deadline_does_not_put_off_the_look(house: House, gate: Gate) -> None:
     facts = asked_in_vain(house, gate)
-    multipart.start_multipart_again(house.ctx, house.caller, facts["id"])
+    multipart_upload.start_multipart_again(house.ctx, house.caller, facts["id"])
     late(gate)
     sweep_after(MINUTE_MS, house)
     assert status(facts) == "UPLOADED"
@@ -201,10 +204,10 @@ def test_a_store_that_fails_for_hours_is_looked_at_within_a_minute_of_its_return
         with away(house):
             for _ in range(60):
                 advance(MINUTE_MS)
-                housekeeping.sweep_due(house.ctx)
+                sweeper.sweep_due(house.ctx)
             assert status(facts) == "UPLOADING"
         advance(MINUTE_MS)
-        housekeeping.sweep_due(house.ctx)
+        sweeper.sweep_due(house.ctx)
         assert status(facts) == "UPLOADED"
 
 
@@ -218,7 +221,7 @@ def away(house: House) -> Iterator[None]:
 
 def test_an_aborted_upload_stays_aborted(house: House, gate: Gate) -> None:
     facts = asked_in_vain(house, gate)
-    multipart.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])
+    multipart_upload.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])
     late(gate)
     sweep_after(MINUTE_MS, house)
     assert status(facts) == "FAILED"

@@ -15,27 +15,33 @@ import pytest
 from tests.conftest import House, new_house
 from tests.faults import steps
 from tests.faults.steps import Facts
-from tests.test_housekeeping import MIB, objects, put
-from uploadkit import access, clock, db, history, housekeeping, keys, multipart, projects, reconcile, removals, uploads, usage
-from uploadkit.access import Caller
-from uploadkit.models import File, Project
-from uploadkit.storage import listing
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.uploads import UploadRequest
+from tests.unit.maintenance.test_sweeper import MIB, objects, put
+from uploadkit import db
+from uploadkit.auth import api_keys, callers
+from uploadkit.auth.callers import Caller
+from uploadkit.core import clock
+from uploadkit.db.models import File, Project
+from uploadkit.files import multipart_upload, single_upload
+from uploadkit.files.single_upload import UploadRequest
+from uploadkit.maintenance import project_removal, reconcile, retention, sweeper
+from uploadkit.objectstore import listing
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.projects import service as projects
+from uploadkit.projects import usage
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 PARTS = (b"\x00\x00\x00\x20ftypisom".ljust(5 * MIB, b"\x01"), b"\x02" * 5 * MIB, b"\x03" * MIB)
 
 
 def requested(house: House, caller: Caller, content: bytes = b"\xff\xd8\xff\xe0") -> Facts:
-    slot = uploads.request_upload(house.ctx, caller, UploadRequest("a.jpg", 4, "image/jpeg", "default", {}))
+    slot = single_upload.request_upload(house.ctx, caller, UploadRequest("a.jpg", 4, "image/jpeg", "default", {}))
     assert put(slot.upload_url, content) == 200
     return {"id": slot.file.id, "key": slot.file.key}
 
 
 def begun_in_parts(house: House, caller: Caller, *, sent: slice = slice(2, 3)) -> Facts:
     """A multipart upload under way; of its parts, `sent` have arrived: the short last one."""
-    slot = multipart.start_multipart(house.ctx, caller, UploadRequest("b", sum(map(len, PARTS)), "video/mp4", "default", {}))
+    slot = multipart_upload.start_multipart(house.ctx, caller, UploadRequest("b", sum(map(len, PARTS)), "video/mp4", "default", {}))
     for part, content in list(zip(slot.part_urls, PARTS, strict=True))[sent]:
         assert put(part.upload_url, content, None) == 200
     return {"id": slot.file.id, "key": slot.file.key, "upload_id": slot.file.upload_id}
@@ -47,7 +53,7 @@ def sent_in_parts(house: House, caller: Caller) -> Facts:
 
 def completed(house: House, caller: Caller) -> Facts:
     facts = requested(house, caller)
-    uploads.complete_upload(house.ctx, caller, facts["id"], {})
+    single_upload.complete_upload(house.ctx, caller, facts["id"], {})
     return facts
 
 
@@ -64,8 +70,8 @@ def a_sandbox(house: House, caller: Caller) -> Facts:
 
 
 def a_project(house: House, caller: Caller) -> Facts:
-    doomed = projects.create_project(house.ctx.config, access.COMMAND_LINE, "Doomed")
-    owner = keys.find_caller(keys.issue_key(house.ctx.config, access.COMMAND_LINE, doomed.id, "x").plaintext)
+    doomed = projects.create_project(house.ctx.config, callers.COMMAND_LINE, "Doomed")
+    owner = api_keys.find_caller(api_keys.issue_key(house.ctx.config, callers.COMMAND_LINE, doomed.id, "x").plaintext)
     completed(house, owner)
     requested(house, owner)
     begun_in_parts(house, owner)
@@ -113,11 +119,11 @@ def settle_and_check(house: House, kept: str, left: int) -> None:
     project = house.project.id
     for later in (0, 2 * HOUR_MS, DAY_MS + HOUR_MS, 2 * DAY_MS):
         with clock.travelled_to(clock.now_ms() + later):
-            removals.remove_deleted_projects(house.ctx)
-            housekeeping.purge_test_files(house.ctx)
-            housekeeping.sweep_due(house.ctx)
-            history.forget(house.ctx)
-            removals.remove_deleted_projects(house.ctx)
+            project_removal.remove_deleted_projects(house.ctx)
+            sweeper.purge_test_files(house.ctx)
+            sweeper.sweep_due(house.ctx)
+            retention.forget(house.ctx)
+            project_removal.remove_deleted_projects(house.ctx)
     uploaded = {file.key for file in File.select().where(File.status == "UPLOADED")}
     assert kept in uploaded
     assert len(uploaded) == 1 + left

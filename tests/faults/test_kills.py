@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.appliance import JPEG, Appliance, free_port, running, wait_until
+from tests.support.appliance import JPEG, Appliance, free_port, running, wait_until
 
 
 def store_processes(appliance: Appliance) -> list[psutil.Process]:

@@ -13,16 +13,19 @@ import pytest
 
 from tests.conftest import House
 from tests.faults.test_kill_steps import sent_in_parts
-from tests.store_proxy import Answered, Asked, PassOn, proxied
-from tests.test_housekeeping import objects
-from tests.test_usage import upload
-from uploadkit import cli_storage, clock, housekeeping, multipart, reconcile, storage_copy
+from tests.support.store_proxy import Answered, Asked, PassOn, proxied
+from tests.unit.maintenance.test_sweeper import objects
+from tests.unit.projects.test_usage import upload
+from uploadkit.cli import storage
+from uploadkit.core import clock
+from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db import new_id
-from uploadkit.errors import StorageUnavailable
-from uploadkit.models import File
-from uploadkit.storage import listing, transfer
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.storage.stored import StoredObject
+from uploadkit.db.models import File
+from uploadkit.files import multipart_upload
+from uploadkit.maintenance import reconcile, store_migration, sweeper
+from uploadkit.objectstore import listing, transfer
+from uploadkit.objectstore.objects import StoredObject
+from uploadkit.objectstore.store import ObjectStore
 
 NUMBERS = itertools.count()
 MIB = 1024**2
@@ -72,7 +75,7 @@ def test_listings(house: House, lie: str) -> None:
         with pytest.raises(StorageUnavailable):
             reconcile.compare(house.ctx)
         with pytest.raises(StorageUnavailable):
-            storage_copy.clear_target(house.ctx.store)
+            store_migration.clear_target(house.ctx.store)
 
 
 PARTS: dict[str, Callable[[], Answered]] = {
@@ -100,12 +103,12 @@ def test_lists_of_parts(house: House, lie: str) -> None:
     with proxied(house.ctx.store.address, rule) as address:
         straight, house.ctx.store = house.ctx.store, ObjectStore(address, timeout_seconds=2)
         with pytest.raises(StorageUnavailable):
-            multipart.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
+            multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
         with clock.travelled_to(clock.now_ms() + 86_400_000):
-            housekeeping.sweep_due(house.ctx)
+            sweeper.sweep_due(house.ctx)
         assert File.get_by_id(facts["id"]).status == "UPLOADING", "no upload ends by an answer that is none"
         house.ctx.store = straight
-    multipart.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
+    multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
 
 
 def test_a_list_of_multiparts_without_end(house: House) -> None:
@@ -165,7 +168,7 @@ def test_a_key_does_nothing_to_the_terminal(house: House, capsys: pytest.Capture
     try:
         report = reconcile.compare(house.ctx)
         assert key in {finding.key for finding in report.findings}
-        cli_storage._show_report(report)
+        storage._show_report(report)
         told = capsys.readouterr().out
         assert all(line.isprintable() for line in told.split("\n"))
         assert "\\x1b]0;owned" in told
@@ -238,7 +241,7 @@ def test_nothing_but_what_was_verified_is_copied_to_another_store(house: House, 
     """`storage copy` takes over the ETag that the target has: what came wrong once would count as right from then on."""
     if in_parts:
         facts = sent_in_parts(house, house.caller)
-        file = multipart.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
+        file = multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
     else:
         file = upload(house, house.caller, b"12345" * 100)
     target_key = f"{file.key}-at-the-target"
@@ -317,8 +320,8 @@ def test_parts_of_the_future_put_no_deadline_off_for_ever(house: House) -> None:
     with proxied(house.ctx.store.address, rule) as address:
         straight, house.ctx.store = house.ctx.store, ObjectStore(address, timeout_seconds=2)
         with clock.travelled_to(clock.now_ms() + 86_400_000):
-            housekeeping.sweep_due(house.ctx)
+            sweeper.sweep_due(house.ctx)
             deadline_at = File.get_by_id(facts["id"]).deadline_at
             assert deadline_at <= clock.now_ms() + house.ctx.config.housekeeping.abandoned_upload_seconds * 1000
         house.ctx.store = straight
-    multipart.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])
+    multipart_upload.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import ROOT, Appliance, running, wait_until
-from uploadkit import clock, db
+from tests.support.appliance import ROOT, Appliance, running, wait_until
+from uploadkit import db
+from uploadkit.core import clock
 
 ROWS = int(os.environ.get("MIGRATION_ROWS", "8000"))
 KILLS = int(os.environ.get("MIGRATION_KILLS", "4"))

@@ -26,8 +26,8 @@ import psutil
 import pytest
 import urllib3
 
-from tests.appliance import JPEG, Appliance, wait_until
 from tests.faults import volatile_disk
+from tests.support.appliance import JPEG, Appliance, wait_until
 
 CUTS = int(os.environ.get("POWER_CUTS", "1"))
 SEED = int(os.environ.get("POWER_CUT_SEED", "1"))

@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import JPEG, Appliance, running, wait_until
 from tests.conftest import House
 from tests.property.driver import Driver, new_driver
 from tests.property.model import HOUR_MS, Model, Step, explanation
-from tests.test_housekeeping import put
-from uploadkit import clock, multipart, uploads
-from uploadkit.errors import InvalidParts
-from uploadkit.models import File
-from uploadkit.storage.s3 import ObjectStore
+from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.unit.maintenance.test_sweeper import put
+from uploadkit.core import clock
+from uploadkit.core.errors import InvalidParts
+from uploadkit.db.models import File
+from uploadkit.files import multipart_upload, single_upload
+from uploadkit.objectstore.store import ObjectStore
 
 SIZE = 64 * 1024
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "50"))
@@ -145,7 +146,7 @@ def test_whatever_happens_at_once_some_order_of_it_explains(
 
     RACE_ROUNDS says how many; a failure names the round, which begins the same way each time.
     """
-    monkeypatch.setattr(multipart, "MULTIPART_ABOVE_BYTES", 0)
+    monkeypatch.setattr(multipart_upload, "MULTIPART_ABOVE_BYTES", 0)
     with new_driver(tmp_path / "data", house_bucket) as driver:
         for number in range(ROUNDS):
             race = Race(driver, number)
@@ -161,12 +162,12 @@ def test_whatever_happens_at_once_some_order_of_it_explains(
 
 def test_two_contents_for_one_part_in_the_same_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """SeaweedFS keeps both, and tells the time to the second: the client has to say which one counts, nobody guesses."""
-    monkeypatch.setattr(multipart, "MULTIPART_ABOVE_BYTES", 0)
+    monkeypatch.setattr(multipart_upload, "MULTIPART_ABOVE_BYTES", 0)
     first, last = (hashlib.md5(content).hexdigest() for content in (JPEG + b"1", JPEG + b"2"))
 
     def sent_twice() -> File | None:
-        request = uploads.UploadRequest("a.jpg", len(JPEG) + 1, "image/jpeg", "default", {})
-        slot = multipart.start_multipart(house.ctx, house.caller, request)
+        request = single_upload.UploadRequest("a.jpg", len(JPEG) + 1, "image/jpeg", "default", {})
+        slot = multipart_upload.start_multipart(house.ctx, house.caller, request)
         for content in (JPEG + b"1", JPEG + b"2"):
             assert put(slot.part_urls[0].upload_url, content, None) == 200
         (part,) = house.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") or ()
@@ -176,12 +177,12 @@ def test_two_contents_for_one_part_in_the_same_second(house: House, monkeypatch:
     file = wait_until(sent_twice)
     ids = (house.ctx, house.caller, file.id, file.upload_id)
     with pytest.raises(InvalidParts, match="same second"):
-        multipart.complete_multipart(*ids, None, {})
-    slot = multipart.resume_multipart(*ids, None)
+        multipart_upload.complete_multipart(*ids, None, {})
+    slot = multipart_upload.resume_multipart(*ids, None)
     assert (slot.arrived, [part.number for part in slot.part_urls]) == ([], [1]), "it is to be sent once more"
     with pytest.raises(InvalidParts, match="another ETag"):
-        multipart.complete_multipart(*ids, [(1, "0" * 32)], {})
-    multipart.complete_multipart(*ids, [(1, f'"{last}"')], {})
+        multipart_upload.complete_multipart(*ids, [(1, "0" * 32)], {})
+    multipart_upload.complete_multipart(*ids, [(1, f'"{last}"')], {})
     stored = house.ctx.store.look_at(file.key)
     assert stored
     assert stored.first_bytes == JPEG + b"2"

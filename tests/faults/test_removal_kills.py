@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from tests.appliance import JPEG, Appliance, running, wait_until
+from tests.support.appliance import JPEG, Appliance, running, wait_until
 
 FILES = 60
 

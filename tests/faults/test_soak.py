@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.appliance import JPEG, Appliance, running, wait_until
-from tests.receivers import Handler, Received, receiving
+from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.support.receivers import Handler, Received, receiving
 
 SECONDS = int(os.environ.get("SOAK_SECONDS", "10"))
 IS_LONG = SECONDS > 60

@@ -17,17 +17,18 @@ from typing import Any
 
 import pytest
 
-from tests.appliance import JPEG, Answer, Appliance, running, wait_until
 from tests.conftest import House
 from tests.faults import broken_store
 from tests.faults.broken_store import AWAY, Weather, Where, everywhere
 from tests.faults.test_kill_steps import completed
-from tests.store_proxy import Asked, proxied
-from tests.stores import OtherStore, byos_settings
-from uploadkit import diagnosis, reconcile
+from tests.support.appliance import JPEG, Answer, Appliance, running, wait_until
+from tests.support.store_proxy import Asked, proxied
+from tests.support.stores import OtherStore, byos_settings
 from uploadkit.context import Context
-from uploadkit.errors import StorageUnavailable
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.core.errors import StorageUnavailable
+from uploadkit.maintenance import reconcile
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.observability import diagnosis
 
 MIB = 1024**2
 PARTS = (b"\x00\x00\x00\x20ftypisom".ljust(5 * MIB, b"\x01"), b"\x02" * 5 * MIB, b"\x03" * MIB)

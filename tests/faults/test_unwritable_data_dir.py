@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import running
-from tests.stores import OtherStore, byos_settings
-from uploadkit import writable
+from tests.support.appliance import running
+from tests.support.stores import OtherStore, byos_settings
+from uploadkit.core import writable
 
 NOBODY = 65534
 

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.appliance import JPEG, Answer, Appliance, running, wait_until
-from tests.receivers import Handler, Received, receiving
+from tests.support.appliance import JPEG, Answer, Appliance, running, wait_until
+from tests.support.receivers import Handler, Received, receiving
 
 UPLOADS = int(os.environ.get("WEBHOOK_UPLOADS", "60"))
 KILLS = int(os.environ.get("WEBHOOK_KILLS", "3"))

@@ -13,13 +13,16 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import House, new_house
 from tests.property.model import CONTENTS, DAY_MS, TIERS, Step
-from uploadkit import clock, config, housekeeping, removals, usage
-from uploadkit.application import create_app
+from uploadkit import config
 from uploadkit.context import Context
+from uploadkit.coordination.rate_limits import RateLimits
+from uploadkit.core import clock
 from uploadkit.db import execute
-from uploadkit.models import ApiKey, Event, File, Project
-from uploadkit.rate_limits import RateLimits
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.db.models import ApiKey, Event, File, Project
+from uploadkit.maintenance import project_removal, sweeper
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.projects import usage
+from uploadkit.web.app import create_app
 
 SETTINGS = {
     f"UPLOADKIT_TIERS__{tier.upper()}__{name}": str(value)
@@ -154,11 +157,11 @@ class Driver:
     # Housekeeping.
 
     def sweep(self) -> str:
-        housekeeping.sweep_due(self.ctx)
+        sweeper.sweep_due(self.ctx)
         return "OK"
 
     def purge(self) -> str:
-        housekeeping.purge_test_files(self.ctx)
+        sweeper.purge_test_files(self.ctx)
         return "OK"
 
     # Names to ids; what nobody has made yet is something that is not there.
@@ -214,9 +217,9 @@ class Driver:
         """Let every deadline pass and all of housekeeping go round: then objects = rows, and of deleted projects nothing is left."""
         with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
             for _ in range(2):
-                housekeeping.sweep_due(self.ctx)
-                housekeeping.purge_test_files(self.ctx)
-                removals.remove_deleted_projects(self.ctx)
+                sweeper.sweep_due(self.ctx)
+                sweeper.purge_test_files(self.ctx)
+                project_removal.remove_deleted_projects(self.ctx)
         self.check()
         own = {project.id for project in Project.select() if project.id in self.projects.values()}
         kept = {file.key for file in File.select().where(File.status == "UPLOADED")}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.appliance import JPEG
+from tests.support.appliance import JPEG
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 URL_MS, SLOW_PUT_MS = HOUR_MS, 15 * MINUTE_MS

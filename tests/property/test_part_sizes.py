@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from uploadkit.models import File
-from uploadkit.multipart import MAX_OBJECT_BYTES, MIB, MOST_PARTS, MULTIPART_ABOVE_BYTES, part_count, part_size
+from uploadkit.db.models import File
+from uploadkit.files.multipart_upload import MAX_OBJECT_BYTES, MIB, MOST_PARTS, MULTIPART_ABOVE_BYTES, part_count, part_size
 
 GIB = 1024**3
 SIZES = st.integers(MULTIPART_ABOVE_BYTES + 1, MAX_OBJECT_BYTES)

@@ -14,7 +14,7 @@ from botocore.utils import percent_encode, percent_encode_sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploadkit.storage.presign import Signer
+from uploadkit.objectstore.sigv4 import Signer
 
 ENDPOINTS = [
     ("https://0123456789abcdef.r2.cloudflarestorage.com/uploads", "auto"),

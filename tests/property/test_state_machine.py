@@ -20,8 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.property.driver import new_driver
 from tests.property.model import CONTENTS, DAY_MS, HOUR_MS, MINUTE_MS, TIERS, Model, Step
-from uploadkit import clock, multipart
-from uploadkit.storage.s3 import ObjectStore
+from uploadkit.core import clock
+from uploadkit.files import multipart_upload
+from uploadkit.objectstore.store import ObjectStore
 
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "20"))
 # Which one, of those that there are; and what a call is about.
@@ -170,7 +171,7 @@ def machine_on(store: ObjectStore) -> type[RuleBasedStateMachine]:
 @pytest.mark.timeout(180 + EXAMPLES)
 def test_any_sequence_goes_as_the_model_says(house_bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     # Small files in one part: the store wants 5 MiB of every part but the last.
-    monkeypatch.setattr(multipart, "MULTIPART_ABOVE_BYTES", 0)
+    monkeypatch.setattr(multipart_upload, "MULTIPART_ABOVE_BYTES", 0)
     run_state_machine_as_test(
         machine_on(house_bucket),
         settings=settings(

@@ -11,7 +11,7 @@ import pytest
 from tests.providers.playing import Stage, on_stage
 from tests.providers.profiles import ALL
 from tests.providers.stores import store_behind
-from uploadkit.storage.address import StoreAddress
+from uploadkit.objectstore.address import StoreAddress
 
 
 @pytest.fixture(scope="session")

@@ -32,12 +32,12 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.certificates import make_certificate
 from tests.providers import cors
 from tests.providers.profiles import Profile
 from tests.providers.signatures import Refusal, check
+from tests.support.certificates import make_certificate
 from uploadkit.config import Config, load
-from uploadkit.storage.address import StoreAddress, byos_address
+from uploadkit.objectstore.address import StoreAddress, byos_address
 
 BUCKET = "my-upload-bucket"
 KEY_ID, SECRET = "PLAYEDKEY1234567", "played-secret-that-nobody-else-has"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tests.storage.peers import started_minio
-from tests.stores import started_store
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.s3 import ObjectStore
+from tests.support.peers import started_minio
+from tests.support.stores import started_store
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.store import ObjectStore
 
 
 @contextlib.contextmanager

@@ -14,23 +14,24 @@ import pytest
 import urllib3
 from playwright.sync_api import Browser
 
-from tests.appliance import JPEG, running
 from tests.browser.test_module import Tab, site_of
-from tests.browsers import chromium
 from tests.conftest import new_house
 from tests.providers import profiles
 from tests.providers.playing import Stage, on_stage
-from tests.test_cli_storage import upload_in_parts
-from uploadkit import multipart, storage_copy, uploads
-from uploadkit.errors import StorageUnavailable
-from uploadkit.models import File
-from uploadkit.storage import listing
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.bucket_rules import set_cors
-from uploadkit.storage.s3 import ObjectStore
-from uploadkit.storage.s3_client import StorageRefused
-from uploadkit.storage.transfer import copy_object
-from uploadkit.uploads import UploadRequest
+from tests.support.appliance import JPEG, running
+from tests.support.browsers import chromium
+from tests.unit.cli.test_storage import upload_in_parts
+from uploadkit.core.errors import StorageUnavailable
+from uploadkit.db.models import File
+from uploadkit.files import multipart_upload, single_upload
+from uploadkit.files.single_upload import UploadRequest
+from uploadkit.maintenance import store_migration
+from uploadkit.objectstore import listing
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.boto import StorageRefused
+from uploadkit.objectstore.bucket_rules import set_cors
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.objectstore.transfer import copy_object
 
 MIB = 1024**2
 FILM = b"\x00\x00\x00\x20ftypisom" + os.urandom(11 * MIB)
@@ -50,21 +51,21 @@ def test_files_move_to_the_provider_and_home_again(
     old, new, provider = ObjectStore(behind(f"old-{uuid4().hex}")), ObjectStore(behind(f"new-{uuid4().hex}")), ObjectStore(address)
     there = stage.configured(DATA__DIR=str(tmp_path / "data"))
     with new_house(tmp_path / "data", old) as house:
-        small = uploads.request_upload(house.ctx, house.caller, UploadRequest("ä b.jpg", len(JPEG), "image/jpeg", "default", {}))
+        small = single_upload.request_upload(house.ctx, house.caller, UploadRequest("ä b.jpg", len(JPEG), "image/jpeg", "default", {}))
         sent(stage, small.upload_url, JPEG, {"Content-Type": "image/jpeg"})
-        uploads.complete_upload(house.ctx, house.caller, small.file.id, {})
-        large = multipart.start_multipart(house.ctx, house.caller, UploadRequest("b", len(FILM), "video/mp4", "default", {}))
+        single_upload.complete_upload(house.ctx, house.caller, small.file.id, {})
+        large = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", len(FILM), "video/mp4", "default", {}))
         for part in large.part_urls:
             start = (part.number - 1) * 5 * MIB
             sent(stage, part.upload_url, FILM[start : start + 5 * MIB], {})
-        multipart.complete_multipart(house.ctx, house.caller, large.file.id, large.file.upload_id or "", None, {})
+        multipart_upload.complete_multipart(house.ctx, house.caller, large.file.id, large.file.upload_id or "", None, {})
         for source, config, target, target_config in (
             (old, house.ctx.config, provider, there),
             (provider, there, new, house.ctx.config),
         ):
-            copied = storage_copy.copy_files(config, source, target_config, target, lambda file: None)
+            copied = store_migration.copy_files(config, source, target_config, target, lambda file: None)
             assert (copied.files, copied.failures) == (2, {})
-            storage_copy.arrive(target_config)
+            store_migration.arrive(target_config)
             (items,) = listing.objects(target)
             assert {(item.key, item.size_bytes, item.etag) for item in items} == {
                 (file.key, file.size_bytes, file.etag) for file in File.select().where(File.status == "UPLOADED")

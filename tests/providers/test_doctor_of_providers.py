@@ -10,14 +10,14 @@ from uuid import uuid4
 
 import pytest
 
-from tests.appliance import Appliance
 from tests.providers import profiles
 from tests.providers.playing import Stage, on_stage
 from tests.providers.profiles import Profile
-from uploadkit.storage import doctor
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.doctor import Expectations, Finding
-from uploadkit.storage.s3 import ObjectStore
+from tests.support.appliance import Appliance
+from uploadkit.objectstore import doctor
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.doctor import Expectations, Finding
+from uploadkit.objectstore.store import ObjectStore
 
 Behind = Callable[[str], StoreAddress]
 # What is no "ok" once `--fix` has run.

@@ -12,13 +12,13 @@ import pytest
 import urllib3
 from botocore.exceptions import ClientError
 
-from tests.appliance import ROOT
 from tests.providers import profiles
 from tests.providers.playing import BUCKET, KEY_ID, SECRET, Stage, on_stage
 from tests.providers.profiles import Profile
-from uploadkit.storage.address import StoreAddress
-from uploadkit.storage.presign import Signer
-from uploadkit.storage.s3 import ObjectStore
+from tests.support.appliance import ROOT
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.sigv4 import Signer
+from uploadkit.objectstore.store import ObjectStore
 
 MIB = 1024**2
 

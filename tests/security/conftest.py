@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.appliance import Appliance
+from tests.support.appliance import Appliance
 
 
 def new_key(appliance: Appliance, project_id: str, environment: str = "live") -> str:

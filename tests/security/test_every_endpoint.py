@@ -14,7 +14,8 @@ from argon2 import PasswordHasher
 from flask import Flask
 
 from tests.conftest import House
-from uploadkit import admins, passwords, upload_tokens
+from uploadkit.auth import admins, passwords
+from uploadkit.files import upload_tokens
 
 JSON = "application/json"
 WIDE = {f"k{number}": number for number in range(4_000)}

@@ -18,14 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.appliance import JPEG, Appliance
 from tests.conftest import House
-from uploadkit import admin_sessions, admins, clock, keys, links, passwords, upload_tokens
+from tests.support.appliance import JPEG, Appliance
+from uploadkit.auth import admins, api_keys, passwords, sessions
+from uploadkit.core import clock
+from uploadkit.core.errors import NotFound, Unauthorized
 from uploadkit.db import execute
-from uploadkit.errors import NotFound, Unauthorized
-from uploadkit.models import File
-from uploadkit.web import auth
-from uploadkit.web.dashboard import gate
+from uploadkit.db.models import File
+from uploadkit.files import links, upload_tokens
+from uploadkit.web import authentication
+from uploadkit.web.dashboard import guard
 
 Ask = Callable[[str], Any]
 
@@ -168,22 +170,22 @@ def test_a_key_can_not_be_made_up(house: House) -> None:
     made_up += [plaintext[:n] + ("A" if plaintext[n] != "A" else "B") + plaintext[n + 1 :] for n in range(8, len(plaintext))]
     for key in made_up:
         with pytest.raises(Unauthorized):
-            keys.find_caller(key)
-    assert keys.find_caller(plaintext)
+            api_keys.find_caller(key)
+    assert api_keys.find_caller(plaintext)
 
 
 # Timing. A measurement of it would be flaky. But secrets that are looked up are looked up by their hash, and those that are compared, are
 # compared in constant time: that can be read.
 
 COMPARED = [
-    (auth._presented_key, {"header", "bearer"}),
+    (authentication._presented_key, {"header", "bearer"}),
     (links._seconds_left, {"claim.signature"}),
-    (gate._belongs, {"sent", "_form_token_of(secret)"}),
+    (guard._belongs, {"sent", "_form_token_of(secret)"}),
 ]
 LOOKED_UP = [
-    (keys.find_caller, "hash_key(plaintext)"),
+    (api_keys.find_caller, "hash_key(plaintext)"),
     (upload_tokens.find_caller, "_hash(plaintext)"),
-    (admin_sessions.find, "hash_token(token)"),
+    (sessions.find, "hash_token(token)"),
     (admins.set_up, "hash_token(token)"),
 ]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import Answer, Appliance, running
+from tests.support.appliance import Answer, Appliance, running
 
 ROWS = int(os.environ.get("HEAVY_ROWS", "5000"))
 AT_ONCE = 20

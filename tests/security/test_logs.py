@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from tests.appliance import Appliance
-from uploadkit.logs import JsonFormatter, TextFormatter
-from uploadkit.web import doors
+from tests.support.appliance import Appliance
+from uploadkit.observability.logging import JsonFormatter, TextFormatter
+from uploadkit.web import surfaces
 
 EVIL = "a\n2026-01-01T00:00:00.000Z INFO uploadkit.access request status=200\r\x1b[2J\x1b]0;title\x07\x7f\x85\u2028\u2029\u202e\udc80b"
 HARMLESS_TO_SEE = "Grüße, 世界"
@@ -62,7 +62,7 @@ def test_what_stands_in_a_path_header_or_name_forges_no_line(appliance: Applianc
 def test_a_secret_in_a_path_is_not_logged(kind: str) -> None:
     """A set-up link whose # got lost, a key that was pasted into the address: the path is logged."""
     rest = "ab/c+D1=" if kind == "whsec_" else "abc-D_1"
-    assert doors.shown(f"/dashboard/setup/{kind}{rest}") == f"/dashboard/setup/{kind}..."
+    assert surfaces.shown(f"/dashboard/setup/{kind}{rest}") == f"/dashboard/setup/{kind}..."
 
 
 @pytest.mark.parametrize("path", ["/", "/f/", "/api/uploadkit/", "/dashboard/"])

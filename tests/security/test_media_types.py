@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.appliance import JPEG, Answer, Appliance
-from uploadkit.media_types import DECLARED
+from tests.support.appliance import JPEG, Answer, Appliance
+from uploadkit.core.media_types import DECLARED
 
 PAGE = "https://pictures.example.com"
 Door = Callable[[str], Answer]

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.appliance import JPEG, Appliance
+from tests.support.appliance import JPEG, Appliance
 
 # What somebody might hope to be taken for the key of a file (K), or for something outside of it.
 DISGUISES = [

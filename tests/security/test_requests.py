@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.appliance import Appliance
+from tests.support.appliance import Appliance
 
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: smuggled\r\n\r\n"
 CHUNKED = b"2\r\n{}\r\n0\r\n\r\n"

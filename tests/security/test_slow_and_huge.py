@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.appliance import Appliance, free_port, wait_until
-from uploadkit import http_server
+from tests.support.appliance import Appliance, free_port, wait_until
 from uploadkit.config import ServerConfig
+from uploadkit.server import waitress_server
 
 MIB = 1024**2
 MOST_CONNECTIONS = 1000  # docs/reliability.md
@@ -75,8 +75,8 @@ def test_more_slow_clients_than_there_are_connections_stop_nobody(appliance: App
 
 @pytest.mark.filterwarnings("ignore:send_bytes will be removed:DeprecationWarning")
 def test_a_request_has_to_arrive_in_time_however_lively_it_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_LONGEST_REQUEST_SECONDS", 1)
-    monkeypatch.setattr(http_server, "_CLEANUP_SECONDS", 1)
+    monkeypatch.setattr(waitress_server, "_LONGEST_REQUEST_SECONDS", 1)
+    monkeypatch.setattr(waitress_server, "_CLEANUP_SECONDS", 1)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Length", "2")])
@@ -84,8 +84,8 @@ def test_a_request_has_to_arrive_in_time_however_lively_it_trickles(monkeypatch:
 
     server = ServerConfig(port=free_port(), threads=1)
     with ExitStack() as stack:
-        listener = stack.enter_context(http_server.bound_socket(server))
-        stack.enter_context(http_server.running_server(answer, server, listener))
+        listener = stack.enter_context(waitress_server.bound_socket(server))
+        stack.enter_context(waitress_server.running_server(answer, server, listener))
         busy, slow = (stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(2))
         slow.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nx-a: ")
 

@@ -1,8 +1,8 @@
 """Configuration: defaults → `config.toml` → environment, validated once, then passed to whoever needs it (operations.md)."""
 
+from uploadkit.config.checks import with_storage_mode
 from uploadkit.config.loading import find_config_file, known_keys, load
-from uploadkit.config.rules import with_storage_mode
-from uploadkit.config.sections import (
+from uploadkit.config.settings import (
     BundledConfig,
     ByosConfig,
     Config,
@@ -12,7 +12,7 @@ from uploadkit.config.sections import (
     ServerConfig,
     TierConfig,
 )
-from uploadkit.config.types import is_loopback, parse_size
+from uploadkit.core.values import is_loopback, parse_size
 
 __all__ = [
     "BundledConfig",

@@ -13,10 +13,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from uploadkit import shipped
-from uploadkit.config.rules import checked
-from uploadkit.config.sections import Config, DataConfig, TierConfig, default_tiers
-from uploadkit.errors import ConfigError
+from uploadkit.config.checks import checked
+from uploadkit.config.settings import Config, DataConfig, TierConfig, default_tiers
+from uploadkit.core import shipped
+from uploadkit.core.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "UPLOADKIT_"
 

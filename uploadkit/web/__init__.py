@@ -16,10 +16,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
-from uploadkit import db, read_deadline
-from uploadkit.content import nested_at_most
+from uploadkit import db
 from uploadkit.context import Context
-from uploadkit.errors import (
+from uploadkit.coordination.rate_limits import RateLimits, Standing
+from uploadkit.core.errors import (
     HeadersTooLarge,
     InternalServerError,
     MethodNotAllowed,
@@ -30,8 +30,9 @@ from uploadkit.errors import (
     UploadKitError,
     ValidationFailed,
 )
-from uploadkit.rate_limits import RateLimits, Standing
-from uploadkit.web import auth, doors
+from uploadkit.db import read_deadline
+from uploadkit.files.naming import nested_at_most
+from uploadkit.web import authentication, surfaces
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("uploadkit.access")
@@ -113,7 +114,7 @@ def _begin() -> AnyResponse | None:
     here.request_id = os.urandom(16).hex()
     here.began = time.perf_counter()
     read_deadline.begin(context().config.database.read_timeout_seconds)
-    here.door = door = doors.at(asked.path)
+    here.door = door = surfaces.at(asked.path)
     _bound(asked)
     if isinstance(asked.routing_exception, RequestRedirect):  # a slash is missing; werkzeug itself would name the host of the request
         there = urlsplit(asked.routing_exception.new_url)
@@ -124,7 +125,7 @@ def _begin() -> AnyResponse | None:
     if asked.method == "OPTIONS":
         return Response(status=204, headers=door.preflight(here.origin, asked.headers.get("Access-Control-Request-Headers", "")))
     if asked.routing_exception is not None:
-        auth.authenticate_lost(asked, context().config, rate_limits(), takes_keys=door.takes_keys)
+        authentication.authenticate_lost(asked, context().config, rate_limits(), takes_keys=door.takes_keys)
     return None
 
 
@@ -178,9 +179,9 @@ def _log_access(answer: Response) -> None:
         "request",
         extra={
             "request_id": here.request_id,
-            "client": auth.client_address(asked, context().config.server),
+            "client": authentication.client_address(asked, context().config.server),
             "method": asked.method,
-            "path": _logged(doors.shown(asked.path)),
+            "path": _logged(surfaces.shown(asked.path)),
             "status": answer.status_code,
             "duration_ms": round((time.perf_counter() - here.began) * 1000, 1),
             "project": caller.project_id if caller else None,
@@ -201,7 +202,7 @@ def _answer_failure(failure: UploadKitError) -> Response:
     if _wants_page():
         answer = Response(render_template("error.html", failure=failure), failure.status, mimetype="text/html")
     else:
-        answer = json_answer(*(g.door or doors.DOCUMENTED).render(failure))
+        answer = json_answer(*(g.door or surfaces.DOCUMENTED).render(failure))
     if failure.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(failure.retry_after_seconds)
     return answer
@@ -212,7 +213,7 @@ def _answer_http_exception(exception: HTTPException) -> Response:
         return exception.response
     status = exception.code or 500
     kind = _BY_STATUS.get(status)
-    door, path = g.door or doors.DOCUMENTED, doors.shown(request.path)
+    door, path = g.door or surfaces.DOCUMENTED, surfaces.shown(request.path)
     if kind is NotFound or (kind is MethodNotAllowed and door.only_not_found):
         failure: UploadKitError = NotFound(f"There is nothing at {path}", door.elsewhere)
     elif kind is MethodNotAllowed:

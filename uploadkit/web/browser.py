@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 
-from uploadkit import anonymous_uploads, file_routes, idempotency, multipart, tiers, upload_states, upload_tokens, uploads
-from uploadkit.access import Browser, Caller
-from uploadkit.errors import Unauthorized, UploadNotFound, UploadNotVerified, ValidationFailed
-from uploadkit.models import File
-from uploadkit.rate_limits import network_of
-from uploadkit.verification import NotInStorage
-from uploadkit.web import auth, context, documented, json_answer, rate_limits, schemas, schemas_browser, sdk
+from uploadkit.auth.callers import Browser, Caller
+from uploadkit.config import tier_limits
+from uploadkit.coordination import idempotency
+from uploadkit.coordination.rate_limits import network_of
+from uploadkit.core.errors import Unauthorized, UploadNotFound, UploadNotVerified, ValidationFailed
+from uploadkit.db.models import File
+from uploadkit.files import anonymous_uploads, lifecycle, multipart_upload, single_upload, upload_tokens
+from uploadkit.files.verification import NotInStorage
+from uploadkit.projects import file_routes
+from uploadkit.web import authentication, context, documented, json_answer, rate_limits, schemas, schemas_browser, sdk_rendering
 from uploadkit.web.api.blueprint import url_of
 from uploadkit.web.documented import Json
 
@@ -32,7 +35,7 @@ def get_rules(token: str | None, project: str | None, slug: str) -> Response:
     caller, visitor = _let_in(token, project, slug)
     upload_tokens.require_unexpired(visitor)
     route = file_routes.find_file_route(caller.project_id, slug)
-    limits = tiers.limits_of(context().config, caller.tier, caller.limit_overrides)
+    limits = tier_limits.limits_of(context().config, caller.tier, caller.limit_overrides)
     return json_answer(documented.upload_rules(route, limits, visitor.max_files))
 
 
@@ -70,8 +73,8 @@ def perform(caller: Caller, visitor: Browser) -> Response:
 def _let_in(token: str | None, project: str | None, slug: str) -> tuple[Caller, Browser]:
     """Find out who asks, and count the request: by token, else by address. Raises HttpsRequired, RateLimited, and what both kinds raise."""
     config, limits = context().config, rate_limits()
-    auth.refuse_plain_http(request, config.server)
-    address, body_bytes = auth.client_address(request, config.server), request.content_length or 0
+    authentication.refuse_plain_http(request, config.server)
+    address, body_bytes = authentication.client_address(request, config.server), request.content_length or 0
     if token is None:
         limits.count_browser_request(network_of(address), config.browser.requests_per_minute, body_bytes)
         caller = anonymous_uploads.find_caller(slug, request.headers.get("Origin"), network_of(address), project)
@@ -95,8 +98,8 @@ def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.Beg
     slot = _once(
         caller,
         asked,
-        lambda remember: uploads.request_upload(ctx, caller, wanted, remember),
-        lambda file_id: uploads.request_again(ctx, caller, file_id),
+        lambda remember: single_upload.request_upload(ctx, caller, wanted, remember),
+        lambda file_id: single_upload.request_again(ctx, caller, file_id),
     )
     answer = documented.upload_requested(slot, url_of)
     answer["headers"] = {name: value for name, value in slot.headers.items() if name not in _SET_BY_BROWSERS}
@@ -105,17 +108,17 @@ def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.Beg
 
 def _complete_upload(caller: Caller, visitor: Browser, asked: schemas_browser.SingleUploadBody) -> Json:
     _require_key(caller, asked)
-    return _completed(uploads.complete_upload(context(), caller, asked.file_id, {}))
+    return _completed(single_upload.complete_upload(context(), caller, asked.file_id, {}))
 
 
 def _abort_upload(caller: Caller, visitor: Browser, asked: schemas_browser.SingleUploadBody) -> Json:
     _require_key(caller, asked)
-    uploads.abort_upload(context(), caller, asked.file_id)
+    single_upload.abort_upload(context(), caller, asked.file_id)
     return {"aborted": True}
 
 
 def _require_key(caller: Caller, asked: schemas_browser.SingleUploadBody) -> None:
-    if upload_states.find(caller, asked.file_id).key != asked.key:
+    if lifecycle.find(caller, asked.file_id).key != asked.key:
         raise UploadNotFound(f"There is no upload {asked.file_id!r} with that key")
 
 
@@ -124,8 +127,8 @@ def _start_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.Be
     slot = _once(
         caller,
         asked,
-        lambda remember: multipart.start_multipart(ctx, caller, wanted, remember),
-        lambda file_id: multipart.start_multipart_again(ctx, caller, file_id),
+        lambda remember: multipart_upload.start_multipart(ctx, caller, wanted, remember),
+        lambda file_id: multipart_upload.start_multipart_again(ctx, caller, file_id),
     )
     return documented.multipart_started(slot)
 
@@ -144,21 +147,23 @@ def _once(caller: Caller, asked: schemas_browser.BeginBody, first: Callable[[ide
 
 
 def _resume_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartPartsBody) -> Json:
-    return documented.multipart_resumed(multipart.resume_multipart(context(), caller, asked.file_id, asked.upload_id, asked.part_numbers))
+    return documented.multipart_resumed(
+        multipart_upload.resume_multipart(context(), caller, asked.file_id, asked.upload_id, asked.part_numbers)
+    )
 
 
 def _complete_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartCompleteBody) -> Json:
-    file = multipart.complete_multipart(context(), caller, asked.file_id, asked.upload_id, asked.to_parts(), {})
+    file = multipart_upload.complete_multipart(context(), caller, asked.file_id, asked.upload_id, asked.to_parts(), {})
     return documented.file(file, url_of) | _completed(file)
 
 
 def _abort_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartBody) -> Json:
-    multipart.abort_multipart(context(), caller, asked.file_id, asked.upload_id)
+    multipart_upload.abort_multipart(context(), caller, asked.file_id, asked.upload_id)
     return {"aborted": True}
 
 
 def _completed(file: File) -> Json:
-    return {"ok": True, "file": sdk.file(file, url_of), "url": url_of(file)}
+    return {"ok": True, "file": sdk_rendering.file(file, url_of), "url": url_of(file)}
 
 
 _ACTIONS: dict[str, tuple[type[schemas.Schema], Callable[[Caller, Browser, Any], Json]]] = {

@@ -13,7 +13,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from uploadkit import __version__
 from uploadkit.web import json_answer, openapi
-from uploadkit.web.sdk_endpoints import cloud_sdk
+from uploadkit.web.sdk import cloud_sdk
 from uploadkit.web.shapes_sdk import SdkErrorAnswer
 
 docs = Blueprint("docs", __name__)

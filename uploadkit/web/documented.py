@@ -7,20 +7,20 @@ from typing import Any, TypeVar
 
 from pydantic.alias_generators import to_camel
 
-from uploadkit import usage
-from uploadkit.clock import to_iso
+from uploadkit.auth.api_keys import IssuedKey
 from uploadkit.config import TierConfig
-from uploadkit.errors import NotFound, UploadKitError
-from uploadkit.files import Deletion
-from uploadkit.keys import IssuedKey
-from uploadkit.links import Link
-from uploadkit.media_types import strict
-from uploadkit.models import ApiKey, Event, File, FileRoute, Project
-from uploadkit.multipart import MultipartSlot
-from uploadkit.paging import Page
-from uploadkit.projects import UNLIMITED
-from uploadkit.upload_tokens import IssuedToken
-from uploadkit.uploads import UploadSlot
+from uploadkit.core.clock import to_iso
+from uploadkit.core.errors import NotFound, UploadKitError
+from uploadkit.core.media_types import strict
+from uploadkit.db.models import ApiKey, Event, File, FileRoute, Project
+from uploadkit.db.paging import Page
+from uploadkit.files.links import Link
+from uploadkit.files.multipart_upload import MultipartSlot
+from uploadkit.files.service import Deletion
+from uploadkit.files.single_upload import UploadSlot
+from uploadkit.files.upload_tokens import IssuedToken
+from uploadkit.projects import usage
+from uploadkit.projects.service import UNLIMITED
 
 UrlOf = Callable[[File], str]
 Json = dict[str, Any]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from uploadkit import webhook_payload
-from uploadkit.clock import to_iso
-from uploadkit.events import Feed
-from uploadkit.models import Event, WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.core.clock import to_iso
+from uploadkit.db.models import Event, WebhookAttempt, WebhookDelivery, WebhookDestination
 from uploadkit.web.documented import Json
+from uploadkit.webhooks import payload
+from uploadkit.webhooks.event_log import Feed
 
 UrlOfEvent = Callable[[Event], str]
 
 
 def event(row: Event, url_of_event: UrlOfEvent) -> Json:
     """One item of `GET /events`: what receivers are told, and its place."""
-    return {"sequence": row.sequence, **webhook_payload.event_body(row, url_of_event(row))}
+    return {"sequence": row.sequence, **payload.event_body(row, url_of_event(row))}
 
 
 def event_feed(feed: Feed, url_of_event: UrlOfEvent) -> Json:

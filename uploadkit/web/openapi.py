@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
-from uploadkit.errors import (
+from uploadkit.core.errors import (
     Forbidden,
     HttpsRequired,
     IdempotencyConflict,

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from uploadkit import media_types
-from uploadkit.content import nested_at_most
-from uploadkit.errors import ValidationFailed
-from uploadkit.files import FileFilter
-from uploadkit.links import LONGEST_LINK_SECONDS
-from uploadkit.uploads import UploadRequest
+from uploadkit.core import media_types
+from uploadkit.core.errors import ValidationFailed
+from uploadkit.files.links import LONGEST_LINK_SECONDS
+from uploadkit.files.naming import nested_at_most
+from uploadkit.files.service import FileFilter
+from uploadkit.files.single_upload import UploadRequest
 
 MAX_METADATA_DEPTH = 5
 _MOST_TOLD = 10

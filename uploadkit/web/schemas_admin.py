@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from uploadkit import media_types, origins, targets
-from uploadkit.access import Access, Environment
+from uploadkit.auth.callers import Access, Environment
 from uploadkit.config import parse_size
-from uploadkit.projects import UNLIMITED
+from uploadkit.core import media_types, origins
+from uploadkit.net import url_policy
+from uploadkit.projects.service import UNLIMITED
 from uploadkit.web.schemas import PageQuery, Schema, whole
 
 MOST = 2**53 - 1  # what every JSON reader can hold exactly
@@ -75,8 +76,8 @@ def _allowed_type(value: str) -> str:
 def _webhook_url(value: str) -> str:
     # Which addresses may be called, the configuration says: the service asks it.
     try:
-        targets.parse(value)
-    except targets.Refused as refusal:
+        url_policy.parse(value)
+    except url_policy.Refused as refusal:
         raise ValueError(str(refusal)) from None
     return value
 

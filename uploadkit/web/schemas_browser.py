@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import AliasChoices, ConfigDict, Field, JsonValue
 
-from uploadkit.errors import ValidationFailed
-from uploadkit.upload_states import UploadRequest
-from uploadkit.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTES
+from uploadkit.core.errors import ValidationFailed
+from uploadkit.files.lifecycle import UploadRequest
+from uploadkit.files.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTES
 from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, MetadataOrNone, Schema, ShortText
 from uploadkit.web.schemas_admin import Size
 

@@ -1,102 +1,138 @@
-"""Answers of the cloud-SDK door, `/sdk/api/v1`, as the official packages read them (api.md section 9). Pure; knows no Flask.
-
-Same things underneath as `documented.py`, under other names: files enveloped, errors with a `type`, some codes the cloud's own.
-"""
+"""The cloud-SDK door, `/sdk/api/v1`: what the official JavaScript packages call (api.md section 9). The same services as `/api/v1`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any
 
-from uploadkit.clock import to_iso
-from uploadkit.errors import UploadKitError
-from uploadkit.files import Deletion
-from uploadkit.media_types import strict
-from uploadkit.models import File, Project
-from uploadkit.multipart import MultipartSlot
-from uploadkit.paging import Page
-from uploadkit.uploads import UploadSlot
-from uploadkit.web import documented
-from uploadkit.web.documented import Json, UrlOf
+from flask import Response, g, request
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import Field
 
-_RENAMED: dict[str, tuple[str, int]] = {
-    "FILE_TYPE_NOT_ALLOWED": ("INVALID_FILE_TYPE", 400),
-    "FILE_TOO_LARGE": ("TIER_LIMIT_EXCEEDED", 403),
-    "UPLOAD_NOT_VERIFIED": ("FILE_NOT_IN_STORAGE", 422),
-    "UPLOAD_NOT_FOUND": ("NOT_FOUND", 404),
-    "INTERNAL_SERVER_ERROR": ("INTERNAL_ERROR", 500),
-}
-_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+from uploadkit.auth import callers
+from uploadkit.core.errors import (
+    Conflict,
+    FileTooLarge,
+    FileTooSmallForMultipart,
+    FileTypeNotAllowed,
+    InvalidParts,
+    NotFound,
+    NotImplementedHere,
+    StorageUnavailable,
+    TierLimitExceeded,
+    UploadExpired,
+    UploadKitError,
+    UploadNotFound,
+    UploadNotVerified,
+)
+from uploadkit.files import multipart_upload, single_upload
+from uploadkit.files import service as files
+from uploadkit.files.service import FileFilter
+from uploadkit.web import authentication, context, documented, json_answer, openapi, rate_limits, schemas, sdk_rendering, shapes, shapes_sdk
+from uploadkit.web.api.blueprint import url_of
 
+cloud_sdk = APIBlueprint(
+    "sdk", __name__, url_prefix="/sdk/api/v1", abp_security=[{"bearer": []}], operation_id_callback=openapi.operation_id
+)
+answers = partial(openapi.answers, render=sdk_rendering.error, error_shape=shapes_sdk.SdkErrorAnswer)
 
-def code(failure: UploadKitError) -> str:
-    """The cloud's own code for a failure."""
-    return _RENAMED.get(failure.code, (failure.code, 0))[0]
-
-
-def error(failure: UploadKitError) -> tuple[Json, int]:
-    """The shape of every failure at this door, and its HTTP status."""
-    code, status = _RENAMED.get(failure.code, (failure.code, failure.status))
-    body = documented.error(failure)
-    body["error"] |= {"code": code, "type": _TYPES.get(status, "invalid_request" if status < 500 else "api_error")}
-    return body, status
-
-
-def file(row: File, url_of: UrlOf) -> Json:
-    """A file object."""
-    return {
-        "id": row.id,
-        "_id": row.id,
-        "key": row.key,
-        "name": row.file_name,
-        "size": row.size_bytes,
-        "type": strict(row.content_type),
-        "url": url_of(row),
-        "status": row.status,
-        "metadata": row.metadata,
-        "createdAt": to_iso(row.created_at),
-        "updatedAt": to_iso(row.updated_at),
-    }
+_deletion: dict[str, Any] = answers(shapes.Deletion, body=True)
+_deletion["responses"] |= {207: shapes.Deletion, 404: shapes_sdk.SdkNothingDeleted}
+_BEGINNING = (FileTooLarge, FileTypeNotAllowed, NotFound, StorageUnavailable, TierLimitExceeded)
+_COMPLETING = (FileTypeNotAllowed, UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable)
 
 
-def one_file(row: File, url_of: UrlOf) -> Json:
-    """A file object in its envelope."""
-    return {"file": file(row, url_of)}
+class FileListQuery(schemas.PageQuery):
+    """Query of `GET /files`."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
 
 
-def file_page(page: Page[File], url_of: UrlOf) -> Json:
-    """Answer of `GET /files`."""
-    return {
-        "files": [file(row, url_of) for row in page.items],
-        "nextCursor": page.next_cursor,
-        "hasMore": page.next_cursor is not None,
-    }
+@cloud_sdk.before_request
+def _authenticate() -> None:
+    authentication.authenticate(request, context().config, rate_limits())
 
 
-def deletion(done: Deletion) -> Json:
-    """Answer of `DELETE /files`, its codes in the words of this door."""
-    body = documented.deletion(done)
-    body["failures"] = [_deletion_failure(key, failure) for key, failure in done.failures.items()]
-    if "error" in body:
-        body["error"]["type"] = "invalid_request"
-    return body
+@cloud_sdk.post("/upload/request", **answers(shapes_sdk.SdkUploadSlot, *_BEGINNING, body=True))
+def request_upload(body: schemas.AnyTypeUploadRequestBody) -> Response:
+    """Reserve quota for a file and get the URL to PUT it to."""
+    return json_answer(sdk_rendering.upload_requested(single_upload.request_upload(context(), g.caller, body.to_request()), url_of))
 
 
-def _deletion_failure(key: str, failure: UploadKitError) -> Json:
-    told = error(failure)[0]["error"]
-    return {"key": key, "code": told["code"], "message": told["message"]}
+@cloud_sdk.post("/upload/complete", **answers(shapes_sdk.SdkFileAnswer, *_COMPLETING, body=True))
+def complete_upload(body: schemas.UploadCompleteBody) -> Response:
+    """Say that the PUT is done: the file is verified and becomes readable."""
+    return json_answer(
+        sdk_rendering.one_file(single_upload.complete_upload(context(), g.caller, body.file_id, body.metadata or {}), url_of)
+    )
 
 
-def upload_requested(slot: UploadSlot, url_of: UrlOf) -> Json:
-    """Answer of `POST /upload/request`."""
-    return {"fileId": slot.file.id, "uploadUrl": slot.upload_url, "key": slot.file.key, "cdnUrl": url_of(slot.file)}
+@cloud_sdk.post(
+    "/upload/multipart/init",
+    **answers(shapes_sdk.SdkMultipart, *_BEGINNING, FileTooSmallForMultipart, UploadNotVerified, body=True),
+)
+def start_multipart(body: schemas.AnyTypeUploadRequestBody) -> Response:
+    """Begin an upload in parts of 5 MiB, for files over 10 MiB."""
+    slot = multipart_upload.start_multipart(context(), g.caller, body.to_request(), part_size_bytes=multipart_upload.SMALLEST_PART_BYTES)
+    return json_answer(sdk_rendering.multipart_started(slot))
 
 
-def multipart_started(slot: MultipartSlot) -> Json:
-    """Answer of `POST /upload/multipart/init`."""
-    parts: Sequence[Json] = [{"partNumber": part.number, "uploadUrl": part.upload_url} for part in slot.part_urls]
-    return {"fileId": slot.file.id, "uploadId": slot.file.upload_id, "key": slot.file.key, "parts": parts}
+@cloud_sdk.post("/upload/multipart/complete", **answers(shapes_sdk.SdkFileAnswer, *_COMPLETING, InvalidParts, body=True))
+def complete_multipart(body: schemas.MultipartCompleteBody) -> Response:
+    """Put the parts together: the file is verified and becomes readable."""
+    file = multipart_upload.complete_multipart(context(), g.caller, body.file_id, body.upload_id, body.to_parts(), body.metadata or {})
+    return json_answer(sdk_rendering.one_file(file, url_of))
 
 
-def own_project(row: Project) -> Json:
-    """Answer of `GET /projects/me`."""
-    return {"project": {"_id": row.id, "id": row.id, "name": row.name, "slug": row.slug, "tier": row.tier}, "tier": row.tier}
+@cloud_sdk.post("/upload/multipart/abort", **answers(shapes_sdk.Done, body=True))
+def abort_multipart(body: schemas.MultipartBody) -> Response:
+    """End an upload in parts. The packages call this after any failure, also when only an answer was lost: a complete file stays."""
+    with suppress(UploadKitError):
+        multipart_upload.abort_multipart(context(), g.caller, body.file_id, body.upload_id)
+    return json_answer({"ok": True})
+
+
+@cloud_sdk.get("/files", **answers(shapes_sdk.SdkFilePage))
+def list_files(query: FileListQuery) -> Response:
+    """List files, newest first. The cursor is `nextCursor` of the page before, or the id of its last file."""
+    cursor = None if query.cursor is None else files.cursor_after(g.caller, query.cursor)
+    return json_answer(sdk_rendering.file_page(files.list_files(g.caller, FileFilter(), query.limit, cursor), url_of))
+
+
+@cloud_sdk.delete("/files", **_deletion)
+def delete_files(body: schemas.DeleteFilesBody) -> Response:
+    """Delete up to 100 files; each one whatever becomes of the others."""
+    done = files.delete_files(context(), g.caller, body.keys)
+    return json_answer(sdk_rendering.deletion(done), documented.deletion_status(done))
+
+
+@cloud_sdk.get("/files/<path:key>", **answers(shapes_sdk.SdkFileAnswer, NotFound))
+def get_file(path: schemas.FilePath) -> Response:
+    """Get one file by its key."""
+    return json_answer(sdk_rendering.one_file(files.find_file(g.caller, path.key), url_of))
+
+
+@cloud_sdk.patch("/files/<path:key>", **answers(shapes_sdk.SdkFileAnswer, NotFound, body=True))
+def update_file(path: schemas.FilePath, body: schemas.MetadataBody) -> Response:
+    """Replace the metadata of a file."""
+    return json_answer(sdk_rendering.one_file(files.replace_metadata(g.caller, path.key, body.metadata), url_of))
+
+
+@cloud_sdk.delete("/files/<path:key>", **answers(shapes_sdk.Done, NotFound, Conflict, StorageUnavailable))
+def delete_file(path: schemas.FilePath) -> Response:
+    """Delete a file; an upload under way is aborted."""
+    files.delete_file(context(), g.caller, path.key)
+    return json_answer({"ok": True})
+
+
+@cloud_sdk.get("/projects/me", **answers(shapes_sdk.SdkProjectAnswer))
+def get_own_project() -> Response:
+    """Get the project that the API key belongs to."""
+    return json_answer(sdk_rendering.own_project(callers.find_project(g.caller, g.caller.project_id)))
+
+
+@cloud_sdk.post("/transforms/image", doc_ui=False)
+def transform_image() -> Response:
+    """Refuse what the cloud has and this appliance has not."""
+    raise NotImplementedHere("Images are not transformed by this appliance")

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from tests.browsers import browser, browser_context, page, watched
+from tests.support.browsers import browser, browser_context, page, watched
 
 __all__ = ["browser", "browser_context", "page", "watched"]
 

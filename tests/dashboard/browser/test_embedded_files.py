@@ -10,11 +10,11 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.appliance import JPEG, Appliance, running
-from tests.browsers import Watched
 from tests.dashboard.visitors import EMAIL, PASSWORD, new_admin
-from tests.store_proxy import Answered, Asked, PassOn, proxied
-from tests.stores import OtherStore, byos_settings
+from tests.support.appliance import JPEG, Appliance, running
+from tests.support.browsers import Watched
+from tests.support.store_proxy import Answered, Asked, PassOn, proxied
+from tests.support.stores import OtherStore, byos_settings
 
 PDF = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.packages import npm_packages
-from tests.browsers import Watched
 from tests.dashboard import stock
+from tests.support.browsers import Watched
 
 __all__ = ["npm_packages"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.appliance import Appliance, running
 from tests.browser.test_choices import drop
-from tests.browsers import Watched
 from tests.dashboard import samples
 from tests.dashboard.browser.test_embedded_files import sign_in
 from tests.dashboard.visitors import new_admin
+from tests.support.appliance import Appliance, running
+from tests.support.browsers import Watched
 
 URL_SECONDS = 4
 FILES = "/dashboard/p/default/live/files"

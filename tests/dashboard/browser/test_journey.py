@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.appliance import JPEG, Appliance, running
-from tests.browsers import Watched
 from tests.dashboard.visitors import EMAIL, PASSWORD
+from tests.support.appliance import JPEG, Appliance, running
+from tests.support.browsers import Watched
 
 MIB = 1024**2
 DROPPED = """([names, bytes]) => {

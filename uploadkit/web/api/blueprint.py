@@ -9,9 +9,10 @@ from flask import Response, g, request
 from flask.globals import request_ctx
 from flask_openapi3.blueprint import APIBlueprint
 
-from uploadkit import file_urls, idempotency
-from uploadkit.models import File
-from uploadkit.web import auth, context, documented, json_answer, openapi, rate_limits, sdk
+from uploadkit.coordination import idempotency
+from uploadkit.db.models import File
+from uploadkit.objectstore import urls
+from uploadkit.web import authentication, context, documented, json_answer, openapi, rate_limits, sdk_rendering
 
 T = TypeVar("T")
 api = APIBlueprint(
@@ -25,12 +26,12 @@ api = APIBlueprint(
 
 @api.before_request
 def _authenticate() -> None:
-    auth.authenticate(request_ctx.request, context().config, rate_limits())
+    authentication.authenticate(request_ctx.request, context().config, rate_limits())
 
 
 def url_of(file: File) -> str:
     """Return the lasting URL of a file, for the answers that show one."""
-    return file_urls.public_url(context().config, file)
+    return urls.public_url(context().config, file)
 
 
 def file_answer(file: File) -> Response:
@@ -38,7 +39,7 @@ def file_answer(file: File) -> Response:
 
     Their base URL lacks `/sdk` then, and they would hand `undefined` to whoever uploaded (docs/decisions/0033-without-sdk.md).
     """
-    both = sdk.one_file(file, url_of) if auth.came_as_bearer(request_ctx.request) else {}
+    both = sdk_rendering.one_file(file, url_of) if authentication.came_as_bearer(request_ctx.request) else {}
     return json_answer(documented.file(file, url_of) | both)
 
 

@@ -6,22 +6,22 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 
 from uploadkit.context import Context
-from uploadkit.diagnosis import Examiner
+from uploadkit.observability.diagnosis import Examiner
 from uploadkit.web.dashboard import (
-    accounts,
     audit,
-    elsewhere,
     file_routes,
     files,
-    gate,
+    filters,
+    guard,
     keys,
     logs,
     overview,
     projects,
+    redirects,
     settings,
-    shown,
+    sign_in,
     storage,
-    upload_door,
+    uploads,
     usage,
     webhooks,
 )
@@ -29,14 +29,14 @@ from uploadkit.web.dashboard import (
 __all__ = ["install"]
 
 # Each has put its pages on the two blueprints.
-_ROOMS = (accounts, overview, files, upload_door, keys, file_routes, webhooks, logs, usage, projects, audit, storage, settings, elsewhere)
-gate.dashboard.register_blueprint(gate.project)
+_ROOMS = (sign_in, overview, files, uploads, keys, file_routes, webhooks, logs, usage, projects, audit, storage, settings, redirects)
+guard.dashboard.register_blueprint(guard.project)
 
 
 def install(app: Flask, ctx: Context) -> None:
     """Give `app` the pages under /dashboard, and Bootstrap out of its installed package."""
     app.config["BOOTSTRAP_SERVE_LOCAL"] = True
     Bootstrap5(app)
-    app.jinja_env.filters.update(shown.FILTERS)
+    app.jinja_env.filters.update(filters.FILTERS)
     app.extensions["uploadkit.examiner"] = Examiner(ctx)
-    app.register_blueprint(gate.dashboard)
+    app.register_blueprint(guard.dashboard)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import render_template
 
-from uploadkit import audit, keys, projects
+from uploadkit.auth import api_keys, audit
+from uploadkit.projects import service as projects
 from uploadkit.web.dashboard import forms
-from uploadkit.web.dashboard.gate import dashboard
+from uploadkit.web.dashboard.guard import dashboard
 
 
 @dashboard.get("/audit")
@@ -17,7 +18,7 @@ def list_audit() -> tuple[str, int]:
         "dashboard/audit.html",
         page=found.page,
         refused=found.refused,
-        key_names=keys.names({entry.actor for entry in found.page.items}),
+        key_names=api_keys.names({entry.actor for entry in found.page.items}),
         project_names=projects.names({entry.project_id for entry in found.page.items}),
         admin_prefix=audit.ADMIN,
     )

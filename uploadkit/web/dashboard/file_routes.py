@@ -7,13 +7,13 @@ from typing import Any
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from uploadkit import file_routes
-from uploadkit.errors import DuplicateSlug, UploadKitError
-from uploadkit.models import FileRoute
+from uploadkit.core.errors import DuplicateSlug, UploadKitError
+from uploadkit.db.models import FileRoute
+from uploadkit.projects import file_routes
 from uploadkit.web import context
-from uploadkit.web.dashboard import forms, shown
+from uploadkit.web.dashboard import filters, forms
 from uploadkit.web.dashboard.files import KNOWN_TYPES, TYPE_PATTERN
-from uploadkit.web.dashboard.gate import administrator, project, say
+from uploadkit.web.dashboard.guard import administrator, project, say
 from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
 
 _EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
@@ -99,7 +99,7 @@ def _kept(route: FileRoute) -> dict[str, Any]:
     """What is in the row, as the form's fields have it."""
     return {
         "slug": route.slug,
-        "max_file_size": shown.size_field(route.max_file_size_bytes),
+        "max_file_size": filters.size_field(route.max_file_size_bytes),
         "max_file_count": route.max_file_count,
         "allowed_types": " ".join(route.allowed_types),
         "visibility": route.visibility,

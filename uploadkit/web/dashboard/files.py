@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 from flask import abort, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from uploadkit import events, file_routes, file_urls, files, links, webhooks
-from uploadkit.content import is_shown_inline
-from uploadkit.errors import NotFound, UploadKitError
-from uploadkit.models import Event, File, WebhookDelivery
+from uploadkit.core.errors import NotFound, UploadKitError
+from uploadkit.db.models import Event, File, WebhookDelivery
+from uploadkit.files import links
+from uploadkit.files import service as files
+from uploadkit.files.naming import is_shown_inline
+from uploadkit.objectstore import urls
+from uploadkit.projects import file_routes
 from uploadkit.web import context, schemas
-from uploadkit.web.dashboard import forms, shown
-from uploadkit.web.dashboard.gate import caller, project, say, show_once, take_shown_once
+from uploadkit.web.dashboard import filters, forms
+from uploadkit.web.dashboard.guard import caller, project, say, show_once, take_shown_once
+from uploadkit.webhooks import event_log, outbox
 
 STATUSES = ("UPLOADED", "UPLOADING", "FAILED", "DELETED")
 KNOWN_TYPES = ("image/*", "video/*", "audio/*", "text/*", "application/pdf", "application/zip")
@@ -78,7 +82,7 @@ def day_after(day: str) -> str:
 
 def url_of(file: File) -> str:
     """Return the lasting URL of a file."""
-    return file_urls.public_url(context().config, file)
+    return urls.public_url(context().config, file)
 
 
 def thumbnail(file: File) -> str | None:
@@ -124,7 +128,7 @@ def _file_page(file_id: str, failure: UploadKitError | None) -> str:
         timeline=sorted(_timeline(file_id), key=lambda moment: moment.at),
         link=take_shown_once(f"link {file.id}"),
         lifetimes=_LINK_SECONDS,
-        metadata=request.form.get("metadata") if failure else shown.pretty(file.metadata),
+        metadata=request.form.get("metadata") if failure else filters.pretty(file.metadata),
         failure=failure,
     )
 
@@ -138,10 +142,10 @@ def _embedded_as(file: File) -> str | None:
 
 
 def _timeline(file_id: str) -> Iterator[Moment]:
-    for event in events.of_file(caller(), file_id):
+    for event in event_log.of_file(caller(), file_id):
         yield Moment(event.at, *_told_of(event))
-    for delivery in webhooks.deliveries_of_file(caller(), file_id):
-        attempts = webhooks.attempts_of(delivery)
+    for delivery in outbox.deliveries_of_file(caller(), file_id):
+        attempts = outbox.attempts_of(delivery)
         for number, attempt in enumerate(attempts, max(delivery.attempts - len(attempts), 0) + 1):
             arrived = attempt.error is None and attempt.status_code is not None and 200 <= attempt.status_code < 300
             answer = attempt.error or f"answered {attempt.status_code} in {attempt.duration_ms} ms"

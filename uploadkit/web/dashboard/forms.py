@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 from flask import Response, after_this_request, request
 from pydantic import BaseModel, ValidationError
 
-from uploadkit.errors import StorageUnavailable, UploadKitError, ValidationFailed
-from uploadkit.paging import Page
+from uploadkit.core.errors import StorageUnavailable, UploadKitError, ValidationFailed
+from uploadkit.db.paging import Page
 from uploadkit.web import schemas
 
 Body = TypeVar("Body", bound=BaseModel)

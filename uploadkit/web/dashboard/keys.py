@@ -5,11 +5,12 @@ from __future__ import annotations
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from uploadkit import keys, tiers
-from uploadkit.errors import Forbidden, UploadKitError
+from uploadkit.auth import api_keys
+from uploadkit.config import tier_limits
+from uploadkit.core.errors import Forbidden, UploadKitError
 from uploadkit.web import context
 from uploadkit.web.dashboard import forms
-from uploadkit.web.dashboard.gate import administrator, project, say, show_once, take_shown_once
+from uploadkit.web.dashboard.guard import administrator, project, say, show_once, take_shown_once
 from uploadkit.web.schemas_admin import KeyBody
 
 
@@ -21,14 +22,14 @@ def list_keys() -> tuple[str, int]:
 
 def _page(failure: UploadKitError | None) -> tuple[str, int]:
     revoked = "revoked" in request.args
-    limits = tiers.limits_of(context().config, g.project.tier, g.project.limit_overrides)
-    found = forms.listed(lambda cursor: keys.list_keys(administrator(), g.project.id, forms.MOST_ON_A_PAGE, cursor, revoked=revoked))
+    limits = tier_limits.limits_of(context().config, g.project.tier, g.project.limit_overrides)
+    found = forms.listed(lambda cursor: api_keys.list_keys(administrator(), g.project.id, forms.MOST_ON_A_PAGE, cursor, revoked=revoked))
     page = render_template(
         "dashboard/keys.html",
         page=found.page,
         refused=found.refused,
         revoked=revoked,
-        active=keys.count_active(g.project.id),
+        active=api_keys.count_active(g.project.id),
         max_keys=limits.max_keys,
         issued=take_shown_once(f"key {g.project.id}"),
         failure=failure,
@@ -42,7 +43,7 @@ def create_key() -> Response | tuple[str, int]:
     """Make a key and go where it is shown, this once."""
     try:
         body = forms.validated(KeyBody, {name: forms.text(name) for name in ("name", "environment", "access")})
-        issued = keys.issue_key(
+        issued = api_keys.issue_key(
             context().config, administrator(), g.project.id, body.name, environment=body.environment, access=body.access
         )
     except Forbidden as failure:
@@ -56,6 +57,6 @@ def create_key() -> Response | tuple[str, int]:
 @project.post("/keys/<key_id>/revoke")
 def revoke_key(key_id: str) -> Response:
     """Revoke a key."""
-    key = keys.revoke_key(administrator(), key_id)
+    key = api_keys.revoke_key(administrator(), key_id)
     say(f"Revoked {key.masked_key} ({key.name}). The next request with it is answered 401.")
     return redirect(url_for(".list_keys"))

@@ -7,19 +7,21 @@ from typing import Annotated
 from flask import g, render_template, request
 from pydantic import AfterValidator
 
-from uploadkit import events, file_routes, keys
+from uploadkit.auth import api_keys
+from uploadkit.projects import file_routes
 from uploadkit.web import schemas
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.files import STATUSES, WORDS, day_after
-from uploadkit.web.dashboard.gate import caller, project
+from uploadkit.web.dashboard.guard import caller, project
+from uploadkit.webhooks import event_log
 
 _MOST_ACTIVE, _MOST_REVOKED = 500, 100
 _FILTERS = ("status", "event", "route", "key", "since", "until")
 
 
 def _operation(name: str) -> str:
-    if name not in events.STATUS_AFTER:
-        raise ValueError(f"must be one of {', '.join(events.STATUS_AFTER)}")
+    if name not in event_log.STATUS_AFTER:
+        raise ValueError(f"must be one of {', '.join(event_log.STATUS_AFTER)}")
     return name
 
 
@@ -32,14 +34,14 @@ class _LogQuery(schemas.FileListQuery):
 @project.get("/logs")
 def list_logs() -> tuple[str, int]:
     """List what happened to files, newest first; the newest page keeps itself up to date."""
-    found = forms.listed(lambda cursor: events.list_events(caller(), _filter(), forms.MOST_ON_A_PAGE, cursor))
-    own = [*keys.all_keys(g.project.id, most=_MOST_ACTIVE), *keys.all_keys(g.project.id, revoked=True, most=_MOST_REVOKED)]
+    found = forms.listed(lambda cursor: event_log.list_events(caller(), _filter(), forms.MOST_ON_A_PAGE, cursor))
+    own = [*api_keys.all_keys(g.project.id, most=_MOST_ACTIVE), *api_keys.all_keys(g.project.id, revoked=True, most=_MOST_REVOKED)]
     page = render_template(
         "dashboard/logs.html",
         page=found.page,
         refused=found.refused,
         statuses=STATUSES,
-        operations=list(events.STATUS_AFTER),
+        operations=list(event_log.STATUS_AFTER),
         routes=file_routes.all_file_routes(g.project.id),
         keys=[key for key in own if key.environment == g.environment],
         is_filtered=any(request.args.get(name) for name in _FILTERS),
@@ -47,9 +49,9 @@ def list_logs() -> tuple[str, int]:
     return page, found.status
 
 
-def _filter() -> events.EventFilter:
+def _filter() -> event_log.EventFilter:
     """What is asked for in the address. Raises ValidationFailed."""
     given = request.args
     wanted = {name: given.get(name) for name in ("status", "event", "since")} | {"until": day_after(given.get("until", ""))}
     query = forms.validated(_LogQuery, {name: value for name, value in wanted.items() if value}, WORDS)
-    return events.EventFilter(query.status, query.since, query.until, query.event, given.get("route") or None, given.get("key") or None)
+    return event_log.EventFilter(query.status, query.since, query.until, query.event, given.get("route") or None, given.get("key") or None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from flask import g, render_template
 
-from uploadkit import daily_uploads, files, health, keys, usage
+from uploadkit.auth import api_keys
+from uploadkit.files import service as files
+from uploadkit.observability import health
+from uploadkit.projects import daily_uploads, usage
 from uploadkit.web import context
 from uploadkit.web.dashboard.files import thumbnail
-from uploadkit.web.dashboard.gate import caller, project
+from uploadkit.web.dashboard.guard import caller, project
 
 _DAYS = 30
 _NEWEST = 10
@@ -22,7 +25,7 @@ def show_overview() -> str:
         "dashboard/overview.html",
         now=now,
         requests=context().request_counts.of([g.project.id], g.environment, now.period)[g.project.id],
-        active_keys=keys.count_active(g.project.id),
+        active_keys=api_keys.count_active(g.project.id),
         days=days,
         highest=max(day.uploads for day in days),
         newest=files.list_files(caller(), files.FileFilter(), _NEWEST, None).items,

@@ -7,12 +7,13 @@ from typing import Any
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from uploadkit import admins, projects, tiers
-from uploadkit.config import TierConfig
-from uploadkit.errors import UploadKitError, ValidationFailed
+from uploadkit.auth import admins
+from uploadkit.config import TierConfig, tier_limits
+from uploadkit.core.errors import UploadKitError, ValidationFailed
+from uploadkit.projects import service as projects
 from uploadkit.web import context
 from uploadkit.web.dashboard import forms
-from uploadkit.web.dashboard.gate import administrator, dashboard, project, say
+from uploadkit.web.dashboard.guard import administrator, dashboard, project, say
 from uploadkit.web.schemas_admin import ProjectBody, ProjectChangesBody
 
 _SIZES = ("max_file_size", "max_storage")
@@ -35,7 +36,7 @@ def _list(failure: UploadKitError | None) -> tuple[str, int]:
         "dashboard/projects.html",
         page=found.page,
         refused=found.refused,
-        limits={row.id: tiers.limits_of(config, row.tier, row.limit_overrides) for row in found.page.items},
+        limits={row.id: tier_limits.limits_of(config, row.tier, row.limit_overrides) for row in found.page.items},
         config=config,
         failure=failure,
         form=request.form,
@@ -66,7 +67,7 @@ def _settings(failure: UploadKitError | None) -> str:
     return render_template(
         "dashboard/project.html",
         config=config,
-        limits=tiers.limits_of(config, g.project.tier, g.project.limit_overrides),
+        limits=tier_limits.limits_of(config, g.project.tier, g.project.limit_overrides),
         limit_names=list(TierConfig.model_fields),
         size_limits=_SIZES,
         failure=failure,

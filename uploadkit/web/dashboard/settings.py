@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from uploadkit import __version__, admin_sessions, admins
-from uploadkit.errors import UploadKitError
-from uploadkit.web import auth, context, rate_limits
-from uploadkit.web.dashboard.gate import dashboard, fingerprint, retry_after, say, show_once, take_shown_once
+from uploadkit import __version__
+from uploadkit.auth import admins, sessions
+from uploadkit.core.errors import UploadKitError
+from uploadkit.web import authentication, context, rate_limits
+from uploadkit.web.dashboard.guard import dashboard, fingerprint, retry_after, say, show_once, take_shown_once
 
 
 @dashboard.get("/settings")
@@ -21,7 +22,7 @@ def _page(failure: UploadKitError | None) -> str:
     return render_template(
         "dashboard/settings.html",
         admins=admins.all_admins(),
-        sessions=[(fingerprint(row.token_hash), row) for row in admin_sessions.list_sessions(g.admin.id)],
+        sessions=[(fingerprint(row.token_hash), row) for row in sessions.list_sessions(g.admin.id)],
         setup_url=take_shown_once("setup_url"),
         setup_hours=admins.SETUP_LINK_HOURS,
         shortest_password=admins.SHORTEST_PASSWORD,
@@ -37,7 +38,7 @@ def change_password() -> Response | tuple[str, int, dict[str, str]]:
     form = request.form
     config = context().config
     try:
-        client = auth.client_address(request, config.server)
+        client = authentication.client_address(request, config.server)
         rate_limits().count_password_change(client, g.admin.id, config.dashboard.sign_ins_per_minute)
         admins.change_password(g.admin, form.get("present", ""), form.get("password", ""), g.session.token_hash)
     except UploadKitError as failure:
@@ -49,9 +50,9 @@ def change_password() -> Response | tuple[str, int, dict[str, str]]:
 @dashboard.post("/settings/sessions/<name>/end")
 def end_session(name: str) -> Response:
     """End one of one's own sessions."""
-    for row in admin_sessions.list_sessions(g.admin.id):
+    for row in sessions.list_sessions(g.admin.id):
         if fingerprint(row.token_hash) == name:
-            admin_sessions.end(g.admin.id, row.token_hash)
+            sessions.end(g.admin.id, row.token_hash)
     say("That session has ended.")
     return redirect(url_for(".show_settings"))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask import current_app, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
-from uploadkit import health, projects
-from uploadkit.diagnosis import Examiner
+from uploadkit.observability import health
+from uploadkit.observability.diagnosis import Examiner
+from uploadkit.projects import service as projects
 from uploadkit.web import context
-from uploadkit.web.dashboard.gate import dashboard, say
+from uploadkit.web.dashboard.guard import dashboard, say
 
 _MOST_PROJECTS = 20
 

@@ -9,13 +9,15 @@ from itertools import chain
 
 from flask import Response, g, render_template, stream_with_context
 
-from uploadkit import admins, projects, usage
-from uploadkit.access import Caller
-from uploadkit.models import Project
-from uploadkit.request_counts import Requests
+from uploadkit.auth import admins
+from uploadkit.auth.callers import Caller
+from uploadkit.db.models import Project
+from uploadkit.projects import service as projects
+from uploadkit.projects import usage
+from uploadkit.projects.request_counts import Requests
 from uploadkit.web import context
 from uploadkit.web.dashboard import forms
-from uploadkit.web.dashboard.gate import caller, dashboard, project
+from uploadkit.web.dashboard.guard import caller, dashboard, project
 
 _AT_A_TIME = 100
 _OF_A_MONTH = ("period", "uploads", "bytes_uploaded", "bytes_deleted", "requests")

@@ -7,10 +7,12 @@ import json
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from uploadkit import file_routes, webhook_secrets, webhooks
+from uploadkit.projects import file_routes
 from uploadkit.web import context, schemas
 from uploadkit.web.dashboard import forms
-from uploadkit.web.dashboard.gate import administrator, caller, project, say
+from uploadkit.web.dashboard.guard import administrator, caller, project, say
+from uploadkit.webhooks import outbox
+from uploadkit.webhooks import secrets as webhook_secrets
 
 STATUSES = ("pending", "delivering", "delivered", "dead")
 _MOST_DESTINATIONS = 100
@@ -19,13 +21,13 @@ _MOST_DESTINATIONS = 100
 @project.get("/webhooks")
 def list_deliveries() -> tuple[str, int]:
     """List deliveries, newest first, and the destinations that they go to."""
-    found = forms.listed(lambda cursor: webhooks.list_deliveries(caller(), _status(), forms.MOST_ON_A_PAGE, cursor))
+    found = forms.listed(lambda cursor: outbox.list_deliveries(caller(), _status(), forms.MOST_ON_A_PAGE, cursor))
     page = render_template(
         "dashboard/webhooks.html",
         page=found.page,
         refused=found.refused,
         statuses=STATUSES,
-        destinations=webhooks.list_destinations(caller(), _MOST_DESTINATIONS, None).items,
+        destinations=outbox.list_destinations(caller(), _MOST_DESTINATIONS, None).items,
         routes=[route for route in file_routes.all_file_routes(g.project.id) if route.webhook_url],
     )
     return page, found.status
@@ -39,15 +41,15 @@ def _status() -> str | None:
 @project.get("/webhooks/deliveries/<delivery_id>")
 def show_delivery(delivery_id: str) -> str:
     """Show a delivery with its payload and every attempt."""
-    delivery = webhooks.find_delivery(caller(), delivery_id)
-    attempts = webhooks.attempts_of(delivery)
+    delivery = outbox.find_delivery(caller(), delivery_id)
+    attempts = outbox.attempts_of(delivery)
     return render_template("dashboard/delivery.html", delivery=delivery, payload=json.loads(delivery.payload), attempts=attempts)
 
 
 @project.post("/webhooks/deliveries/<delivery_id>/redeliver")
 def redeliver(delivery_id: str) -> Response:
     """Have a delivery tried again."""
-    webhooks.redeliver(caller(), delivery_id)
+    outbox.redeliver(caller(), delivery_id)
     context().wake_webhooks()
     say("It is being sent again, with the whole schedule before it.")
     return redirect(url_for(".show_delivery", delivery_id=delivery_id))
@@ -56,7 +58,7 @@ def redeliver(delivery_id: str) -> Response:
 @project.post("/webhooks/deliveries/<delivery_id>/delete")
 def delete_delivery(delivery_id: str) -> Response:
     """Delete a delivery."""
-    webhooks.delete_delivery(caller(), delivery_id)
+    outbox.delete_delivery(caller(), delivery_id)
     say("Deleted the delivery.")
     return redirect(url_for(".list_deliveries"))
 
@@ -64,7 +66,7 @@ def delete_delivery(delivery_id: str) -> Response:
 @project.post("/webhooks/test")
 def send_test_event() -> Response:
     """Send a test event to a file route's webhook URL."""
-    delivery = webhooks.send_test(context().config, caller(), forms.text("route"))
+    delivery = outbox.send_test(context().config, caller(), forms.text("route"))
     context().wake_webhooks()
     say("The test event is on its way. It is tried once.")
     return redirect(url_for(".show_delivery", delivery_id=delivery.id))
@@ -73,7 +75,7 @@ def send_test_event() -> Response:
 @project.post("/webhooks/destinations/<destination_id>/resume")
 def resume_destination(destination_id: str) -> Response:
     """End the pause of a destination."""
-    webhooks.resume(caller(), destination_id)
+    outbox.resume(caller(), destination_id)
     context().wake_webhooks()
     say("The pause is over: what waited is being sent.")
     return redirect(url_for(".list_deliveries"))

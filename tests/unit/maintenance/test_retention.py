@@ -1,0 +1,177 @@
+"""Retention and history: what goes after so many days, and that the counters go on agreeing with the rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import House
+from tests.unit.maintenance.test_sweeper import objects
+from tests.unit.projects.test_usage import DAY_MS, request, upload
+from uploadkit.config import HousekeepingConfig
+from uploadkit.core import clock
+from uploadkit.db.models import Event, File, FileRoute, Project, WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.files import service as files
+from uploadkit.maintenance import retention, sweeper
+from uploadkit.projects import quotas, usage
+from uploadkit.webhooks import event_log
+
+
+def keep(house: House, days: int | None) -> None:
+    house.ctx.config = house.ctx.config.model_copy(update={"housekeeping": HousekeepingConfig(history_days=days)})
+
+
+def deliver(house: House, file: File, name: str, status: str) -> None:
+    now = clock.now_ms()
+    common = {"project": house.project, "environment": "live", "created_at": now}
+    destination, _ = WebhookDestination.get_or_create(url="u", defaults={"id": "d", "origin": "u", **common})
+    waits = {"pending": {"next_attempt_at": now}, "delivering": {"leased_until": now}}.get(status, {"ended_at": now})
+    told = {"event_id": "e", "event": "onUploadComplete", "file_id": file.id, "payload": "{}"}
+    WebhookDelivery.create(id=name, destination=destination, status=status, **told, **waits, **common)
+    WebhookAttempt.create(id=f"try-{name}", delivery=name, started_at=now, duration_ms=1)
+
+
+def test_files_go_after_the_retention_days_of_their_project(house: House) -> None:
+    old, unfinished = upload(house, house.caller), request(house, house.caller).file
+    with clock.travelled_to(old.created_at + DAY_MS):
+        young = upload(house, house.caller)
+        assert sweeper.retire_old_files(house.ctx) == 0, "off by default"
+        Project.update(retention_days=1).execute()
+        assert sweeper.retire_old_files(house.ctx) == 0, "a day is not over until it is"
+    with clock.travelled_to(old.created_at + DAY_MS + 1):
+        assert sweeper.retire_old_files(house.ctx) == 1
+        assert sweeper.retire_old_files(house.ctx) == 0
+        sweeper.sweep_due(house.ctx)
+    assert File.get_by_id(old.id).status == "DELETED"
+    assert File.get_by_id(young.id).status == "UPLOADED"
+    assert File.get_by_id(unfinished.id).status != "DELETED"
+    assert old.key not in objects(house)
+    assert young.key in objects(house)
+    told = Event.select().where(Event.file_id == old.id, Event.event == "file.deleted").get()
+    assert told.detail == "Files of this project are kept for 1 days"
+    assert usage.find_differences() == []
+
+
+def test_history_goes_after_its_days(house: House) -> None:
+    keep(house, 2)
+    deleted, kept = upload(house, house.caller), upload(house, house.caller)
+    failed = request(house, house.caller).file
+    for number, status in enumerate(("delivered", "dead", "pending", "delivering")):
+        deliver(house, deleted, str(number), status)
+    files.delete_file(house.ctx, house.caller, deleted.key)
+    with clock.travelled_to(max(deleted.deadline_at, failed.deadline_at)):
+        sweeper.sweep_due(house.ctx)
+        ended_at = clock.now_ms()
+        assert retention.forget(house.ctx) == 0
+    with clock.travelled_to(ended_at + 2 * DAY_MS + 1):
+        assert retention.forget(house.ctx) > 0
+        assert retention.forget(house.ctx) == 0
+    assert [file.id for file in File.select()] == [kept.id]
+    assert not Event.select().exists()
+    assert {delivery.id for delivery in WebhookDelivery.select()} == {"2", "3"}, "what has still to be sent stays"
+    assert {attempt.id for attempt in WebhookAttempt.select()} == {"try-2", "try-3"}
+    assert usage.find_differences() == []
+
+
+def test_a_reader_of_the_feed_learns_that_it_came_too_late(house: House) -> None:
+    keep(house, 2)
+    old = upload(house, house.caller)
+    request(house, house.caller)
+    first = event_log.feed(house.caller, 0, 10)
+    assert [event.file_id for event in first.items] == [old.id]
+    with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
+        retention.forget(house.ctx)
+        young = upload(house, house.caller)
+        late = event_log.feed(house.caller, 0, 10)
+        assert ([event.file_id for event in late.items], late.gap) == ([young.id], True)
+        assert not event_log.feed(house.caller, first.next_after, 10).gap, "it had read all that was forgotten"
+        assert not event_log.feed(replace(house.caller, environment="test"), 0, 10).gap, "nor was anything of the sandbox"
+
+
+def test_destinations_go_when_nothing_refers_to_them(house: House) -> None:
+    keep(house, 2)
+    deliver(house, upload(house, house.caller), "one", "delivered")
+    common = {"project": house.project, "environment": "live", "origin": "u", "created_at": clock.now_ms()}
+    WebhookDestination.create(id="named", url="https://named.example/", **common)
+    WebhookDestination.create(id="unused", url="https://unused.example/", **common)
+    FileRoute.update(webhook_url="https://named.example/").execute()
+    retention.forget(house.ctx)
+    assert {destination.id for destination in WebhookDestination.select()} == {"d", "named"}
+    with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
+        retention.forget(house.ctx)
+    assert {destination.id for destination in WebhookDestination.select()} == {"named"}
+
+
+def test_a_dead_letter_is_kept_for_its_days_from_its_death(house: House) -> None:
+    keep(house, 2)
+    deliver(house, upload(house, house.caller), "late", "pending")
+    died_at = clock.now_ms() + 3 * DAY_MS
+    WebhookDelivery.update(status="dead", next_attempt_at=None, ended_at=died_at).execute()
+    with clock.travelled_to(died_at + 2 * DAY_MS):
+        retention.forget(house.ctx)
+        assert WebhookDelivery.select().exists()
+    with clock.travelled_to(died_at + 2 * DAY_MS + 1):
+        retention.forget(house.ctx)
+    assert not WebhookDelivery.select().exists()
+
+
+def test_what_still_has_to_be_swept_is_not_forgotten(house: House) -> None:
+    keep(house, 1)
+    file = upload(house, house.caller)
+    files.delete_file(house.ctx, house.caller, file.key)
+    with clock.travelled_to(file.created_at + 3 * DAY_MS):
+        retention.forget(house.ctx)
+        assert File.get_by_id(file.id).sweep_at is not None
+        sweeper.sweep_due(house.ctx)
+        retention.forget(house.ctx)
+    assert not File.select().exists()
+
+
+def test_history_can_be_kept_for_ever(house: House) -> None:
+    keep(house, None)
+    file = upload(house, house.caller)
+    with clock.travelled_to(file.created_at + 10_000 * DAY_MS):
+        assert retention.forget(house.ctx) == 0
+    assert Event.select().exists()
+
+
+def test_a_crash_in_the_middle_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(house, 1)
+    gone = [upload(house, house.caller) for _ in range(3)]
+    for file in gone:
+        files.delete_file(house.ctx, house.caller, file.key)
+    real, calls = quotas.remember_purged, []
+
+    def crash_at_the_second(file: File) -> None:
+        calls.append(file)
+        if len(calls) == 2:
+            raise RuntimeError("a crash")
+        real(file)
+
+    with clock.travelled_to(gone[-1].deadline_at + 2 * DAY_MS):
+        sweeper.sweep_due(house.ctx)
+        with monkeypatch.context() as patched:
+            patched.setattr(quotas, "remember_purged", crash_at_the_second)
+            with pytest.raises(RuntimeError):
+                retention.forget(house.ctx)
+        assert File.select().count() == 3
+        assert usage.find_differences() == []
+        retention.forget(house.ctx)
+    assert not File.select().exists()
+    assert usage.find_differences() == []
+
+
+def test_more_than_a_batch_goes_in_one_run(house: House) -> None:
+    keep(house, 1)
+    other = replace(house.caller, environment="test")
+    for caller in (house.caller, other):
+        for _ in range(3):
+            request(house, caller)
+    File.update(status="FAILED", failure="aborted", sweep_at=None, reserved_bytes=0).execute()
+    Project.update(storage_reserved_bytes=0, uploads_reserved=0).execute()
+    with pytest.MonkeyPatch.context() as patched, clock.travelled_to(clock.now_ms() + 2 * DAY_MS):
+        patched.setattr(retention, "_BATCH", 2)
+        assert retention.forget(house.ctx) == 12
+    assert not File.select().exists()
+    assert not Event.select().exists()

@@ -1,0 +1,110 @@
+"""The bundled store is read through by itself: what is damaged or gone is told by the log and /readyz, until it is put back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import House
+from tests.support.store_proxy import Answered, Asked, PassOn, proxied
+from tests.unit.maintenance.test_deep_check import SINGLE_BYTES, film, in_parts, jpeg, single
+from uploadkit.context import Context
+from uploadkit.db.models import File
+from uploadkit.maintenance import scrub
+from uploadkit.objectstore.store import ObjectStore
+from uploadkit.observability import health
+
+
+def with_budget(house: House, per_hour: int | None, mode: str = "bundled") -> Context:
+    storage = house.ctx.config.storage
+    changed = storage.model_copy(update={"mode": mode, "bundled": storage.bundled.model_copy(update={"scrub_bytes_per_hour": per_hour})})
+    house.ctx.config = house.ctx.config.model_copy(update={"storage": changed})
+    return house.ctx
+
+
+def overwrite(house: House, key: str, content: bytes) -> None:
+    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=key, Body=content, ContentType="image/jpeg")
+
+
+def storage_check(house: House) -> health.Check:
+    return next(check for check in health.check(house.ctx) if check.name == "storage")
+
+
+def test_damage_is_told_once_and_shown_until_it_is_put_back(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    content = jpeg()
+    sound, replaced, gone, deleted = single(house, jpeg()), single(house, content), single(house, jpeg()), single(house, jpeg())
+    assert scrub.scrub(house.ctx) == 4
+    assert (storage_check(house).ok, "verified" in storage_check(house).detail) == (True, False)
+    overwrite(house, replaced.key, content[::-1])
+    house.ctx.store.delete(gone.key)
+    house.ctx.store.delete(deleted.key)
+    with caplog.at_level(logging.ERROR, logger="uploadkit.maintenance.scrub"):
+        for _ in range(3):
+            assert scrub.scrub(house.ctx) == 4
+    told = [record.getMessage() for record in caplog.records]
+    assert [(replaced.id in line, gone.id in line, deleted.id in line) for line in told] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    check = storage_check(house)
+    assert check.ok, "uploads go on"
+    assert "3 file(s) can't be read as they were verified" in check.detail
+    overwrite(house, replaced.key, content)
+    File.update(status="DELETED").where(File.id == deleted.id).execute()
+    scrub.scrub(house.ctx)
+    assert scrub.damaged_files() == 1
+    assert sound.key not in " ".join(told)
+
+
+def test_it_goes_round_within_its_budget(house: House) -> None:
+    for _ in range(5):
+        single(house, jpeg())
+    asked_for: list[str] = []
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        asked_for.append(asked.key)
+        return pass_on(asked)
+
+    with proxied(house.ctx.store.address, rule) as to:
+        house.ctx.store = ObjectStore(to)
+        rounds = [scrub.scrub(with_budget(house, 2 * 64 * 1024 * 6)) for _ in range(5)]
+    assert rounds == [2, 2, 2, 2, 2], "a small file counts as 64 KiB"
+    assert sorted(map(asked_for.count, set(asked_for))) == [2] * 5, "oldest look first: each one twice"
+
+
+def test_of_a_large_file_a_piece_is_looked_at(house: House) -> None:
+    file = in_parts(house, *film())
+    ctx = with_budget(house, 6 * 5 * 1024**2)
+    read: list[int] = []
+
+    def rule(asked: Asked, pass_on: PassOn) -> Answered:
+        answered = pass_on(asked)
+        read.append(len(answered.body))
+        return answered
+
+    straight = ctx.store
+    with proxied(straight.address, rule) as to:
+        ctx.store = ObjectStore(to)
+        assert scrub.scrub(ctx) == 1
+    assert max(read) < file.size_bytes
+    ctx.store = straight
+    ctx.store.delete(file.key)
+    scrub.scrub(ctx)
+    assert scrub.damaged_files() == 1
+
+
+def test_a_store_that_is_away_is_no_damage(house: House) -> None:
+    single(house, jpeg())
+    house.ctx.store = ObjectStore(replace(house.ctx.store.address, endpoint="http://127.0.0.1:9"), timeout_seconds=1)
+    assert scrub.scrub(house.ctx) == 0
+    assert scrub.damaged_files() == 0
+
+
+def test_it_can_be_switched_off_and_is_for_the_bundled_store(house: House) -> None:
+    single(house, jpeg())
+    assert scrub.scrub(with_budget(house, None)) == 0
+    assert scrub.scrub(with_budget(house, 1024**2, "byos")) == 0
+    assert scrub.scrub(with_budget(house, SINGLE_BYTES)) == 1, "and it is never too little for one file"

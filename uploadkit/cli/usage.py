@@ -1,0 +1,54 @@
+"""`usage verify`: hold the counters against the rows that they count, on a running appliance, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+
+from uploadkit import config
+from uploadkit.cli.terminal import tell
+from uploadkit.db import open_database
+from uploadkit.projects import usage
+
+
+@click.group("usage")
+def usage_commands() -> None:
+    """Check what projects use."""
+
+
+@usage_commands.command("verify")
+@click.option("--fix", is_flag=True, help="Set counters that differ to what the rows say.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(context: click.Context, fix: bool, as_json: bool) -> None:
+    """Recompute storage, reservations and monthly use from the file rows, and report counters that differ (exit code 1)."""
+    os.umask(0o077)
+    open_database(config.load(context.find_root().obj), upgrade=False)
+    found = usage.repair() if fix else usage.find_differences()
+    if as_json:
+        tell(json.dumps({"fixed": fix, "differences": [_as_json(difference) for difference in found]}))
+    else:
+        for difference in found:
+            tell(_line(difference))
+        tell(f"{len(found)} {'set right' if fix else 'differ'}." if found else "All counters agree with the rows.")
+    if found and not fix:
+        sys.exit(1)
+
+
+def _as_json(difference: usage.Difference) -> dict[str, str | int | None]:
+    return {
+        "projectId": difference.project_id,
+        "environment": difference.environment,
+        "period": difference.period or None,
+        "counter": difference.counter,
+        "counted": difference.counted,
+        "recomputed": difference.recomputed,
+    }
+
+
+def _line(difference: usage.Difference) -> str:
+    where = " ".join(part for part in (difference.project_id, difference.environment, difference.period) if part)
+    return f"{where}: {difference.counter} is {difference.counted}, the rows say {difference.recomputed}"

@@ -1,0 +1,1 @@
+"""What concurrent requests have to agree on: locks, rate limits, idempotency keys."""

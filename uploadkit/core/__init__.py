@@ -1,0 +1,1 @@
+"""What knows nothing of UploadKit: errors, the clock, media types, files that survive a power cut."""

@@ -1,0 +1,1 @@
+"""One upload, one file: the same row, from the first request to deletion."""

@@ -1,0 +1,119 @@
+"""The URLs that read a file: signed links with an expiry, and the store's own behind these and the lasting one (storage.md section 4).
+
+A signed link is checked at each use: signature, expiry, and that the file still is UPLOADED. What is wrong with one is never told.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from uploadkit.auth.callers import Caller
+from uploadkit.context import Context
+from uploadkit.core import clock
+from uploadkit.core.errors import Conflict, NotFound
+from uploadkit.core.media_types import strict
+from uploadkit.db import execute, write
+from uploadkit.db.models import File, Project
+from uploadkit.files import service as files
+from uploadkit.files.naming import disposition, is_shown_inline, shown_name
+from uploadkit.objectstore.address import object_url
+
+LONGEST_LINK_SECONDS = 7 * 86400
+# A link in its last second must still leave the time to follow its redirect.
+_SHORTEST_READ_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Link:
+    """A signed link and when it ends (milliseconds since the epoch)."""
+
+    url: str
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a request to `/f/` says it may do: `expires` in seconds since the epoch, and our signature over it."""
+
+    expires: str
+    signature: str
+    download: bool
+
+
+def make_link(ctx: Context, caller: Caller, key: str, expires_seconds: int, *, download: bool) -> Link:
+    """Return a link that reads a file, public or private, for `expires_seconds` from now; `download` has browsers save it, not show it.
+
+    Raises NotFound, and Conflict for a file that is not UPLOADED.
+    """
+    file = files.find_file(caller, key)
+    if file.status != "UPLOADED":
+        raise Conflict(f"This file is {file.status}; only an UPLOADED one can be read", "Complete its upload first")
+    expires = -(-clock.now_ms() // 1000) + expires_seconds
+    query = f"expires={expires}&signature={_signature(file.key, str(expires), download)}" + ("&download=1" if download else "")
+    return Link(f"{object_url(f'{ctx.config.server.base_url}/f', file.key)}?{query}", expires * 1000)
+
+
+def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Claim | None, *, for_script: bool = False) -> str:
+    """Return the store's URL for reading an UPLOADED file: a public one, or any one with a genuine `claim`.
+
+    The URL `for_script` is another one than that for an `<img>`: what the browser has kept from a store that does not say `Vary: Origin`
+    to the one has no CORS headers, and would be refused to the other. Raises NotFound, whatever the reason.
+    """
+    seconds = ctx.config.storage.read_expires_seconds
+    if claim is not None:
+        seconds = min(seconds, max(_seconds_left(key, claim), _SHORTEST_READ_SECONDS))
+    # A deleted project's files are not served, even before the background job has come to them.
+    present = File.select().join(Project).where(File.key == key, File.status == "UPLOADED", Project.deleted_at.is_null())
+    file: File | None = present.first()
+    if file is None or (claim is None and file.visibility != "public"):
+        raise _nothing()
+    content_type = strict(file.content_type)  # an old row has what its client declared
+    download = claim is not None and claim.download
+    shown_as = None if not download and _shows_itself(file, content_type) else disposition(file.file_name, content_type, download=download)
+    return ctx.store.presign_read(method, file.key, content_type, shown_as, seconds, for_script=for_script)
+
+
+def _shows_itself(file: File, content_type: str) -> bool:
+    """Whether the object has the disposition that it is to be shown with: `inline`, and the name. Then the URL need not carry it.
+
+    It never is so of what has to be saved, nor of uploads in parts, whose object was begun before anybody knew what it is; nor of a name
+    that is cut, which an object of a version before has whole.
+    """
+    is_whole = shown_name(file.file_name) == file.file_name
+    return is_whole and not file.is_multipart and content_type == file.content_type and is_shown_inline(content_type)
+
+
+def _seconds_left(key: str, claim: Claim) -> int:
+    """How long a claim still holds. Raises NotFound when it does not, or never did."""
+    genuine = hmac.compare_digest(claim.signature.encode(), _signature(key, claim.expires, claim.download).encode())
+    left = int(claim.expires) - clock.now_ms() // 1000 if genuine else 0
+    if left <= 0:
+        raise _nothing()
+    return left
+
+
+def _signature(key: str, expires: str, download: bool) -> str:
+    return hmac.digest(_secret(), f"link\n{expires}\n{download:d}\n{key}".encode(), "sha256").hex()
+
+
+def _secret() -> bytes:
+    """The appliance's own secret for links, made at the first one. It is in the database, so that a restored backup keeps links alive."""
+    found = _read_secret()
+    if found is None:
+        with write():
+            execute("INSERT INTO setting (name, value) VALUES ('link_secret', ?) ON CONFLICT DO NOTHING", (secrets.token_hex(32),))
+        found = _read_secret()
+    assert found is not None
+    return found
+
+
+def _read_secret() -> bytes | None:
+    row = execute("SELECT value FROM setting WHERE name = 'link_secret'").fetchone()
+    return None if row is None else bytes.fromhex(row[0])
+
+
+def _nothing() -> NotFound:
+    return NotFound("There is no such file, or it is not public")

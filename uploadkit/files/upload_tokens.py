@@ -1,0 +1,218 @@
+"""Upload tokens: permission for one browser to upload some files by some file routes, without an API key (api.md section 10).
+
+The user's backend makes one with its key and vouches for its metadata. The plaintext exists once, in the answer that creates it; the
+database keeps its SHA-256. A token dies with the key that made it, with the last of its file routes and with its project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from uploadkit.auth.callers import Browser, Caller
+from uploadkit.config import Config
+from uploadkit.context import Context
+from uploadkit.core import clock
+from uploadkit.core.errors import Forbidden, NotFound, RateLimited, RouteNotFound, Unauthorized
+from uploadkit.db import execute, new_id, write
+from uploadkit.db.models import FileRoute, UploadToken, UploadTokenRoute
+from uploadkit.files.naming import merged_metadata
+from uploadkit.projects import file_routes
+
+DEFAULT_SECONDS = 900
+LONGEST_SECONDS = 86400
+MOST_ROUTES = 20
+# Uploads that were begun with a token may be finished after its end, for as long as its row is there; without any it goes soon.
+KEPT_MS = 7 * 86400_000
+KEPT_UNUSED_MS = 3600_000
+# More uploads than files may be begun with a token: people cancel, and choose the wrong file. But not for ever: each leaves rows.
+_BEGUN_PER_FILE, _BEGUN_BESIDE, _MOST_COME_TO_NOTHING = 10, 20, 1_000
+# So many failed single uploads, whose URLs may still store bytes, a token may have beside as many as it is for.
+_MORE_FAILED = 4
+_BATCH = 1_000
+_NEW_TOKEN = "Have your backend make a new one: POST /api/v1/upload-tokens"  # noqa: S105
+_FORM = re.compile(r"ukt_[A-Za-z0-9_-]{32}")
+_FIND = """
+SELECT t.id, t.project_id, t.api_key_id, t.environment, t.metadata, t.max_files, t.expires_at, p.tier, p.limit_overrides
+  FROM upload_token t
+  JOIN api_key k ON k.id = t.api_key_id
+  JOIN project p ON p.id = t.project_id
+ WHERE t.token_hash = ? AND t.revoked_at IS NULL AND k.revoked_at IS NULL AND p.deleted_at IS NULL
+"""
+_SLUGS = """
+SELECT r.slug FROM upload_token_route t JOIN file_route r ON r.id = t.file_route_id WHERE t.upload_token_id = ? ORDER BY t.place
+"""
+_ALLOWED = """
+SELECT max_files, max_bytes, uploads_begun FROM upload_token WHERE id = :token AND revoked_at IS NULL
+"""
+# What was cancelled or refused takes no place. The bytes that its URL may still store stay reserved in the project's quota.
+_TAKEN = """
+SELECT count(*), coalesce(sum(size_bytes), 0) FROM file INDEXED BY file_taken_by_token
+ WHERE upload_token_id = :token AND (status = 'UPLOADING' OR uploaded_at IS NOT NULL)
+"""
+_REFUSED = """
+SELECT count(*), min(deadline_at) FROM file INDEXED BY file_refused_by_token
+ WHERE upload_token_id = :token AND status = 'FAILED' AND part_size_bytes IS NULL AND deadline_at > :now
+"""
+_PURGE = "DELETE FROM upload_token WHERE id IN (SELECT id FROM upload_token WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
+_PURGE_UNUSED = """
+DELETE FROM upload_token WHERE id IN (
+  SELECT id FROM upload_token t WHERE expires_at <= ?
+     AND NOT EXISTS (SELECT 1 FROM file WHERE upload_token_id = t.id AND status = 'UPLOADING') ORDER BY expires_at LIMIT ?)
+"""
+
+
+@dataclass(frozen=True)
+class IssuedToken:
+    """A new token with its plaintext, which is never to be seen again; `repr()` leaves it out."""
+
+    token: UploadToken
+    routes: Sequence[FileRoute]
+    plaintext: str = field(repr=False)
+
+
+def issue_token(
+    config: Config,
+    caller: Caller,
+    route_slugs: Sequence[str],
+    metadata: Mapping[str, Any],
+    *,
+    max_files: int | None = None,
+    max_bytes: int | None = None,
+    expires_seconds: int = DEFAULT_SECONDS,
+) -> IssuedToken:
+    """Make a token for the caller's project and environment, for 1 to `MOST_ROUTES` file routes, counted together.
+
+    `max_files` None is the sum of the file routes' maxFileCount, `max_bytes` None no limit.
+    Raises NotFound (file route), ValidationFailed (metadata over 8 KiB), RateLimited (too many tokens that have not ended).
+    """
+    plaintext = f"ukt_{secrets.token_urlsafe(24)}"
+    now = clock.now_ms()
+    with write():
+        _require_few(config, caller)
+        routes = [file_routes.find_file_route(caller.project_id, slug) for slug in dict.fromkeys(route_slugs)]
+        token = UploadToken.create(
+            id=new_id(),
+            project=caller.project_id,
+            api_key=caller.key_id,
+            token_hash=_hash(plaintext),
+            environment=caller.environment,
+            metadata=merged_metadata({}, metadata),
+            max_files=max_files or sum(route.max_file_count for route in routes),
+            max_bytes=max_bytes,
+            expires_at=now + expires_seconds * 1000,
+            created_at=now,
+        )
+        for place, route in enumerate(routes):
+            UploadTokenRoute.create(upload_token=token, file_route=route, place=place)
+    return IssuedToken(token, routes, plaintext)
+
+
+def _require_few(config: Config, caller: Caller) -> None:
+    """Bound the tokens that are kept: those that have not ended, and those that wait to be purged."""
+    most = config.limits.max_upload_tokens
+    if most is not None and UploadToken.select().where(UploadToken.project == caller.project_id).count() >= most:
+        raise RateLimited(
+            f"This project has {most} upload tokens that have not ended, or not long ago",
+            "Make one token for several files, with a shorter expiresIn, or raise limits.max_upload_tokens in config.toml",
+            retry_after_seconds=KEPT_UNUSED_MS // 1000,
+        )
+
+
+def revoke_token(caller: Caller, token_id: str) -> None:
+    """End a token of the caller's project and environment: the very next request with it gets 401. Repeating it changes nothing.
+
+    Raises NotFound.
+    """
+    with write():
+        own = (UploadToken.id == token_id, UploadToken.project == caller.project_id, UploadToken.environment == caller.environment)
+        if not UploadToken.select().where(*own).exists():
+            raise NotFound(f"There is no upload token {token_id!r}", "Its id stands in the answer of POST /api/v1/upload-tokens")
+        UploadToken.update(revoked_at=clock.now_ms()).where(*own, UploadToken.revoked_at.is_null()).execute()
+
+
+def find_caller(plaintext: str) -> Caller:
+    """Return the browser behind a token, also one that has expired: it may finish what it began.
+
+    Raises Unauthorized when the token is malformed, unknown, revoked or dead with its key, without saying which is the case.
+    """
+    row = execute(_FIND, (_hash(plaintext),)).fetchone() if _FORM.fullmatch(plaintext) else None
+    if row is None:
+        raise Unauthorized("The upload token is unknown or revoked", _NEW_TOKEN)
+    token_id, project_id, key_id, environment, metadata, max_files, expires_at, tier, overrides = row
+    slugs = tuple(slug for (slug,) in execute(_SLUGS, (token_id,)).fetchall())
+    browser = Browser(slugs[0] if slugs else "", token_id, expires_at, max_files, json.loads(metadata), route_slugs=slugs)
+    return Caller(key_id, project_id, environment, "project", tier, json.loads(overrides), browser)
+
+
+def by_route(caller: Caller, slug: str) -> Caller:
+    """Return the browser behind a token as it asks for one of the token's file routes. Raises RouteNotFound."""
+    assert caller.browser is not None
+    if slug not in caller.browser.route_slugs:
+        raise RouteNotFound(
+            "This upload token is not for that file route, or there is none", "POST /api/v1/upload-tokens takes several routeSlugs"
+        )
+    return replace(caller, browser=replace(caller.browser, route_slug=slug))
+
+
+def require_unexpired(browser: Browser) -> None:
+    """Refuse a token whose time is over; without a token there is nothing to refuse. Raises Unauthorized."""
+    if browser.expires_at is not None and browser.expires_at <= clock.now_ms():
+        raise Unauthorized("The upload token has expired", _NEW_TOKEN)
+
+
+def require_room(browser: Browser, size_bytes: int) -> None:
+    """Refuse another file of `size_bytes` that the token does not let in, inside the transaction that inserts it.
+
+    Else it is counted as begun.
+    Raises Unauthorized (expired, or revoked in this moment), Forbidden (used up), RateLimited (too many were refused just now).
+    """
+    require_unexpired(browser)
+    now = clock.now_ms()
+    asked = {"now": now, "token": browser.upload_token_id}
+    row = execute(_ALLOWED, asked).fetchone()
+    if row is None:
+        raise Unauthorized("The upload token is unknown or revoked", _NEW_TOKEN)
+    max_files, max_bytes, begun = row
+    files, size_of_files = execute(_TAKEN, asked).fetchone()
+    failed, failed_until = execute(_REFUSED, asked).fetchone()
+    if files >= max_files:
+        raise Forbidden(f"The upload token is used up: it is for {max_files} file{'' if max_files == 1 else 's'}", _NEW_TOKEN)
+    if max_bytes is not None and size_of_files + size_bytes > max_bytes:
+        left = max_bytes - size_of_files
+        raise Forbidden(f"The upload token is for {max_bytes} bytes; {left} are left, and this file has {size_bytes}", _NEW_TOKEN)
+    most_begun = min(_BEGUN_PER_FILE * max_files, max_files + _MOST_COME_TO_NOTHING) + _BEGUN_BESIDE
+    if begun >= most_begun:
+        raise Forbidden(f"The upload token is used up: {begun} uploads were begun with it, the unfinished ones included", _NEW_TOKEN)
+    if failed >= max_files + _MORE_FAILED:
+        raise RateLimited(
+            f"{failed} uploads with this token were aborted or refused, and their URLs are good still",
+            _NEW_TOKEN,
+            retry_after_seconds=-(-(failed_until - now) // 1000),
+        )
+    execute("UPDATE upload_token SET uploads_begun = uploads_begun + 1 WHERE id = ?", (browser.upload_token_id,))
+
+
+def purge_expired(ctx: Context) -> int:
+    """Remove tokens an hour after their end, a week after it while an upload is under way with them; return how many."""
+    now = clock.now_ms()
+    return sum(_purge(ctx, sql, before) for sql, before in ((_PURGE, now - KEPT_MS), (_PURGE_UNUSED, now - KEPT_UNUSED_MS)))
+
+
+def _purge(ctx: Context, sql: str, before: int) -> int:
+    removed, count = 0, _BATCH
+    while count == _BATCH and not ctx.stopping.is_set():
+        with write():
+            count = execute(sql, (before, _BATCH)).rowcount
+        removed += count
+    return removed
+
+
+def _hash(plaintext: str) -> str:
+    """SHA-256 is enough: a token is 192 random bits, not a password."""
+    return hashlib.sha256(plaintext.encode()).hexdigest()

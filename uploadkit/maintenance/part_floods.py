@@ -1,0 +1,77 @@
+"""Uploads in parts that are sent again and again: SeaweedFS keeps every PUT of a part until the upload ends, and an hour of PUTs to one
+URL would fill its disk with what no quota counts. Stores of one's own are not looked at: S3 keeps the last PUT of a part.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+
+from uploadkit.context import Context
+from uploadkit.core.errors import StorageUnavailable, UploadKitError
+from uploadkit.db import statements
+from uploadkit.db.models import File
+from uploadkit.files import lifecycle
+from uploadkit.objectstore.bundled import disk
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 5
+_WORTH_LOOKING_BYTES = 32 * disk.MIB
+# Of an upload, all may come twice, and a little more: people lose connections, and answers.
+_BESIDE_BYTES = 32 * disk.MIB
+_MOST_LOOKED_AT = 200
+
+
+@dataclass
+class PartFloods:
+    """What the store of one appliance took when it was looked at last, and how far the looking has got."""
+
+    _seen_bytes: int = 0
+    _after: int = 0
+
+    def look(self, ctx: Context) -> int:
+        """End the uploads that hold far more than they may, if the bundled store has grown since; return how many."""
+        if ctx.config.storage.mode != "bundled":
+            return 0
+        used_bytes = disk.used_bytes(ctx.config.data_dir / "store")
+        if not self._after and used_bytes < self._seen_bytes + _WORTH_LOOKING_BYTES:
+            self._seen_bytes = min(self._seen_bytes, used_bytes)
+            return 0
+        self._seen_bytes = used_bytes
+        return self.end_floods(ctx)
+
+    def end_floods(self, ctx: Context) -> int:
+        """End those among the next uploads in parts that hold more than twice what was declared; return how many."""
+        ended = 0
+        for file in self._next():
+            if ctx.stopping.is_set():
+                break
+            with suppress(UploadKitError):  # the store is away, or somebody completes it right now
+                ended += _end_if_flooded(ctx, file)
+        return ended
+
+    def _next(self) -> list[File]:
+        """Uploads in parts under way, those that end soonest first, and at the next call, where there are many, those after them."""
+        # All of them have a sweep_at, and the index of that knows few others.
+        found = list(
+            File.select()
+            .where(File.sweep_at > self._after, File.status == "UPLOADING", File.upload_id.is_null(False))
+            .order_by(File.sweep_at)
+            .limit(_MOST_LOOKED_AT)
+        )
+        self._after = found[-1].sweep_at or 0 if len(found) == _MOST_LOOKED_AT else 0
+        return found
+
+
+def _end_if_flooded(ctx: Context, file: File) -> bool:
+    assert file.upload_id is not None
+    held_bytes = ctx.store.bytes_of_parts(file.key, file.upload_id)
+    if held_bytes <= 2 * file.size_bytes + _BESIDE_BYTES:
+        return False
+    log.warning("upload %s ended: its parts were sent so often that the store holds %d bytes for %d", file.id, held_bytes, file.size_bytes)
+    lifecycle.leave_uploading(ctx, file, "aborted", f"Its parts were sent again and again: {held_bytes} bytes for {file.size_bytes}")
+    with suppress(StorageUnavailable):  # the sweeper comes back to it
+        lifecycle.tidy(ctx, statements.get(File, file.id))
+    return True

@@ -1,0 +1,162 @@
+"""What happens by itself: uploads that nobody completes end, and the store is cleared of what should not be there (storage.md section 5).
+
+Each step is conditional and safe to repeat, so a crash in the middle loses nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+
+from peewee import SQL
+
+from uploadkit.context import Context
+from uploadkit.core import clock
+from uploadkit.core.errors import Conflict, StorageUnavailable, UploadNotFound
+from uploadkit.db import write
+from uploadkit.db.models import NUMBER_BITS, File, Project
+from uploadkit.files import lifecycle
+from uploadkit.files import service as files
+from uploadkit.maintenance import retention
+from uploadkit.objectstore.boto import StorageRefused
+
+log = logging.getLogger(__name__)
+
+_BATCH = 200
+_SHORTEST_WAIT_MS = 15_000
+_LONGEST_WAIT_MS = 3600_000
+_LONGEST_WAIT_UNDER_WAY_MS = 60_000
+_DAY_MS = 86_400_000
+
+
+def sweep_due(ctx: Context) -> int:
+    """Bring every row whose time has come one step on; return how many were. Stops early while the store does not answer."""
+    swept, goes_on = 0, True
+    while goes_on and (due := list(File.select().where(File.sweep_at <= clock.now_ms()).order_by(File.sweep_at).limit(_BATCH))):
+        cleared: list[lifecycle.Cleared] = []
+        for file in due:
+            goes_on = not ctx.stopping.is_set()
+            if not goes_on:
+                break
+            try:
+                if file.status == "UPLOADING":
+                    lifecycle.expire(ctx, file)
+                else:
+                    cleared.append(lifecycle.clear(ctx, file))
+                swept += 1
+            except StorageRefused as error:  # this one thing; others may well be allowed
+                _try_later(file)
+                log.warning("sweep of file %s put off: %s", file.id, error.message)
+            except StorageUnavailable as error:
+                _try_later(file)
+                log.warning("sweep put off at file %s: %s", file.id, error.message)
+                goes_on = False
+                break
+            except Conflict:  # somebody is completing or aborting it right now
+                _look_again(file)
+            except Exception:
+                _try_later(file)  # or this row would hold up all others for ever
+                log.exception("sweep of file %s failed", file.id)
+        try:
+            if cleared:
+                ctx.store.sync()  # what is noted as gone must not come back with a power cut
+        except StorageUnavailable as error:
+            log.warning("sweep put off: %s", error.message)
+            break
+        lifecycle.note(cleared)
+    return swept
+
+
+def _try_later(file: File) -> None:
+    # What is under way may have been joined and be looked at by nobody; it does not wait longer than it has to.
+    longest_ms = _LONGEST_WAIT_UNDER_WAY_MS if file.status == "UPLOADING" else _LONGEST_WAIT_MS
+    wait_ms = min(_SHORTEST_WAIT_MS * 2 ** min(file.sweep_attempts, 10), longest_ms)
+    with write():
+        File.update(sweep_at=clock.now_ms() + wait_ms, sweep_attempts=File.sweep_attempts + 1).where(
+            File.id == file.id, File.sweep_at == file.sweep_at
+        ).execute()
+
+
+def _look_again(file: File) -> None:
+    with write():
+        File.update(sweep_at=clock.now_ms() + _SHORTEST_WAIT_MS).where(File.id == file.id, File.sweep_at == file.sweep_at).execute()
+
+
+def purge_test_files(ctx: Context) -> int:
+    """Take away test files, unfinished uploads among them, whose time is over; return how many rows went for good.
+
+    First each becomes DELETED, then the sweeper clears the store of it, and a later round removes the row: when nothing can come back
+    any more. Each step may be interrupted; the next round goes on from what the rows say.
+    """
+    for file in _old_test_files(ctx, "status <> 'DELETED'"):
+        if ctx.stopping.is_set():
+            return 0
+        try:
+            _retire(ctx, file)
+        except StorageUnavailable as error:
+            log.warning("purge of test files put off: %s", error.message)
+            break
+        except Conflict:  # somebody is completing it right now; the next round finds it
+            continue
+        except Exception:
+            log.exception("purge of test file %s failed", file.id)
+    ctx.wake_sweeper()
+    return _remove_rows(ctx)
+
+
+def _old_test_files(ctx: Context, condition: str) -> Iterator[File]:
+    """Test files that are as old as the configuration lets them get, oldest first, a batch at a time."""
+    made_until = clock.now_ms() - ctx.config.housekeeping.test_file_ttl_seconds * 1000
+    seen = -1
+    while True:
+        query = File.select().where(SQL("environment = 'test'"), File.number > seen, File.number < (made_until + 1) << NUMBER_BITS)
+        batch = list(query.where(SQL(condition)).order_by(File.number).limit(_BATCH))
+        yield from batch
+        if len(batch) < _BATCH:
+            return
+        seen = batch[-1].number
+
+
+def _retire(ctx: Context, file: File) -> None:
+    if file.status == "UPLOADING":
+        with suppress(UploadNotFound):  # deleted since it was read
+            lifecycle.abort(ctx, file.id)
+    hours = ctx.config.housekeeping.test_file_ttl_seconds / 3600
+    with write():
+        present = File.get_by_id(file.id)
+        if present.status in ("UPLOADED", "FAILED"):
+            files.mark_deleted(ctx, present, f"Test files are purged {hours:g} hours after their creation")
+
+
+def _remove_rows(ctx: Context) -> int:
+    removed = 0
+    swept = (file.number for file in _old_test_files(ctx, "status = 'DELETED' AND sweep_at IS NULL"))
+    while batch := list(itertools.islice(swept, _BATCH)):
+        removed += retention.remove_rows(batch)
+    return removed
+
+
+def retire_old_files(ctx: Context) -> int:
+    """Delete the live files that are older than their project's retention days; return how many. The sweeper clears the store of them."""
+    retired = 0
+    for project in Project.select().where(Project.retention_days.is_null(False), Project.deleted_at.is_null()):
+        while not ctx.stopping.is_set() and (count := _retire_batch(ctx, project)):
+            retired += count
+    if retired:
+        ctx.wake_sweeper()
+    return retired
+
+
+def _retire_batch(ctx: Context, project: Project) -> int:
+    days = project.retention_days
+    assert days is not None
+    # Written so that SQLite finds the partial index of the lists.
+    present = File.select().where(File.project == project.id, File.environment == "live", SQL("status <> 'DELETED'"))
+    old = present.where(File.status == "UPLOADED", File.number < (clock.now_ms() - days * _DAY_MS) << NUMBER_BITS)
+    with write():
+        batch = list(old.order_by(File.number).limit(_BATCH))
+        for file in batch:
+            files.mark_deleted(ctx, file, f"Files of this project are kept for {days} days")
+    return len(batch)

@@ -1,0 +1,1 @@
+"""Requests that leave the machine to addresses that somebody else chose."""

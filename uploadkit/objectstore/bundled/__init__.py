@@ -1,0 +1,1 @@
+"""The store that comes with the appliance: its process, its ports, its disk."""

@@ -1,0 +1,135 @@
+"""How long one answer of the store may take: all pauses in it together are held against the connection's time-out, not each by itself.
+
+A time-out alone begins anew with every byte, so that who sends one now and then could keep a thread for ever. What comes earns time for
+what follows, up to the whole time-out again: a long answer may take long, at `LEAST_BYTES_PER_SECOND` or more, and one that drips may not.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+from botocore.exceptions import HTTPClientError
+from urllib3.exceptions import NewConnectionError
+
+from uploadkit.core import clock
+from uploadkit.objectstore import unix_sockets
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+LEAST_BYTES_PER_SECOND = 16 * 1024
+
+
+MOST_DOCUMENT_BYTES = 64 * 1024**2
+MOST_HEAD_BYTES = 1024**2
+_expected = threading.local()
+
+
+def hold_to_time(client: Any, way: Path | None = None) -> None:
+    """Have the answers to a boto3 client, which has a time-out, come in time, and those that it holds in memory end.
+
+    With `way`, a Unix socket, plain HTTP takes that way, whatever the endpoint. Its HTTP session is asked as well by s3_direct.py.
+    """
+    session = client._endpoint.http_session
+    session._pool_classes_by_scheme.update(http=_Pool if way is None else _pool_by(way), https=_TlsPool)
+    send = session.send
+
+    def bounded_send(request: Any) -> Any:
+        """What is not streamed is a document, and is read whole before this returns; of what is, the head, and what comes before it."""
+        _expected.left = MOST_HEAD_BYTES if request.stream_output else MOST_DOCUMENT_BYTES
+        try:
+            answer = send(request)
+        finally:
+            _expected.left = None
+        if not request.stream_output and may_unfold(answer.content):
+            raise HTTPClientError(error="a document with entities")
+        return answer
+
+    session.send = bounded_send
+
+
+def may_unfold(document: bytes) -> bool:
+    """Say whether an XML document may be larger in memory than as it came, by up to a hundred times: S3's have no entities of their own.
+
+    Nor are they in UTF-16 (which has NULs), where none would be found.
+    """
+    return b"<!ENTITY" in document or b"\0" in document
+
+
+class _Wire(io.RawIOBase):
+    """What comes in on a connection, and how long it may still be waited for. Raises TimeoutError."""
+
+    def __init__(self, incoming: io.RawIOBase, connection: socket.socket) -> None:
+        self._incoming, self._connection = incoming, connection
+        self._most_ms = self._left_ms = int((connection.gettimeout() or 0) * 1000)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if self._left_ms < self._most_ms:
+            self._connection.settimeout(self._left_ms / 1000)
+        began = clock.monotonic_ms()
+        count = self._incoming.readinto(buffer)
+        waited_ms = clock.monotonic_ms() - began
+        self._left_ms = min(self._most_ms, self._left_ms - waited_ms + count * 1000 // LEAST_BYTES_PER_SECOND)
+        if self._left_ms <= 0:
+            raise TimeoutError("The answer takes too long")
+        left = getattr(_expected, "left", None)
+        if left is not None:
+            _expected.left = left - count
+            if left < count:
+                raise TimeoutError("The answer is too long")
+        return count
+
+    def close(self) -> None:
+        self._incoming.close()
+        super().close()
+
+
+class _TimelyAnswer(http.client.HTTPResponse):
+    def __init__(self, connection: socket.socket, *arguments: Any, **more: Any) -> None:
+        super().__init__(connection, *arguments, **more)
+        self.fp = io.BufferedReader(_Wire(self.fp.detach(), connection))
+
+
+class _Connection(AWSHTTPConnection):  # type: ignore[misc]
+    response_class = _TimelyAnswer
+
+
+class _TlsConnection(AWSHTTPSConnection):  # type: ignore[misc]
+    response_class = _TimelyAnswer
+
+
+class _Pool(AWSHTTPConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _Connection
+
+    def urlopen(self, *arguments: Any, **more: Any) -> Any:
+        return super().urlopen(*arguments, **{**more, "redirect": False})
+
+
+def _pool_by(path: Path) -> type[_Pool]:
+    class SocketConnection(_Connection):
+        def _new_conn(self) -> socket.socket:
+            try:
+                return unix_sockets.connected(path, self.timeout)
+            except OSError as error:
+                raise NewConnectionError(self, f"the store's socket: {error.strerror or error}") from error
+
+    class SocketPool(_Pool):
+        ConnectionCls = SocketConnection
+
+    return SocketPool
+
+
+class _TlsPool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+    ConnectionCls = _TlsConnection
+
+    def urlopen(self, *arguments: Any, **more: Any) -> Any:
+        return super().urlopen(*arguments, **{**more, "redirect": False})

@@ -1,0 +1,1 @@
+"""Projects, their file routes, quotas and usage."""

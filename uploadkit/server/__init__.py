@@ -1,0 +1,1 @@
+"""The process: first run, start and stop, the HTTP server."""

@@ -1,0 +1,56 @@
+"""`/projects/{id}/file-routes` and `/file-routes/{id}`: list, make, change and delete file routes (api.md section 7)."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from uploadkit.core.errors import Conflict, DuplicateSlug, IdempotencyConflict, NotFound
+from uploadkit.db.models import FileRoute
+from uploadkit.projects import file_routes
+from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes, shapes_admin
+from uploadkit.web.api.blueprint import api, once
+from uploadkit.web.openapi import answers
+
+
+def _shown(route: FileRoute) -> documented.Json:
+    return documented.file_route(route, context().config.server.base_url)
+
+
+@api.get("/projects/<projectId>/file-routes", **answers(shapes_admin.FileRoutePage, NotFound))
+def list_file_routes(path: schemas_admin.ProjectPath, query: schemas.PageQuery) -> Response:
+    """List a project's file routes, newest first."""
+    page = file_routes.list_file_routes(g.caller, path.project_id, query.limit, query.cursor)
+    return json_answer(documented.page_of(page, _shown))
+
+
+@api.post(
+    "/projects/<projectId>/file-routes",
+    **answers(shapes_admin.FileRouteObject, NotFound, Conflict, DuplicateSlug, IdempotencyConflict, status=201, body=True),
+)
+def create_file_route(path: schemas_admin.ProjectPath, body: schemas_admin.FileRouteBody) -> Response:
+    """Make a file route."""
+    route = once(
+        lambda remember: file_routes.create_file_route(context().config, g.caller, path.project_id, body.to_columns(), remember),
+        lambda route_id: file_routes.find_by_id(g.caller, route_id),
+    )
+    return json_answer(_shown(route), 201)
+
+
+@api.get("/file-routes/<fileRouteId>", **answers(shapes_admin.FileRouteObject, NotFound))
+def get_file_route(path: schemas_admin.FileRoutePath) -> Response:
+    """Get one file route."""
+    return json_answer(_shown(file_routes.find_by_id(g.caller, path.file_route_id)))
+
+
+@api.patch("/file-routes/<fileRouteId>", **answers(shapes_admin.FileRouteObject, NotFound, Conflict, DuplicateSlug, body=True))
+def update_file_route(path: schemas_admin.FileRoutePath, body: schemas_admin.FileRouteChangesBody) -> Response:
+    """Change a file route, for uploads from now on."""
+    route = file_routes.update_file_route(context().config, g.caller, path.file_route_id, body.to_columns())
+    return json_answer(_shown(route))
+
+
+@api.delete("/file-routes/<fileRouteId>", **answers(shapes.Deleted, NotFound, Conflict))
+def delete_file_route(path: schemas_admin.FileRoutePath) -> Response:
+    """Delete a file route; its files stay."""
+    file_routes.delete_file_route(g.caller, path.file_route_id)
+    return json_answer({"deleted": True})

@@ -1,0 +1,32 @@
+"""`/usage…` and `/logs`: what a project uses, and what happened to its files (api.md section 7)."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from uploadkit.core.errors import StorageUnavailable
+from uploadkit.db.paging import Page
+from uploadkit.projects import usage
+from uploadkit.web import context, documented, json_answer, schemas, shapes
+from uploadkit.web.api.blueprint import api
+from uploadkit.web.openapi import answers
+from uploadkit.webhooks import event_log
+
+
+@api.get("/usage", **answers(shapes.UsageObject, StorageUnavailable))
+def get_usage() -> Response:
+    """Get what the project uses now, and its limits."""
+    return json_answer(documented.usage_now(usage.present(context().config, g.caller)))
+
+
+@api.get("/usage/history", **answers(shapes.UsageHistory))
+def list_usage_history() -> Response:
+    """List the use of the last twelve months."""
+    return json_answer(documented.page_of(Page(usage.history(g.caller), None), documented.usage_month))
+
+
+@api.get("/logs", **answers(shapes.LogPage, StorageUnavailable))
+def list_logs(query: schemas.LogListQuery) -> Response:
+    """List what happened to the project's uploads and files, newest first."""
+    page = event_log.list_events(g.caller, event_log.EventFilter(query.status, query.since), query.limit, query.cursor)
+    return json_answer(documented.page_of(page, documented.log_entry))

@@ -1,0 +1,138 @@
+"""Credential → caller, and what has to be true of the connection before a key is looked at (api.md sections 2, 4 and 11)."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+
+from flask import Request, g
+
+from uploadkit.auth import api_keys
+from uploadkit.config import Config, ServerConfig, tier_limits
+from uploadkit.coordination.rate_limits import RateLimits, Standing
+from uploadkit.core.errors import HttpsRequired, RateLimited, Unauthorized
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> None:
+    """Find the caller behind a request to the API, count the request, and leave both in `g.caller` and `g.standing`.
+
+    A wrong key counts against the client's address, a missing one does not: nobody tried to guess. Nor did anybody by what a gateway
+    wrote into one of the two headers, while the other one holds a key of ours.
+    Raises HttpsRequired, Unauthorized, RateLimited.
+    """
+    refuse_plain_http(request, config.server)
+    presented = _presented_key(request)
+    try:
+        caller = api_keys.find_caller(presented)
+    except Unauthorized:
+        rate_limits.count_failure(client_address(request, config.server))
+        raise
+    g.caller = caller
+    limits = tier_limits.limits_of(config, caller.tier, caller.limit_overrides)
+    g.standing = standing = rate_limits.count_request(caller.key_id, limits.requests_per_minute)
+    _refuse_too_many(standing)
+
+
+def authenticate_lost(request: Request, config: Config, rate_limits: RateLimits, *, takes_keys: bool) -> None:
+    """The same for a path or method that is not there: the answer will say so, and needs no key; but one that is sent counts as ever."""
+    refuse_plain_http(request, config.server)
+    if not takes_keys:
+        return
+    if any(_presented(request)):
+        authenticate(request, config, rate_limits)
+
+
+def refuse_plain_http(request: Request, server: ServerConfig) -> None:
+    """Refuse a request that came in the clear where HTTPS is required. Raises HttpsRequired."""
+    if server.https_enforced and not arrived_by_https(request, server):
+        raise HttpsRequired("This API is served over HTTPS only; no key or token was looked at")
+
+
+def _refuse_too_many(standing: Standing | None) -> None:
+    if standing is None or standing.retry_after_seconds is None:
+        return
+    raise RateLimited(
+        f"This API key may make {standing.limit} requests in a minute",
+        f"Wait {standing.retry_after_seconds} seconds, spread the calls out, or move the project to a larger tier",
+        retry_after_seconds=standing.retry_after_seconds,
+    )
+
+
+def _presented_key(request: Request) -> str:
+    header, bearer = _presented(request)
+    if not header and not bearer:
+        raise Unauthorized("This call needs an API key")
+    if not (api_keys.looks_like_one(header) and api_keys.looks_like_one(bearer)):
+        return bearer if api_keys.looks_like_one(bearer) else header or bearer
+    if not hmac.compare_digest(header.encode(), bearer.encode()):
+        raise Unauthorized("x-api-key and Authorization carry different keys", "Send one of the two headers")
+    return header
+
+
+def came_as_bearer(request: Request) -> bool:
+    """Say whether the API key of an authenticated request stood in `Authorization`, and not in `x-api-key`."""
+    return not api_keys.looks_like_one(_presented(request)[0])
+
+
+def _presented(request: Request) -> tuple[str, str]:
+    """What stands in the two headers that may hold a key: `x-api-key`, and `Authorization` by the scheme Bearer."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return request.headers.get("x-api-key", "").strip(), token.strip() if scheme.lower() == "bearer" else ""
+
+
+def arrived_by_https(request: Request, server: ServerConfig) -> bool:
+    """Say whether the client's own connection was TLS, by the word of a trusted proxy if there is one in between."""
+    if _is_trusted(request.remote_addr, server.trusted_proxies):
+        forwarded = request.headers.get("X-Forwarded-Proto", "")
+        if forwarded:
+            return forwarded.rpartition(",")[2].strip().lower() == "https"
+    return request.scheme == "https"
+
+
+def client_address(request: Request, server: ServerConfig) -> str:
+    """Return the client's address: the last one in X-Forwarded-For that is no trusted proxy, if a trusted proxy wrote it."""
+    address = request.remote_addr or ""
+    if server.trusted_proxies:
+        hops = [hop for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+        while hops and _is_trusted(address, server.trusted_proxies):
+            address = hops.pop()
+    return _written_plainly(address) or request.remote_addr or ""
+
+
+def _is_trusted(address: str | None, proxies: Sequence[str]) -> bool:
+    if not proxies:
+        return False
+    parsed = _parsed(address or "")
+    return parsed is not None and any(parsed in network for network in _networks(tuple(proxies)))
+
+
+def _parsed(address: str) -> IpAddress | None:
+    """Read an address as proxies write it, perhaps with a port or in brackets. IPv4 inside IPv6 (a socket for both) is IPv4.
+
+    A zone (fe80::1%eth0) is left out: it may be any text, and says nothing about the client.
+    """
+    text = address.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
+
+
+@lru_cache(maxsize=4096)
+def _written_plainly(address: str) -> str:
+    return str(_parsed(address) or "")
+
+
+@lru_cache(maxsize=8)
+def _networks(proxies: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+    return tuple(ipaddress.ip_network(network) for network in proxies)

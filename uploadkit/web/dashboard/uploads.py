@@ -1,0 +1,25 @@
+"""Where pages of the dashboard upload: the actions of `/api/uploadkit`, for the session in the place of an upload token."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from uploadkit.auth.callers import Browser
+from uploadkit.config import tier_limits
+from uploadkit.projects import file_routes
+from uploadkit.web import browser, context, documented, json_answer
+from uploadkit.web.dashboard.guard import caller, project
+
+
+@project.get("/upload/<route_slug>")
+def upload_rules(route_slug: str) -> Response:
+    """Answer what may be uploaded by a file route."""
+    route = file_routes.find_file_route(g.project.id, route_slug)
+    limits = tier_limits.limits_of(context().config, g.project.tier, g.project.limit_overrides)
+    return json_answer(documented.upload_rules(route, limits, None))
+
+
+@project.post("/upload/<route_slug>")
+def act_on_upload(route_slug: str) -> Response:
+    """Do what `action` in the body says."""
+    return browser.perform(caller(), Browser(route_slug))

@@ -1,0 +1,51 @@
+"""`/healthz`, `/readyz` and the front page: how the appliance is."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, render_template
+
+from uploadkit import __version__
+from uploadkit.context import JobReport
+from uploadkit.core import clock
+from uploadkit.observability import health
+from uploadkit.web import context, json_answer
+
+pages = Blueprint("health", __name__)
+
+
+@pages.get("/healthz")
+def healthz() -> Response:
+    """Answer as long as the process is up."""
+    return json_answer({"status": "ok", "version": __version__})
+
+
+@pages.get("/readyz")
+def readyz() -> Response:
+    """Answer 200 when everything an upload needs works, else 503 with the reasons; with what each periodic job has done since the start."""
+    ctx = context()
+    checks = health.check(ctx)
+    ready = all(check.ok for check in checks)
+    body = {
+        "status": "ready" if ready else "not ready",
+        "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in checks},
+        "jobs": {report.name: _job(report) for report in ctx.job_reports()},
+    }
+    return json_answer(body, 200 if ready else 503)
+
+
+def _job(report: JobReport) -> dict[str, object]:
+    ended_at = None if report.ended_at is None else clock.to_iso(report.ended_at)
+    return {"ok": not report.failed, "runs": report.runs, "done": report.done, "lastEndedAt": ended_at}
+
+
+@pages.get("/")
+def front() -> str:
+    """Say to a person with a browser what this is and how to upload the first file."""
+    ctx = context()
+    return render_template(
+        "front.html",
+        base_url=ctx.config.server.base_url,
+        checks=health.check(ctx),
+        version=__version__,
+        dashboard=ctx.config.dashboard.enabled,
+    )

@@ -1,0 +1,1 @@
+"""Events and their way to receivers: the log, the outbox, delivery."""
