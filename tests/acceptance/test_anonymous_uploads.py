@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_browser_endpoint import Page
 from tests.support.appliance import Appliance, running
+from tests.support.pages import Page
 
 GOOD = "https://good.example.com"
 KIB = 1024

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.test_sdk_door import FILE_FIELDS, xhr_put
 from tests.conftest import House
 from tests.support.appliance import JPEG, Answer, Appliance, running
+from tests.support.pages import PAGE, Page
+from tests.support.sdk_clients import FILE_FIELDS, xhr_put
 from uploadkit.config import RateLimitsConfig
 from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import clock
 
 MIB = 1024**2
-PAGE = "https://app.example.com"
 NOW = 1_800_000_000_000
-
-
-class Page:
-    """A page with `<UploadKitProvider endpoint=…>`: JSON by POST to {endpoint}/{fileRoute}, no cookie and no key."""
-
-    def __init__(self, appliance: Appliance, endpoint: str, origin: str = PAGE, slug: str = "default", forwarded: str = "") -> None:
-        self.appliance, self.address = appliance, f"{endpoint}/{slug}"
-        self.headers = {"Origin": origin} | ({"X-Forwarded-For": forwarded} if forwarded else {})
-
-    def act(self, action: str, **body: Any) -> Answer:
-        raw = json.dumps({"action": action, **body}).encode()
-        return self.appliance.fetch("POST", self.address, raw, self.headers | {"Content-Type": "application/json"})
-
-    def request(self, size: int = len(JPEG), content_type: str = "image/jpeg", **more: Any) -> Answer:
-        return self.act("request-upload", fileName="photo.jpg", contentType=content_type, contentLength=size, **more)
-
-    def complete(self, slot: Mapping[str, Any]) -> Answer:
-        return self.act("upload-complete", key=slot["key"], fileId=slot["fileId"])
-
-    def upload(self, content: bytes = JPEG, content_type: str = "image/jpeg", **more: Any) -> Answer:
-        slot = self.request(len(content), content_type, **more)
-        assert slot.status == 200, slot.body
-        assert {"uploadUrl", "key", "fileId"} <= slot.json.keys()
-        assert xhr_put(slot.json["uploadUrl"], content, content_type).status == 200
-        return self.complete(slot.json)
 
 
 def token(appliance: Appliance, key: str | None = None, **more: Any) -> dict[str, Any]:

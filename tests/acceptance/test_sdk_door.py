@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import sqlite3
@@ -17,12 +16,11 @@ import pytest
 
 from tests.conftest import House
 from tests.support.appliance import Answer, Appliance, running, wait_until
+from tests.support.sdk_clients import FILE_FIELDS, PAGE, xhr_put
 from uploadkit.core import clock
 from uploadkit.db.models import Project
 
 MIB = 1024**2
-PAGE = "https://app.example.com"
-FILE_FIELDS = {"id", "_id", "key", "name", "size", "type", "url", "status", "metadata", "createdAt", "updatedAt"}
 SMALL = {"fileName": "a", "fileSize": 5, "contentType": "text/plain", "routeSlug": "default"}
 RETRIED = ("/upload/request", "/upload/multipart/init", "/upload/complete", "/upload/multipart/complete")
 
@@ -34,20 +32,6 @@ class Refused(Exception):
         error = answer.json["error"]
         super().__init__(answer.status, error)
         self.status, self.code, self.type, self.message = answer.status, error["code"], error["type"], error["message"]
-
-
-def xhr_put(url: str, content: bytes, content_type: str | None) -> Answer:
-    """PUT as XMLHttpRequest does on a page of another origin: `Content-Type` as told, also when it is empty; nothing else of ours."""
-    parts = urlsplit(url)
-    with closing(http.client.HTTPConnection(parts.netloc, timeout=60)) as connection:
-        connection.putrequest("PUT", f"{parts.path}?{parts.query}", skip_accept_encoding=True)
-        connection.putheader("Origin", PAGE)
-        if content_type is not None:
-            connection.putheader("Content-Type", content_type)
-        connection.putheader("Content-Length", str(len(content)))
-        connection.endheaders(content)
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.headers, answer.read())
 
 
 class Package:

@@ -15,6 +15,7 @@ from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance
 from tests.support.browsers import Watched
+from tests.support.drops import drop
 from uploadkit.core.media_types import as_it_is, contradiction, recognised
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(200)
@@ -163,16 +164,6 @@ def of_route(appliance: Appliance) -> dict[str, str]:
         assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201
         found[slug] = endpoint(appliance, routeSlug=slug, maxFiles=100)
     return found
-
-
-def drop(page: Page, where: str, *paths: Path) -> None:
-    """Drop files or folders on an element, as from the file manager."""
-    box = page.locator(where).bounding_box()
-    assert box is not None
-    session = page.context.new_cdp_session(page)
-    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": box["x"] + 20, "y": box["y"] + 20, "data": data})
 
 
 def test_a_folder_is_told_before_anybody_is_asked(chooser: Chooser, appliance: Appliance, watched: Watched, tmp_path: Path) -> None:

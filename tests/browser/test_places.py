@@ -12,9 +12,9 @@ from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.browser.conftest import MIB, Traffic, endpoint, served
 from tests.browser.scaled import module
-from tests.browser.test_queue import PAGE
 from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance, running
+from tests.support.queue_page import PAGE
 
 PLACES = 20  # browser.anonymous_pending_uploads, as it is by default
 

@@ -15,39 +15,9 @@ from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance, free_port
 from tests.support.browsers import Watched
+from tests.support.queue_page import PAGE
 
 MANY_FILES = int(os.environ.get("MANY_FILES", "60"))
-PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
-<script type="module">
-import { createUploader } from "./uploadkit.js";
-// So many answers in each window, as the appliance has it, only that the window is shorter: {answers, seconds}.
-window.limited = ({ answers, seconds }) => {
-  const times = [];
-  window.refused = 0;
-  return async (url, init) => {
-    const now = Date.now();
-    while (times[0] < now - seconds * 1000) times.shift();
-    if (times.length >= answers) {
-      refused++;
-      const headers = { "Retry-After": Math.ceil(seconds - (now - times[0]) / 1000) };
-      return new Response(JSON.stringify({ error: { code: "RATE_LIMITED", message: "Too many" } }), { status: 429, headers });
-    }
-    times.push(now);
-    return fetch(url, init);
-  };
-};
-window.run = (endpoint, sizes, { limit, route, ...options } = {}) => {
-  const uploader = createUploader({ endpoint, retrySeconds: 2, ...options, ...(limit && { request: limited(limit) }) });
-  window.control = new AbortController();
-  const files = sizes.map((size, at) => new File([new Uint8Array(size).fill(at + 1)], `file ${at}.bin`, { lastModified: 1 }));
-  window.now = { ends: [], done: false };
-  window.all = Promise.all(files.map((file) => uploader.upload(file, { route, signal: control.signal }).then(
-    (done) => { now.ends.push({ status: done.status }); },
-    ({ code, message, suggestion }) => { now.ends.push({ code, message, suggestion }); },
-  ))).then(() => { now.done = true; });
-};
-window.ready = true;
-</script>"""
 
 
 class Uploading:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import House
-from tests.faults.test_kill_steps import completed, requested
+from tests.support.completed_rows import completed as completed_in_rows
+from tests.support.killed_uploads import completed, requested
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
-from tests.unit.maintenance.test_sweeper import put
-from tests.unit.webhooks.test_delivery import completed as completed_in_rows
+from tests.support.stored import put
 from uploadkit.auth import sessions
 from uploadkit.config import RateLimitsConfig
 from uploadkit.context import Context

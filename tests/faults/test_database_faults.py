@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import House, new_house
-from tests.faults.test_migration_kills import OLD, old_database, version_and_rows
 from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.support.old_databases import OLD, old_database, version_and_rows
 from tests.support.receivers import Handler, Received, receiving
 from tests.support.stores import OtherStore, byos_settings
 from uploadkit import config, db

@@ -17,9 +17,9 @@ import pytest
 from tests.conftest import House, new_house
 from tests.faults import steps
 from tests.faults.steps import Facts
-from tests.faults.test_kill_steps import PARTS, sent_in_parts, settle_and_check
+from tests.support.killed_uploads import PARTS, sent_in_parts, settle_and_check
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
-from tests.unit.maintenance.test_sweeper import counters, objects, put
+from tests.support.stored import counters, objects, put
 from uploadkit import db
 from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock

@@ -12,10 +12,10 @@ from typing import IO, Any
 import pytest
 
 from tests.conftest import House
-from tests.faults.test_kill_steps import sent_in_parts
+from tests.support.killed_uploads import sent_in_parts
+from tests.support.single_uploads import upload
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
-from tests.unit.maintenance.test_sweeper import objects
-from tests.unit.projects.test_usage import upload
+from tests.support.stored import objects
 from uploadkit.cli import storage
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable

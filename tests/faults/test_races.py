@@ -18,7 +18,7 @@ from tests.conftest import House
 from tests.property.driver import Driver, new_driver
 from tests.property.model import HOUR_MS, Model, Step, explanation
 from tests.support.appliance import JPEG, Appliance, running, wait_until
-from tests.unit.maintenance.test_sweeper import put
+from tests.support.stored import put
 from uploadkit.core import clock
 from uploadkit.core.errors import InvalidParts
 from uploadkit.db.models import File

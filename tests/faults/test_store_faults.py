@@ -20,8 +20,8 @@ import pytest
 from tests.conftest import House
 from tests.faults import broken_store
 from tests.faults.broken_store import AWAY, Weather, Where, everywhere
-from tests.faults.test_kill_steps import completed
 from tests.support.appliance import JPEG, Answer, Appliance, running, wait_until
+from tests.support.killed_uploads import completed
 from tests.support.store_proxy import Asked, proxied
 from tests.support.stores import OtherStore, byos_settings
 from uploadkit.context import Context

@@ -14,13 +14,13 @@ import pytest
 import urllib3
 from playwright.sync_api import Browser
 
-from tests.browser.test_module import Tab, site_of
 from tests.conftest import new_house
 from tests.providers import profiles
 from tests.providers.playing import Stage, on_stage
 from tests.support.appliance import JPEG, running
 from tests.support.browsers import chromium
-from tests.unit.cli.test_storage import upload_in_parts
+from tests.support.bundled_stores import upload_in_parts
+from tests.support.module_tab import Tab, site_of
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload, single_upload

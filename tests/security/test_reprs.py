@@ -6,7 +6,7 @@ import gc
 from dataclasses import replace
 
 from tests.conftest import House
-from tests.unit.projects.test_usage import request, upload
+from tests.support.single_uploads import request, upload
 from uploadkit import config
 from uploadkit.auth import api_keys
 from uploadkit.auth.callers import COMMAND_LINE

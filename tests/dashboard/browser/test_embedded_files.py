@@ -10,9 +10,10 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.visitors import EMAIL, PASSWORD, new_admin
+from tests.dashboard.visitors import new_admin
 from tests.support.appliance import JPEG, Appliance, running
 from tests.support.browsers import Watched
+from tests.support.signed_in import sign_in
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from tests.support.stores import OtherStore, byos_settings
 
@@ -69,14 +70,6 @@ def shop(store: Store, other_store: OtherStore, tmp_path_factory: pytest.TempPat
         ids = {name: str(appliance.upload(content, name, kind)["id"]) for name, (kind, content) in FILES.items()}
         store.cookie = f"uploadkit_session_{appliance.port}"
         yield appliance, ids
-
-
-def sign_in(page: Page, appliance: Appliance) -> None:
-    page.goto(f"{appliance.base}/dashboard/sign-in")
-    page.get_by_label("E-mail address").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Default")).to_be_visible()
 
 
 def test_a_file_that_is_served_as_a_page_runs_nothing(page: Page, store: Store, shop: tuple[Appliance, dict[str, str]]) -> None:

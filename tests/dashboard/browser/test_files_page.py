@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_choices import drop
 from tests.dashboard import samples
-from tests.dashboard.browser.test_embedded_files import sign_in
 from tests.dashboard.visitors import new_admin
 from tests.support.appliance import Appliance, running
 from tests.support.browsers import Watched
+from tests.support.drops import drop
+from tests.support.signed_in import sign_in
 
 URL_SECONDS = 4
 FILES = "/dashboard/p/default/live/files"

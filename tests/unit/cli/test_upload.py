@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.appliance import ROOT, wait_until
-from tests.unit.client.test_client import BIG, PART_SIZE, Gate, big, client, error, gate, small
+from tests.support.client_gate import BIG, PART_SIZE, Gate, big, client, error, gate, small
 
 __all__ = ["big", "client", "gate", "small"]  # fixtures
 

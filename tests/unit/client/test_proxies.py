@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.appliance import JPEG, Appliance, free_port_of_a_store, running
 from tests.support.certificates import make_certificate
-from tests.unit.objectstore.test_ways_to_the_store import forwarding
+from tests.support.forward_proxy import forwarding
 from uploadkit.client import Client, UploadKitConnectionError
 from uploadkit.client.proxies import proxy_for, shown_proxy
 

@@ -33,7 +33,7 @@ from werkzeug.datastructures import FileStorage
 
 from tests.browser.conftest import served
 from tests.support.appliance import Appliance
-from tests.unit.client.test_client import Gate, client, error, gate
+from tests.support.client_gate import Gate, client, error, gate
 from uploadkit.client import Client, UploadKitApiError, UploadKitFileError
 
 __all__ = ["client", "gate"]  # fixtures

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.appliance import ROOT
+from tests.support.error_codes import CODES, kinds
 from uploadkit.core import errors
-from uploadkit.core.errors import UploadKitError
 
 # What happened says it all: there is no other call that would help.
 SELF_EXPLANATORY = {"METHOD_NOT_ALLOWED"}
-
-
-def kinds(of: type[UploadKitError] = UploadKitError) -> Iterator[type[UploadKitError]]:
-    for kind in of.__subclasses__():
-        if kind.__module__.startswith("uploadkit."):
-            yield kind
-            yield from kinds(kind)
-
-
-CODES = {kind.code: kind for kind in kinds() if kind.__module__ == errors.__name__}
 
 
 def test_codes_and_statuses_are_one_to_one() -> None:

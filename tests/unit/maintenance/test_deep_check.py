@@ -19,44 +19,19 @@ import pytest
 
 from tests.conftest import House, new_house
 from tests.support.appliance import JPEG, ROOT, Appliance, running, wait_until
+from tests.support.bundled_stores import own_store, upload_in_parts
+from tests.support.sample_files import SINGLE_BYTES, film, in_parts, jpeg, single
 from tests.support.store_proxy import Answered, Asked, PassOn, Rule, proxied
-from tests.unit.cli.test_storage import own_store, upload_in_parts
-from tests.unit.maintenance.test_sweeper import MIB, objects, put
+from tests.support.stored import MIB, objects
 from uploadkit.config import BundledConfig
 from uploadkit.core.errors import Conflict, StorageUnavailable
 from uploadkit.db.models import File
-from uploadkit.files import multipart_upload, single_upload
-from uploadkit.files.single_upload import UploadRequest
 from uploadkit.maintenance import deep_check, reconcile
 from uploadkit.maintenance.deep_check import Pass
 from uploadkit.maintenance.object_check import PIECE_BYTES, Stopped
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.bundled.supervisor import BundledStore
 from uploadkit.objectstore.store import ObjectStore
-
-SINGLE_BYTES = 6000
-
-
-def single(house: House, content: bytes) -> File:
-    slot = single_upload.request_upload(house.ctx, house.caller, UploadRequest("a", len(content), "image/jpeg", "default", {}))
-    assert put(slot.upload_url, content) == 200
-    return single_upload.complete_upload(house.ctx, house.caller, slot.file.id, {})
-
-
-def in_parts(house: House, *contents: bytes) -> File:
-    size = sum(map(len, contents))
-    slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", size, "video/mp4", "default", {}))
-    for part, content in zip(slot.part_urls, contents, strict=True):
-        assert put(part.upload_url, content, None) == 200
-    return multipart_upload.complete_multipart(house.ctx, house.caller, slot.file.id, slot.file.upload_id or "", None, {})
-
-
-def jpeg(mark: bytes = b"") -> bytes:
-    return b"\xff\xd8\xff\xe0" + os.urandom(SINGLE_BYTES // 2) + mark + os.urandom(SINGLE_BYTES // 2)
-
-
-def film(mark: bytes = b"") -> tuple[bytes, bytes, bytes]:
-    return (b"\x00\x00\x00\x20ftypisom" + os.urandom(5 * MIB - 12), mark + os.urandom(5 * MIB - len(mark)), b"end")
 
 
 def deep(house: House, **more: object) -> Pass:

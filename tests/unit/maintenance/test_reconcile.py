@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import House
-from tests.unit.maintenance.test_sweeper import MIB, counters, objects, put
-from tests.unit.projects.test_usage import request, upload
+from tests.support.single_uploads import request, upload
+from tests.support.stored import MIB, counters, objects, put
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict
 from uploadkit.db import new_id

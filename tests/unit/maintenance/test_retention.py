@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import House
-from tests.unit.maintenance.test_sweeper import objects
-from tests.unit.projects.test_usage import DAY_MS, request, upload
+from tests.support.single_uploads import DAY_MS, request, upload
+from tests.support.stored import objects
 from uploadkit.config import HousekeepingConfig
 from uploadkit.core import clock
 from uploadkit.db.models import Event, File, FileRoute, Project, WebhookAttempt, WebhookDelivery, WebhookDestination

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import House
+from tests.support.sample_files import SINGLE_BYTES, film, in_parts, jpeg, single
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
-from tests.unit.maintenance.test_deep_check import SINGLE_BYTES, film, in_parts, jpeg, single
 from uploadkit.context import Context
 from uploadkit.db.models import File
 from uploadkit.maintenance import scrub

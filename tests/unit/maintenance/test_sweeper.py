@@ -5,42 +5,23 @@ from __future__ import annotations
 import os
 
 import pytest
-import urllib3
 
 from tests.conftest import House
+from tests.support.stored import MIB, counters, objects, put
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadExpired, UploadNotFound, UploadNotVerified
-from uploadkit.db.models import File, Project
+from uploadkit.db.models import File
 from uploadkit.files import lifecycle, multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.files.single_upload import UploadRequest, UploadSlot
 from uploadkit.maintenance import part_floods, sweeper
 from uploadkit.objectstore.boto import AccessDenied
 
-MIB = 1024**2
 HOUR_MS = 3600_000
-
-
-def put(url: str, content: bytes, content_type: str | None = "image/jpeg") -> int:
-    headers = {"Content-Type": content_type} if content_type else {}
-    with urllib3.PoolManager() as http:
-        return http.request("PUT", url, body=content, headers=headers).status
 
 
 def request(house: House, content: bytes) -> UploadSlot:
     return single_upload.request_upload(house.ctx, house.caller, UploadRequest("a.jpg", len(content), "image/jpeg", "default", {}))
-
-
-def counters(house: House) -> tuple[int, int, int]:
-    project = Project.get_by_id(house.project.id)
-    return project.storage_used_bytes, project.storage_reserved_bytes, project.uploads_reserved
-
-
-def objects(house: House) -> set[str]:
-    """Every key in the bucket."""
-    store = house.ctx.store
-    pages = store._client.get_paginator("list_objects_v2").paginate(Bucket=store.address.bucket)
-    return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
 
 def test_an_upload_that_nobody_completes(house: House) -> None:

@@ -17,9 +17,9 @@ import yaml  # type: ignore[import-untyped]
 from tests.support.appliance import JPEG, ROOT, Appliance, running
 from tests.support.browsers import chromium
 from tests.support.minio_admin import make_user
+from tests.support.nginx_uploads import upload_through_nginx
 from tests.support.peers import program, started_minio, started_versitygw
 from tests.support.stores import byos_settings
-from tests.unit.objectstore.test_weak_etags import upload_through_nginx
 from uploadkit.config import Config
 from uploadkit.objectstore import doctor, forged_writes
 from uploadkit.objectstore.address import StoreAddress

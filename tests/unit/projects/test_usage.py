@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.conftest import House
-from tests.unit.maintenance.test_sweeper import objects, put
+from tests.support.single_uploads import DAY_MS, request, upload
+from tests.support.stored import objects, put
 from uploadkit import db
 from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
@@ -18,30 +19,15 @@ from uploadkit.db.models import File, FileRoute, Project, Usage, WebhookDelivery
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.files.service import FileFilter
-from uploadkit.files.single_upload import UploadRequest, UploadSlot
+from uploadkit.files.single_upload import UploadRequest
 from uploadkit.maintenance import sweeper
 from uploadkit.projects import daily_uploads, quotas, usage
 from uploadkit.webhooks import event_log
 from uploadkit.webhooks.event_log import EventFilter
 
-DAY_MS = 86_400_000
-
 
 def at(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def request(house: House, caller: Caller, content: bytes = b"12345") -> UploadSlot:
-    return single_upload.request_upload(house.ctx, caller, UploadRequest("a.jpg", len(content), "image/jpeg", "default", {}))
-
-
-def upload(house: House, caller: Caller, content: bytes = b"12345") -> File:
-    """A file of the present moment of the held clock; the store only takes what is signed now."""
-    slot = request(house, caller, content)
-    house.ctx.store._client.put_object(
-        Bucket=house.ctx.store.address.bucket, Key=slot.file.pending_key, Body=content, ContentType="image/jpeg"
-    )
-    return single_upload.complete_upload(house.ctx, caller, slot.file.id, {})
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.core.test_errors import CODES
+from tests.support.error_codes import CODES
 from uploadkit.core.errors import UploadKitError, ValidationFailed
 from uploadkit.web import sdk_rendering
 

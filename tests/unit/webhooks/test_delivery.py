@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import House
+from tests.support.completed_rows import completed
 from uploadkit import config
 from uploadkit.auth import api_keys, callers
 from uploadkit.core import clock
@@ -72,13 +73,6 @@ def told(house: House) -> House:
 def at_noon() -> Iterator[Callable[[int], None]]:
     with clock.travelled_to(NOON) as advance:
         yield advance
-
-
-def completed(house: House, caller: api_keys.Caller | None = None, slug: str = "default") -> File:
-    """An upload that is complete, as far as the rows go."""
-    request = single_upload.UploadRequest("a.jpg", 5, "image/jpeg", slug, {"by": "ann"})
-    file = single_upload.request_upload(house.ctx, caller or house.caller, request).file
-    return lifecycle.finish(house.ctx, file, "etag", file.content_type, {}, sweep_at=None)
 
 
 def send_due(house: House, calls: Calls) -> int:
