@@ -12,12 +12,13 @@ from flask.testing import FlaskClient
 
 from tests.support.appliance import Appliance, running
 from tests.support.stores import OtherStore, started_store
-from uploadkit import config, db
+from uploadkit import config
 from uploadkit.auth import api_keys
 from uploadkit.config import BundledConfig
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
-from uploadkit.db import lock_data_dir
+from uploadkit.core.data_dir import lock_data_dir
+from uploadkit.db import connection
 from uploadkit.db.models import Project
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.bundled.supervisor import BundledStore
@@ -108,4 +109,4 @@ def new_house(data_dir: Path, store: ObjectStore) -> Iterator[House]:
         start = first_run.prepare(settings)
         assert start.api_key
         yield House(Context(settings, store), start.project, api_keys.find_caller(start.api_key), start.api_key)
-        db.close()
+        connection.close()

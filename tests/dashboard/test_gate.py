@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.conftest import House
 from tests.dashboard.visitors import Visitor, read
 from tests.support.appliance import Appliance
-from uploadkit.web.dashboard import guard
+from uploadkit.web.dashboard import own_pages
 
 OPEN = {"/dashboard/sign-in", "/dashboard/setup"}
 
@@ -130,9 +130,9 @@ ELSEWHERE = [
 def test_nothing_leads_elsewhere(house: House) -> None:
     with house.door().application.test_request_context():
         for wanted in ELSEWHERE:
-            assert guard.own_page(wanted) == "/dashboard/", wanted
+            assert own_pages.own_page(wanted) == "/dashboard/", wanted
         for wanted in ("/dashboard/audit?cursor=x", "/dashboard/p/a/live/files/x.y/", "/dashboard/p/a/live/files?search=..%2f"):
-            assert guard.own_page(wanted) == wanted
+            assert own_pages.own_page(wanted) == wanted
 
 
 pieces = st.sampled_from(
@@ -147,7 +147,7 @@ def test_whatever_is_wanted_it_is_one_of_the_pages(house: House) -> None:
     @settings(deadline=None)
     def check(wanted: str) -> None:
         with app.test_request_context():
-            there = urlsplit(urljoin("http://own/dashboard/sign-in", guard.own_page(wanted).replace("%2e", ".").replace("\\", "/")))
+            there = urlsplit(urljoin("http://own/dashboard/sign-in", own_pages.own_page(wanted).replace("%2e", ".").replace("\\", "/")))
         assert there.netloc == "own"
         assert there.path.startswith("/dashboard")
 

@@ -11,7 +11,8 @@ from tests.conftest import House
 from tests.dashboard.visitors import EMAIL, PASSWORD
 from uploadkit.auth import admins, sessions
 from uploadkit.core import clock
-from uploadkit.db import new_id, write
+from uploadkit.core.ids import new_id
+from uploadkit.db.connection import write
 from uploadkit.db.models import AdminSession, Project
 
 PROJECTS = 230

@@ -19,8 +19,10 @@ from uploadkit import config
 from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
 from uploadkit.core import clock
+from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.core.errors import UploadKitError
-from uploadkit.db import group_commit, lock_data_dir, open_database
+from uploadkit.db import group_commit
+from uploadkit.db.connection import open_database
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.maintenance import project_removal, retention, sweeper

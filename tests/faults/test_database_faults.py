@@ -20,8 +20,9 @@ from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.old_databases import OLD, old_database, version_and_rows
 from tests.support.receivers import Handler, Received, receiving
 from tests.support.stores import OtherStore, byos_settings
-from uploadkit import config, db
+from uploadkit import config
 from uploadkit.core.errors import ConfigError
+from uploadkit.db import connection, migrating
 from uploadkit.db.models import database
 from uploadkit.files import single_upload
 from uploadkit.files.single_upload import UploadRequest
@@ -113,12 +114,12 @@ def test_a_disk_that_fills_up_during_an_upgrade(small_disk: Path, monkeypatch: p
     for room in (0, 4 * MIB):  # for nothing; for the copy
         os.truncate(ballast, ballast.stat().st_size - room)
         with pytest.raises(ConfigError, match=r"free some space on .* start again"):
-            db.open_database(settings, upgrade=True)
+            connection.open_database(settings, upgrade=True)
     assert version_and_rows(path) == (OLD, 3000, 3000)
     ballast.unlink()
-    db.open_database(settings, upgrade=True)
-    db.close()
-    assert version_and_rows(path) == (len(db.migrations()), 3000, 3000)
+    connection.open_database(settings, upgrade=True)
+    connection.close()
+    assert version_and_rows(path) == (len(migrating.migrations()), 3000, 3000)
 
 
 def tell(appliance: Appliance, url: str) -> None:
@@ -176,10 +177,10 @@ def request(house: House) -> str:
 def opened_ids(path: Path) -> list[str]:
     """Open a database as the appliance does at its start; return the files' ids in their order."""
     settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(path.parent)})
-    db.open_database(settings, upgrade=True)
+    connection.open_database(settings, upgrade=True)
     try:
-        assert db.damage() is None
-        return [file_id for (file_id,) in db.execute("SELECT id FROM file ORDER BY number")]
+        assert connection.damage() is None
+        return [file_id for (file_id,) in connection.execute("SELECT id FROM file ORDER BY number")]
     finally:
         database.close()
 
@@ -209,7 +210,7 @@ def test_a_log_beside_an_older_backup_is_damage_or_the_newer_state(tmp_path: Pat
     log = path.with_name("uploadkit.db-wal")
     kept = log.read_bytes()
     opened_ids(path)
-    db.back_up(path, tmp_path / "backup.db")
+    migrating.back_up(path, tmp_path / "backup.db")
     shutil.copy(tmp_path / "backup.db", path)
     log.write_bytes(kept)
     with contextlib.suppress(ConfigError, AssertionError, sqlite3.DatabaseError):
@@ -245,8 +246,8 @@ def examined(house: House) -> Finding:
 
 def test_the_doctor_finds_damage_that_the_start_does_not_see(house: House) -> None:
     request(house)
-    (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'file'").fetchone()
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'file'").fetchone()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert examined(house).outcome == "ok"
     database.close()
     with house.ctx.config.database_path.open("r+b") as file:

@@ -20,10 +20,10 @@ from tests.faults.steps import Facts
 from tests.support.killed_uploads import PARTS, sent_in_parts, settle_and_check
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from tests.support.stored import counters, objects, put
-from uploadkit import db
 from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadNotFound, UploadNotVerified
+from uploadkit.db import connection
 from uploadkit.db.models import Event, File
 from uploadkit.files import lifecycle, multipart_upload
 from uploadkit.files.single_upload import UploadRequest
@@ -58,7 +58,7 @@ def test_killed_at_every_moment_and_the_client_gone(tmp_path: Path, house_bucket
             facts = sent_in_parts(house, house.caller)
             kept = sent_in_parts(house, house.caller)
             complete(house, kept)
-            db.close()
+            connection.close()
         ended = steps.run(tmp_path / str(moment), house.ctx.store.address, "complete_in_parts", house.caller, facts, moment)
         sweep_after(MINUTE_MS, house)
         ends.add(status(facts))

@@ -16,9 +16,9 @@ from tests.conftest import House, new_house
 from tests.faults import steps
 from tests.faults.steps import Facts
 from tests.support.killed_uploads import begun_in_parts, completed, requested, sent_in_parts, settle_and_check
-from uploadkit import db
 from uploadkit.auth import api_keys, callers
 from uploadkit.auth.callers import Caller
+from uploadkit.db import connection
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.projects import service as projects
 
@@ -70,7 +70,7 @@ def test_killed_at_every_moment(
         with new_house(tmp_path / str(moment), house_bucket) as house:
             facts = prepare(house, house.caller)
             kept = completed(house, house.caller)["key"]
-            db.close()
+            connection.close()
         # The lock is free now, and the process that is to be killed takes it.
         ended = steps.run(tmp_path / str(moment), house.ctx.store.address, act, house.caller, facts, moment)
         steps.run(tmp_path / str(moment), house.ctx.store.address, act, house.caller, facts, 0)  # what a client would do: the same again

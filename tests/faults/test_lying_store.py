@@ -19,7 +19,7 @@ from tests.support.stored import objects
 from uploadkit.cli import storage
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
-from uploadkit.db import new_id
+from uploadkit.core.ids import new_id
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload
 from uploadkit.maintenance import reconcile, store_migration, sweeper

@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.appliance import ROOT, Appliance, running, wait_until
 from tests.support.old_databases import OLD, old_database, version_and_rows
-from uploadkit import db
+from uploadkit.db import migrating
 
 ROWS = int(os.environ.get("MIGRATION_ROWS", "8000"))
 KILLS = int(os.environ.get("MIGRATION_KILLS", "4"))
@@ -64,7 +64,7 @@ def test_an_upgrade_that_is_killed_loses_nothing_and_the_next_start_ends_it(tmp_
         found = version_and_rows(copy / path.name)
         if found[0] != OLD:
             assert moment is any_moment, "quicker than it was before"
-            assert found == (len(db.migrations()), ROWS, ROWS)
+            assert found == (len(migrating.migrations()), ROWS, ROWS)
             shutil.rmtree(appliance.data_dir)
             shutil.copytree(before, appliance.data_dir)
             continue
@@ -72,7 +72,7 @@ def test_an_upgrade_that_is_killed_loses_nothing_and_the_next_start_ends_it(tmp_
         if backup.exists():
             assert version_and_rows(copy / backup.name) == (OLD, ROWS, ROWS)
     with running(tmp_path / "home") as started:
-        assert version_and_rows(path) == (len(db.migrations()), ROWS, ROWS)
+        assert version_and_rows(path) == (len(migrating.migrations()), ROWS, ROWS)
         assert version_and_rows(backup) == (OLD, ROWS, ROWS)
         assert not partial.exists()
         key = started.new_key("--project", "p")
@@ -80,4 +80,4 @@ def test_an_upgrade_that_is_killed_loses_nothing_and_the_next_start_ends_it(tmp_
         assert [item["fileName"].endswith(f" of {ROWS}.jpg") for item in listed.json["items"]] == [True], listed.body
         assert started.call("GET", "/files?search=x&limit=1", key=key).status == 200
         assert f"after a copy of it as {backup}" in started.log()
-        assert f"the database has schema {len(db.migrations())} now" in started.log()
+        assert f"the database has schema {len(migrating.migrations())} now" in started.log()

@@ -17,7 +17,7 @@ from uploadkit import config
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import clock
-from uploadkit.db import execute
+from uploadkit.db.connection import execute
 from uploadkit.db.models import ApiKey, Event, File, Project
 from uploadkit.maintenance import project_removal, sweeper
 from uploadkit.objectstore.store import ObjectStore

@@ -24,7 +24,7 @@ from uploadkit.core.errors import (
     ValidationFailed,
 )
 from uploadkit.db import disk as database_disk
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import (
     AnonymousBegun,
     Audit,

@@ -23,7 +23,7 @@ from tests.support.appliance import JPEG, Appliance
 from uploadkit.auth import admins, api_keys, passwords, sessions
 from uploadkit.core import clock
 from uploadkit.core.errors import NotFound, Unauthorized
-from uploadkit.db import execute
+from uploadkit.db.connection import execute
 from uploadkit.db.models import File
 from uploadkit.files import links, upload_tokens
 from uploadkit.web import authentication

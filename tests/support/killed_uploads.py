@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.conftest import House
 from tests.faults.steps import Facts
 from tests.support.stored import MIB, objects, put
-from uploadkit import db
 from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
+from uploadkit.db import connection
 from uploadkit.db.models import File, Project
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files.single_upload import UploadRequest
@@ -68,4 +68,4 @@ def settle_and_check(house: House, kept: str, left: int) -> None:
     assert (row.storage_used_bytes, row.storage_reserved_bytes, row.uploads_reserved) == (held, 0, 0), "rows = quota"
     assert usage.find_differences() == []
     assert [finding for finding in reconcile.compare(house.ctx).findings if project in finding.key or "pending/" in finding.key] == []
-    db.close()
+    connection.close()

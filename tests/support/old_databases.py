@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from uploadkit import db
 from uploadkit.core import clock
+from uploadkit.db import migrating
 
 # The schema of before the last one that works through all rows.
 OLD = 4
@@ -34,10 +34,10 @@ SELECT id, created_at, 'upload.completed', project_id, environment, id, key, fil
 
 def old_database(path: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a database of an older program, with so many files and as many events."""
-    older = [migration for migration in db.migrations() if migration[0] <= OLD]
+    older = [migration for migration in migrating.migrations() if migration[0] <= OLD]
     with monkeypatch.context() as patched:
-        patched.setattr(db, "migrations", lambda: older)
-        db.migrate(path)
+        patched.setattr(migrating, "migrations", lambda: older)
+        migrating.migrate(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO project (id, name, slug, tier, created_at, updated_at) VALUES ('one', 'P', 'p', 'pro', 1, 1)")
         connection.execute(_FILES, {"rows": rows, "began": clock.now_ms() - rows})

@@ -13,8 +13,9 @@ from uploadkit.auth.callers import Caller, Environment
 from uploadkit.config import Config
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound, Unauthorized, ValidationFailed
+from uploadkit.core.ids import new_id
 from uploadkit.core.shipped import PROGRAM
-from uploadkit.db import new_id, write
+from uploadkit.db.connection import write
 from uploadkit.db.models import Admin, Project, SetupLink
 
 SETUP_LINK_HOURS = 24

@@ -23,8 +23,10 @@ from uploadkit.auth.callers import find_project, require_account, require_live
 from uploadkit.config import Config, tier_limits
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, Forbidden, NotFound, TierLimitExceeded, Unauthorized, ValidationFailed
+from uploadkit.core.ids import new_id
 from uploadkit.core.shipped import PROGRAM
-from uploadkit.db import NOTE_SECONDS, execute, new_id, paging, write
+from uploadkit.db import paging
+from uploadkit.db.connection import NOTE_SECONDS, execute, write
 from uploadkit.db.models import ApiKey, Project
 from uploadkit.db.paging import Page
 

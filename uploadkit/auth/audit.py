@@ -13,7 +13,8 @@ import orjson
 
 from uploadkit.core import clock
 from uploadkit.core.errors import Unauthorized
-from uploadkit.db import new_id, paging
+from uploadkit.core.ids import new_id
+from uploadkit.db import paging
 from uploadkit.db.models import Admin, Audit, database
 from uploadkit.db.paging import Page
 

@@ -14,7 +14,7 @@ from peewee import OperationalError
 
 from uploadkit.config import Config
 from uploadkit.core import clock
-from uploadkit.db import NOTE_SECONDS, write
+from uploadkit.db.connection import NOTE_SECONDS, write
 from uploadkit.db.models import Admin, AdminSession
 
 log = logging.getLogger(__name__)

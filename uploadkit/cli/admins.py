@@ -7,7 +7,7 @@ import sys
 import click
 
 from uploadkit.auth import admins, audit
-from uploadkit.cli.administration import open_installation
+from uploadkit.cli.output import open_installation
 from uploadkit.cli.terminal import tell
 from uploadkit.observability.logging import printable
 

@@ -15,8 +15,10 @@ from typing import Any
 import click
 
 from uploadkit import __version__, config
-from uploadkit.cli.administration import keys_commands, projects_commands, routes_commands
 from uploadkit.cli.admins import admin_commands
+from uploadkit.cli.api_keys import keys_commands
+from uploadkit.cli.file_routes import routes_commands
+from uploadkit.cli.projects import projects_commands
 from uploadkit.cli.storage import doctor, reconcile_command, storage_commands
 from uploadkit.cli.terminal import tell
 from uploadkit.cli.upload import upload
@@ -24,9 +26,8 @@ from uploadkit.cli.usage import usage_commands
 from uploadkit.cli.webhooks import webhooks_commands
 from uploadkit.context import Context
 from uploadkit.core import shipped
-from uploadkit.core.data_dir import note_file
+from uploadkit.core.data_dir import lock_data_dir, note_file
 from uploadkit.core.errors import ConfigError, UploadKitError
-from uploadkit.db import lock_data_dir
 from uploadkit.observability import logging
 from uploadkit.server import first_run
 

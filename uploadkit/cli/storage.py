@@ -20,8 +20,9 @@ from uploadkit.cli.terminal import plain, tell
 from uploadkit.config import Config, edit
 from uploadkit.context import Context
 from uploadkit.core import clock
+from uploadkit.core.data_dir import DataDirInUse, lock_data_dir
 from uploadkit.core.errors import ConfigError, StorageUnavailable
-from uploadkit.db import DataDirInUse, lock_data_dir, open_database
+from uploadkit.db.connection import open_database
 from uploadkit.maintenance import deep_check, reconcile, store_migration
 from uploadkit.objectstore.boto import AccessDenied
 from uploadkit.objectstore.doctor import Finding

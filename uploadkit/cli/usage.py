@@ -10,7 +10,7 @@ import click
 
 from uploadkit import config
 from uploadkit.cli.terminal import tell
-from uploadkit.db import open_database
+from uploadkit.db.connection import open_database
 from uploadkit.projects import usage
 
 

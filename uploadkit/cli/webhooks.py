@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from uploadkit.auth.callers import COMMAND_LINE, Caller
-from uploadkit.cli.administration import json_option, open_installation, print_table, project_option
+from uploadkit.cli.output import json_option, open_installation, print_table, project_option
 from uploadkit.cli.terminal import tell
 from uploadkit.core import clock
 from uploadkit.db.models import WebhookDelivery

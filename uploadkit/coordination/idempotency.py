@@ -20,7 +20,7 @@ import orjson
 from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, IdempotencyConflict, ValidationFailed
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import database
 
 KEPT_MS = 24 * 3600_000

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+from uploadkit.core import trespass
+from uploadkit.core.durable_files import sync
+from uploadkit.core.errors import ConfigError
 
 
 def note_file(data_dir: Path) -> Path:
@@ -13,3 +22,61 @@ def note_file(data_dir: Path) -> Path:
 def remove_note(data_dir: Path) -> None:
     """Take the note away: whoever set up the dashboard has read it."""
     note_file(data_dir).unlink(missing_ok=True)
+
+
+class DataDirInUse(ConfigError):
+    """Another process, most likely an appliance that serves, holds the data directory."""
+
+
+@contextmanager
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory (made with mode 0700) for this process. Raises ConfigError when another process holds it.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+    """
+    prepare_data_dir(data_dir)
+    with _opened_lock(data_dir) as file:
+        _flock(file, data_dir)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _opened_lock(data_dir: Path) -> IO[str]:
+    try:
+        return (data_dir / "lock").open("a+")
+    except OSError as error:
+        raise ConfigError(f"data.dir: {data_dir / 'lock'} can't be opened: {error.strerror}") from None
+
+
+def _flock(file: IO[str], data_dir: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        raise DataDirInUse(
+            f"data.dir: {data_dir} is in use by process {holder}; stop that one first, or set UPLOADKIT_DATA__DIR to another directory"
+        ) from None
+
+
+def prepare_data_dir(data_dir: Path) -> None:
+    """Make the data directory, readable by its owner only; one that holds other people's things keeps its mode.
+
+    Raises ConfigError when it can't be used.
+    """
+    try:
+        if not data_dir.exists():
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync(data_dir.parent)
+        if trespass.is_foreign(data_dir) and os.geteuid():
+            raise ConfigError(
+                f"data.dir: {data_dir} belongs to somebody else, who could replace what is in it; name a folder of this user's own"
+            )
+        if (data_dir / "lock").exists() or all(path.name.startswith(".") for path in data_dir.iterdir()):
+            data_dir.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"data.dir: {data_dir} can't be used: {error.strerror}") from None
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise ConfigError(f"data.dir: {data_dir} is not writable by this user")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 from peewee import BooleanField, DoesNotExist, JSONField
 
-from uploadkit.db import execute
+from uploadkit.db.connection import execute
 from uploadkit.db.models import Table
 
 Row = TypeVar("Row", bound=Table)

@@ -13,7 +13,7 @@ from uploadkit.config import Config, tier_limits
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import FileTooLarge, Forbidden, RateLimited, RouteNotFound, TierLimitExceeded
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import FileRoute, Project
 from uploadkit.projects import file_routes
 

@@ -32,7 +32,9 @@ from uploadkit.core.errors import (
     UploadNotFound,
     UploadNotVerified,
 )
-from uploadkit.db import execute, new_id, statements, write
+from uploadkit.core.ids import new_id
+from uploadkit.db import statements
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import NUMBER_BITS, File
 from uploadkit.files import anonymous_uploads, upload_tokens, verification
 from uploadkit.files.naming import merged_metadata, safe_name

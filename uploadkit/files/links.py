@@ -15,7 +15,7 @@ from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound
 from uploadkit.core.media_types import strict
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import File, Project
 from uploadkit.files import service as files
 from uploadkit.files.naming import disposition, is_shown_inline, shown_name

@@ -17,7 +17,7 @@ from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, FileTooLarge, FileTooSmallForMultipart, InvalidParts, StorageUnavailable, UploadNotFound
 from uploadkit.core.etags import plain_etag, same_etag
-from uploadkit.db import write
+from uploadkit.db.connection import write
 from uploadkit.db.models import File
 from uploadkit.files import lifecycle, verification
 from uploadkit.files.lifecycle import UploadRequest

@@ -19,7 +19,7 @@ from typing import Any
 from peewee import JOIN, SQL, ModelSelect, Table, fn
 
 from uploadkit.client.media_types import names_of
-from uploadkit.db import execute
+from uploadkit.db.connection import execute
 from uploadkit.db.models import File, database
 
 _TRIGRAM = 3

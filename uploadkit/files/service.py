@@ -14,7 +14,8 @@ from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound, StorageUnavailable, UploadKitError, UploadNotFound, ValidationFailed
-from uploadkit.db import paging, read_places, write
+from uploadkit.db import paging, read_places
+from uploadkit.db.connection import write
 from uploadkit.db.models import NUMBER_BITS, File
 from uploadkit.db.paging import Page
 from uploadkit.files import lifecycle

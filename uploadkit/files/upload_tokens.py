@@ -19,7 +19,8 @@ from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Forbidden, NotFound, RateLimited, RouteNotFound, Unauthorized
-from uploadkit.db import execute, new_id, write
+from uploadkit.core.ids import new_id
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import FileRoute, UploadToken, UploadTokenRoute
 from uploadkit.files.naming import merged_metadata
 from uploadkit.projects import file_routes

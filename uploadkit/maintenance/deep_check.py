@@ -19,7 +19,7 @@ from typing import Any
 from uploadkit.config import Config
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict
-from uploadkit.db import execute
+from uploadkit.db.connection import execute
 from uploadkit.db.models import File
 from uploadkit.maintenance.object_check import Checked, Damage, EtagRules, Pace, PartDigests, check, etag_rules
 from uploadkit.objectstore.factory import store_name

@@ -19,7 +19,7 @@ from typing import Literal
 from uploadkit.core import clock
 from uploadkit.core.errors import InvalidParts, StorageUnavailable
 from uploadkit.core.etags import joined_etag
-from uploadkit.db import new_id
+from uploadkit.core.ids import new_id
 from uploadkit.db.models import File
 from uploadkit.objectstore.boto import StorageRefused
 from uploadkit.objectstore.objects import Piece, StoredObject

@@ -14,7 +14,7 @@ from uploadkit.context import Context
 from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from uploadkit.auth import audit
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, StorageUnavailable
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import File
 from uploadkit.files import service as files
 from uploadkit.maintenance import object_check

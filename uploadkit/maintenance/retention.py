@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from uploadkit.context import Context
 from uploadkit.core import clock
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import NUMBER_BITS, File
 from uploadkit.projects import quotas
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from uploadkit import db
 from uploadkit.context import Context, JobReport
 from uploadkit.coordination import idempotency
 from uploadkit.core import clock
+from uploadkit.db import faults
 from uploadkit.files import anonymous_uploads, upload_tokens
 from uploadkit.maintenance import part_floods, project_removal, retention, scrub, sweeper
 from uploadkit.objectstore import trust
@@ -87,7 +87,7 @@ def _reported(report: JobReport, function: Callable[[Context], int], ctx: Contex
                 log.info("job %s did its work", report.name, extra={"done": done, "done_since_start": report.done})
         except Exception as error:
             report.failed = True
-            if (trouble := db.trouble(error)) is not None:
+            if (trouble := faults.trouble(error)) is not None:
                 log.warning("job %s put off to its next turn: SQLite says %s. %s", report.name, error, trouble[1])
             else:
                 log.exception("job %s failed; it runs again at its next turn", report.name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import File
 from uploadkit.maintenance.object_check import PIECE_BYTES, Checked, Damage, EtagRules, Pace, Stopped, check, glance
 

@@ -18,7 +18,7 @@ from uploadkit.config import Config
 from uploadkit.core import durable_files
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.core.media_types import strict
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import File
 from uploadkit.files.naming import disposition
 from uploadkit.maintenance.object_check import EtagRules, etag_rules, is_digest

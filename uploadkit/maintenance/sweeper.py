@@ -15,7 +15,7 @@ from peewee import SQL
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, StorageUnavailable, UploadNotFound
-from uploadkit.db import write
+from uploadkit.db.connection import write
 from uploadkit.db.models import NUMBER_BITS, File, Project
 from uploadkit.files import lifecycle
 from uploadkit.files import service as files

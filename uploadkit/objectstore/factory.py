@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from uploadkit.config import Config
+from uploadkit.core.data_dir import DataDirInUse, lock_data_dir
 from uploadkit.core.errors import ConfigError, StorageUnavailable
-from uploadkit.db import DataDirInUse, lock_data_dir
 from uploadkit.objectstore import bucket_rules
 from uploadkit.objectstore.address import StoreAddress, byos_address
 from uploadkit.objectstore.bundled import processes

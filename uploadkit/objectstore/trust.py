@@ -17,7 +17,7 @@ from typing import Any
 from uploadkit.config import Config
 from uploadkit.core import clock
 from uploadkit.core.shipped import PROGRAM
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.objectstore import doctor
 from uploadkit.objectstore.doctor import Expectations, Finding
 from uploadkit.objectstore.factory import store_name

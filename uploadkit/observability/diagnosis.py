@@ -8,11 +8,11 @@ from collections.abc import Generator
 
 import urllib3
 
-from uploadkit import db
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.core import clock, trespass
 from uploadkit.core.errors import StorageUnavailable
+from uploadkit.db import connection
 from uploadkit.db.models import File, FileRoute, Project
 from uploadkit.objectstore import doctor
 from uploadkit.objectstore.doctor import Expectations, Finding
@@ -58,7 +58,7 @@ def warn_of_shared_place(config: Config) -> None:
 
 
 def _database() -> Finding:
-    damaged = db.damage()
+    damaged = connection.damage()
     if damaged is None:
         return Finding("database", "ok", "SQLite has read all of it")
     return Finding("database", "failed", f"SQLite says {damaged}", "Stop the appliance and put a backup in the database's place")

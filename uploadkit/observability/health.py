@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import psutil
 from peewee import PeeweeException
 
-from uploadkit import db
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.core import writable
 from uploadkit.core.shipped import PROGRAM
+from uploadkit.db import connection
 from uploadkit.maintenance import scrub
 
 _LEAST_FREE_BYTES = 64 * 1024**2
@@ -44,7 +44,7 @@ def unwritable(config: Config) -> str | None:
 
 def _database() -> Check:
     try:
-        db.execute("SELECT 1 FROM project LIMIT 1").fetchone()
+        connection.execute("SELECT 1 FROM project LIMIT 1").fetchone()
     except PeeweeException as error:
         return Check("database", False, f"SQLite answers {type(error).__name__}")
     return Check("database", True, "answers")

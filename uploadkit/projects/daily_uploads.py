@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
-from uploadkit.db import execute
+from uploadkit.db.connection import execute
 
 _DAY_MS = 86_400_000
 # An event gets its time before it is committed: what is younger is counted again the next time.

@@ -14,8 +14,10 @@ from uploadkit.config import Config, TierConfig
 from uploadkit.coordination.idempotency import Remember, forget
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound, ValidationFailed
+from uploadkit.core.ids import new_id
 from uploadkit.core.media_types import UNKNOWN, in_words, is_allowed
-from uploadkit.db import execute, new_id, paging, statements, write
+from uploadkit.db import paging, statements
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import File, FileRoute, Project
 from uploadkit.db.paging import Page
 from uploadkit.net import url_policy

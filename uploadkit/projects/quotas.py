@@ -7,10 +7,10 @@ limits of its own, held against the rows that are there.
 
 from __future__ import annotations
 
-from uploadkit import db
 from uploadkit.config import SandboxConfig, TierConfig
 from uploadkit.core import clock
 from uploadkit.core.errors import RateLimited, TierLimitExceeded
+from uploadkit.db import connection
 from uploadkit.db.models import File, Project
 
 _RESERVE = """
@@ -49,7 +49,7 @@ SELECT 1 FROM file INDEXED BY file_come_to_nothing
 
 def require_room_in_sandbox(project_id: str, size_bytes: int, sandbox: SandboxConfig) -> None:
     """Refuse another test upload of `size_bytes` where a project's sandbox is full. Raises TierLimitExceeded, which names the limit."""
-    rows, files, held_bytes = db.execute(_SANDBOX, (project_id,)).fetchone()
+    rows, files, held_bytes = connection.execute(_SANDBOX, (project_id,)).fetchone()
     for name, limit, present, wanted, what in (
         ("max_files", sandbox.max_files, files, 1, "files are there or being uploaded"),
         ("max_storage", sandbox.max_storage, held_bytes, size_bytes, "bytes are there or being uploaded"),
@@ -69,7 +69,7 @@ def require_few_failed(project_id: str, environment: str) -> None:
     They free their place at once, but not their rows: those that are not swept yet are needed, and the others go in their turn. Anonymous
     ones have limits of their own, and keep nobody else out. Raises RateLimited.
     """
-    if db.execute(_FAILED, (project_id, environment, MOST_FAILED)).fetchone() is not None:
+    if connection.execute(_FAILED, (project_id, environment, MOST_FAILED)).fetchone() is not None:
         raise RateLimited(
             f"{MOST_FAILED} uploads of this project failed or were aborted lately, and are still to be cleared away",
             "Look at GET /api/v1/logs?status=FAILED for the reason, and begin uploads that come to something",
@@ -85,7 +85,7 @@ def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConf
     if environment == "test":
         return 0
     period = clock.month_of(clock.now_ms())
-    cursor = db.execute(
+    cursor = connection.execute(
         _RESERVE,
         {
             "project": project_id,
@@ -103,24 +103,24 @@ def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConf
 def settle(file: File, uploaded_at: int) -> None:
     """Turn the reservation of an upload that was completed at `uploaded_at` (milliseconds) into use, and count it in that month."""
     if file.environment == "live":
-        db.execute(
+        connection.execute(
             "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ?, storage_used_bytes = storage_used_bytes + ?,"
             " uploads_reserved = uploads_reserved - 1, files_stored = files_stored + 1 WHERE id = ?",
             (file.reserved_bytes, file.size_bytes, file.project_id),
         )
-    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(uploaded_at), 1, file.size_bytes, 0))
+    connection.execute(_COUNT, (file.project_id, file.environment, clock.month_of(uploaded_at), 1, file.size_bytes, 0))
 
 
 def release_upload(file: File) -> None:
     """Give back the upload (not its bytes) of a row that has just left UPLOADING without success."""
     if file.environment == "live":
-        db.execute("UPDATE project SET uploads_reserved = uploads_reserved - 1 WHERE id = ?", (file.project_id,))
+        connection.execute("UPDATE project SET uploads_reserved = uploads_reserved - 1 WHERE id = ?", (file.project_id,))
 
 
 def release_bytes(file: File) -> None:
     """Give back the bytes that a failed row still holds; its `reserved_bytes` become 0."""
     if file.reserved_bytes:
-        db.execute(
+        connection.execute(
             "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ? WHERE id = ?", (file.reserved_bytes, file.project_id)
         )
         File.update(reserved_bytes=0).where(File.id == file.id).execute()
@@ -129,11 +129,11 @@ def release_bytes(file: File) -> None:
 def forget(file: File, deleted_at: int) -> None:
     """Free the storage of a file that was deleted at `deleted_at` (milliseconds)."""
     if file.environment == "live":
-        db.execute(
+        connection.execute(
             "UPDATE project SET storage_used_bytes = storage_used_bytes - ?, files_stored = files_stored - 1 WHERE id = ?",
             (file.size_bytes, file.project_id),
         )
-    db.execute(_COUNT, (file.project_id, file.environment, clock.month_of(deleted_at), 0, 0, file.size_bytes))
+    connection.execute(_COUNT, (file.project_id, file.environment, clock.month_of(deleted_at), 0, 0, file.size_bytes))
 
 
 def remember_purged(file: File) -> None:
@@ -146,7 +146,7 @@ def remember_purged(file: File) -> None:
 
 
 def _add_purged(file: File, at_ms: int, uploads: int, uploaded: int, deleted: int) -> None:
-    db.execute(_PURGED, (uploads, uploaded, deleted, file.project_id, file.environment, clock.month_of(at_ms)))
+    connection.execute(_PURGED, (uploads, uploaded, deleted, file.project_id, file.environment, clock.month_of(at_ms)))
 
 
 def _limit_exceeded(project_id: str, size_bytes: int, limits: TierConfig, period: str) -> TierLimitExceeded:

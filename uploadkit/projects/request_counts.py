@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from uploadkit.core import clock
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import RequestCount
 
 WRITE_EVERY_SECONDS = 60

@@ -16,8 +16,10 @@ from uploadkit.config import Config
 from uploadkit.coordination.idempotency import Remember, forget
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound, ValidationFailed
+from uploadkit.core.ids import new_id
 from uploadkit.core.shipped import PROGRAM
-from uploadkit.db import new_id, paging, write
+from uploadkit.db import paging
+from uploadkit.db.connection import write
 from uploadkit.db.models import Project
 from uploadkit.db.paging import Page
 from uploadkit.projects import file_routes

@@ -15,7 +15,8 @@ from peewee import fn
 from uploadkit.auth.callers import Caller
 from uploadkit.config import Config, TierConfig, tier_limits
 from uploadkit.core import clock
-from uploadkit.db import execute, read_places, write
+from uploadkit.db import read_places
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import File, Project, Usage, database
 
 HISTORY_MONTHS = 12

@@ -10,7 +10,7 @@ from uploadkit.config import Config
 from uploadkit.core.data_dir import note_file
 from uploadkit.core.durable_files import write_private
 from uploadkit.core.errors import ConfigError
-from uploadkit.db import open_database
+from uploadkit.db.connection import open_database
 from uploadkit.db.models import ApiKey, Project
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects

@@ -14,7 +14,7 @@ from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import cpu_affinity
-from uploadkit.db import lock_data_dir
+from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.maintenance import store_migration
 from uploadkit.maintenance.scheduler import Jobs
 from uploadkit.objectstore.factory import serving_store

@@ -11,11 +11,11 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 
-from uploadkit import __version__, web
+from uploadkit import __version__
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import shipped
-from uploadkit.web import dashboard, openapi, schemas, surfaces
+from uploadkit.web import dashboard, middleware, openapi, requests, schemas, surfaces
 from uploadkit.web.api import api
 from uploadkit.web.browser import browser
 from uploadkit.web.docs import docs
@@ -60,14 +60,14 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
         template_folder=str(shipped.TEMPLATES),
         static_folder=str(shipped.STATIC),
     )
-    app.request_class = web.JsonRequest
+    app.request_class = requests.JsonRequest
     app.jinja_env.globals["program"] = shipped.PROGRAM
     # Keys in paths may hold anything, also two slashes in a row.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = ctx.config.server.max_body_bytes
     app.extensions["uploadkit"] = ctx
     app.extensions["uploadkit.rate_limits"] = rate_limits
-    web.install(app)
+    middleware.install(app)
     app.wsgi_app = surfaces.without_doubled_slash(app.wsgi_app)  # type: ignore[method-assign]
     app.register_api(api)
     app.register_blueprint(cloud_sdk)

@@ -17,9 +17,10 @@ from uploadkit.db.models import File
 from uploadkit.files import anonymous_uploads, lifecycle, multipart_upload, single_upload, upload_tokens
 from uploadkit.files.verification import NotInStorage
 from uploadkit.projects import file_routes
-from uploadkit.web import authentication, context, documented, json_answer, rate_limits, schemas, schemas_browser, sdk_rendering
+from uploadkit.web import authentication, documented, schemas, schemas_browser, sdk_rendering
 from uploadkit.web.api.blueprint import url_of
 from uploadkit.web.documented import Json
+from uploadkit.web.requests import context, json_answer, rate_limits
 
 T = TypeVar("T")
 # No page may set these (the fetch standard's forbidden request headers): the browser does, by the body.

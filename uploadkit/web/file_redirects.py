@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from uploadkit.files.links import Claim, read_url
-from uploadkit.web import context
+from uploadkit.web.requests import context
 from uploadkit.web.surfaces import allowed_headers
 
 links = Blueprint("links", __name__)

@@ -29,8 +29,9 @@ from uploadkit.core.errors import (
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.files.service import FileFilter
-from uploadkit.web import authentication, context, documented, json_answer, openapi, rate_limits, schemas, sdk_rendering, shapes, shapes_sdk
+from uploadkit.web import authentication, documented, openapi, schemas, sdk_rendering, shapes, shapes_sdk
 from uploadkit.web.api.blueprint import url_of
+from uploadkit.web.requests import context, json_answer, rate_limits
 
 cloud_sdk = APIBlueprint(
     "sdk", __name__, url_prefix="/sdk/api/v1", abp_security=[{"bearer": []}], operation_id_callback=openapi.operation_id

@@ -8,7 +8,7 @@ from uploadkit import __version__
 from uploadkit.context import JobReport
 from uploadkit.core import clock
 from uploadkit.observability import health
-from uploadkit.web import context, json_answer
+from uploadkit.web.requests import context, json_answer
 
 pages = Blueprint("health", __name__)
 

@@ -18,7 +18,8 @@ import orjson
 from uploadkit import __version__
 from uploadkit.context import Context
 from uploadkit.core import clock
-from uploadkit.db import execute, new_id, write
+from uploadkit.core.ids import new_id
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import WebhookDestination
 from uploadkit.net import safe_post
 from uploadkit.net.safe_post import Outcome

@@ -15,7 +15,9 @@ from peewee import SQL, ModelSelect, fn
 from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
 from uploadkit.core import clock
-from uploadkit.db import execute, new_id, paging, read_places, statements
+from uploadkit.core.ids import new_id
+from uploadkit.db import paging, read_places, statements
+from uploadkit.db.connection import execute
 from uploadkit.db.models import Event, EventForgotten, File
 from uploadkit.db.paging import Page
 from uploadkit.webhooks import outbox

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from uploadkit.context import Context
 from uploadkit.core import clock
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 
 MOST_IN_FLIGHT = 16
 MOST_PER_ORIGIN = 2

@@ -19,7 +19,9 @@ from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound, RateLimited
-from uploadkit.db import execute, new_id, on_commit, paging, statements, write
+from uploadkit.core.ids import new_id
+from uploadkit.db import paging, statements
+from uploadkit.db.connection import execute, on_commit, write
 from uploadkit.db.models import Event, WebhookAttempt, WebhookDelivery, WebhookDestination
 from uploadkit.db.paging import Page
 from uploadkit.net import url_policy

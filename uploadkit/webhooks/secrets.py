@@ -9,7 +9,8 @@ from __future__ import annotations
 from uploadkit.auth import audit
 from uploadkit.auth.callers import Caller, find_project, require_live
 from uploadkit.core import clock
-from uploadkit.db import statements, write
+from uploadkit.db import statements
+from uploadkit.db.connection import write
 from uploadkit.db.models import WebhookSecret
 from uploadkit.webhooks.signatures import Secrets, new_secret
 

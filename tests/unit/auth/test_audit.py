@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import House
 from uploadkit.auth import api_keys, audit, callers
 from uploadkit.core.errors import UploadKitError
-from uploadkit.db import write
+from uploadkit.db.connection import write
 from uploadkit.db.models import Audit, Project
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects

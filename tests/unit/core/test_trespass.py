@@ -76,9 +76,9 @@ def test_a_folder_that_somebody_has_prepared_is_not_taken(place: Path) -> None:
     place.parent.parent.chmod(0o755)
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from uploadkit import db; from uploadkit.errors import ConfigError\n"
+        "from uploadkit.core import data_dir; from uploadkit.core.errors import ConfigError\n"
         f"os.setgroups([]); os.setresgid({NOBODY},{NOBODY},{NOBODY}); os.setresuid({NOBODY},{NOBODY},{NOBODY})\n"
-        "try: db.prepare_data_dir(Path(sys.argv[1]))\n"
+        "try: data_dir.prepare_data_dir(Path(sys.argv[1]))\n"
         "except ConfigError as error: print(error)\n"
     )
     argv, environment = [sys.executable, "-c", program, prepared.name], {"PYTHONPATH": str(ROOT)}

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from uploadkit import config, db
+from uploadkit import config
+from uploadkit.core import data_dir
 from uploadkit.core.errors import ConfigError
+from uploadkit.db import migrating
+from uploadkit.db.connection import open_database
 from uploadkit.db.models import Table
 
 
@@ -19,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_models_are_what_the_migrations_make(path: Path) -> None:
-    db.migrate(path)
+    migrating.migrate(path)
     with closing(sqlite3.connect(path)) as connection:
         tables = Table.__subclasses__()
         names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'file_search%'"
@@ -33,9 +36,9 @@ def test_the_models_are_what_the_migrations_make(path: Path) -> None:
 
 
 def test_migrations_are_numbered_without_gaps(path: Path) -> None:
-    assert [number for number, _ in db.migrations()] == list(range(1, len(db.migrations()) + 1))
-    db.migrate(path)
-    assert db.schema_version(path) == len(db.migrations())
+    assert [number for number, _ in migrating.migrations()] == list(range(1, len(migrating.migrations()) + 1))
+    migrating.migrate(path)
+    assert migrating.schema_version(path) == len(migrating.migrations())
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -44,39 +47,39 @@ def one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A migrations directory of which the last one can be written by the test."""
     directory = tmp_path / "migrations"
     directory.mkdir()
-    for _, file in db.migrations():
+    for _, file in migrating.migrations():
         (directory / file.name).write_text(file.read_text())
-    last = directory / f"{len(db.migrations()) + 1:04d}_next.sql"
-    monkeypatch.setattr(db, "MIGRATIONS_DIR", directory)
+    last = directory / f"{len(migrating.migrations()) + 1:04d}_next.sql"
+    monkeypatch.setattr(migrating, "MIGRATIONS_DIR", directory)
     return last
 
 
 def test_an_upgrade_backs_up_first(path: Path, one_more: Path) -> None:
-    db.migrate(path)
-    before = db.schema_version(path)
+    migrating.migrate(path)
+    before = migrating.schema_version(path)
     one_more.write_text("ALTER TABLE project ADD COLUMN colour TEXT;")
-    db.migrate(path)
-    assert db.schema_version(path) == before + 1
+    migrating.migrate(path)
+    assert migrating.schema_version(path) == before + 1
     backup = path.with_name(f"{path.name}.before-{before + 1:04d}")
-    assert db.schema_version(backup) == before
+    assert migrating.schema_version(backup) == before
     assert backup.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, one_more: Path) -> None:
-    db.migrate(path)
-    before = db.schema_version(path)
+    migrating.migrate(path)
+    before = migrating.schema_version(path)
     one_more.write_text("ALTER TABLE project ADD COLUMN colour TEXT; ALTER TABLE nowhere ADD COLUMN x TEXT;")
     with pytest.raises(sqlite3.OperationalError):
-        db.migrate(path)
-    assert db.schema_version(path) == before
+        migrating.migrate(path)
+    assert migrating.schema_version(path) == before
     with closing(sqlite3.connect(path)) as connection:
         assert "colour" not in {row[1] for row in connection.execute("PRAGMA table_info(project)")}
 
 
 def test_old_rows_get_what_later_columns_need(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = db.migrations()
-    monkeypatch.setattr(db, "migrations", lambda: every[:1])
-    db.migrate(path)
+    every = migrating.migrations()
+    monkeypatch.setattr(migrating, "migrations", lambda: every[:1])
+    migrating.migrate(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO project (id, name, slug, tier, created_at, updated_at) VALUES ('p', 'P', 'p', 'pro', 1, 1)")
         connection.execute(
@@ -91,7 +94,7 @@ def test_old_rows_get_what_later_columns_need(path: Path, monkeypatch: pytest.Mo
                 (file, file),
             )
     monkeypatch.undo()
-    db.migrate(path)
+    migrating.migrate(path)
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT id, size_bytes, content_type, visibility, file_created_at FROM event ORDER BY sequence")
         assert found.fetchall() == [("there", 7, "image/png", "public", 5), ("gone", 0, "application/octet-stream", "private", 6)]
@@ -99,35 +102,35 @@ def test_old_rows_get_what_later_columns_need(path: Path, monkeypatch: pytest.Mo
 
 
 def test_an_older_program_refuses_a_newer_database(path: Path) -> None:
-    db.migrate(path)
+    migrating.migrate(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 999")
     with pytest.raises(ConfigError, match="newer program"):
-        db.migrate(path)
+        migrating.migrate(path)
 
 
 def test_commands_want_a_database_that_is_there_and_up_to_date(tmp_path: Path, one_more: Path) -> None:
     settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(tmp_path / "data")})
     with pytest.raises(ConfigError, match="init"):
-        db.open_database(settings, upgrade=False)
+        open_database(settings, upgrade=False)
     assert not settings.database_path.exists()
-    db.prepare_data_dir(settings.data_dir)
-    db.migrate(settings.database_path)
+    data_dir.prepare_data_dir(settings.data_dir)
+    migrating.migrate(settings.database_path)
     one_more.write_text("SELECT 1;")
     with pytest.raises(ConfigError, match="older schema"):
-        db.open_database(settings, upgrade=False)
+        open_database(settings, upgrade=False)
 
 
 def test_the_data_directory_is_locked_and_private(tmp_path: Path) -> None:
-    with db.lock_data_dir(tmp_path / "data"):
+    with data_dir.lock_data_dir(tmp_path / "data"):
         assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
-        with pytest.raises(ConfigError, match="in use by process"), db.lock_data_dir(tmp_path / "data"):
+        with pytest.raises(ConfigError, match="in use by process"), data_dir.lock_data_dir(tmp_path / "data"):
             pass
-    with db.lock_data_dir(tmp_path / "data"):
+    with data_dir.lock_data_dir(tmp_path / "data"):
         pass
 
 
 def test_a_data_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"data\.dir"), db.lock_data_dir(tmp_path / "file" / "data"):
+    with pytest.raises(ConfigError, match=r"data\.dir"), data_dir.lock_data_dir(tmp_path / "file" / "data"):
         pass

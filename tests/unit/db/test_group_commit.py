@@ -13,8 +13,10 @@ import pytest
 from peewee import OperationalError
 
 from tests.support.appliance import wait_until
-from uploadkit import config, db
+from uploadkit import config
+from uploadkit.db import connection as db_connection
 from uploadkit.db import group_commit
+from uploadkit.db.connection import close, execute, on_commit, open_database
 from uploadkit.db.models import Setting
 
 
@@ -22,9 +24,9 @@ from uploadkit.db.models import Setting
 def database_path(tmp_path: Path) -> Iterator[Path]:
     """A database that is open and empty."""
     settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(tmp_path)})
-    db.open_database(settings, upgrade=True)
+    open_database(settings, upgrade=True)
     yield settings.database_path
-    db.close()
+    close()
 
 
 def one_batch(*blocks: Callable[[], object]) -> list[Exception | None]:
@@ -37,7 +39,7 @@ def one_batch(*blocks: Callable[[], object]) -> list[Exception | None]:
 
     def write(number: int) -> None:
         try:
-            with db.write():
+            with db_connection.write():
                 if number == 0:
                     all_wait.wait()
                 blocks[number]()
@@ -107,18 +109,18 @@ def test_nobody_is_told_of_success_when_the_commit_fails(database_path: Path) ->
     def put_and_hope(name: str) -> Callable[[], None]:
         def block() -> None:
             put(name)()
-            db.on_commit(lambda: called.append(name))
+            on_commit(lambda: called.append(name))
 
         return block
 
     connection = group_commit.connection()
     connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
     connection.execute("CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
-    ended = one_batch(put_and_hope("one"), lambda: db.execute("INSERT INTO child VALUES (1)"), put_and_hope("two"))
+    ended = one_batch(put_and_hope("one"), lambda: execute("INSERT INTO child VALUES (1)"), put_and_hope("two"))
     assert all("FOREIGN KEY" in str(error) for error in ended)
     assert rows(database_path) == set()
     assert called == []
-    with db.write():
+    with db_connection.write():
         put("afterwards")()
     assert rows(database_path) == {"afterwards"}
 
@@ -138,7 +140,7 @@ def test_a_full_disk_takes_all_of_the_batch_back_and_says_so(database_path: Path
     assert (ended[0] is None) == ("one" in rows(database_path)), "what was acknowledged is there, and nothing else"
     assert not {name for name in rows(database_path) if name.isdigit()}
     connection.execute(f"PRAGMA max_page_count = {pages + 10_000}")
-    with db.write():
+    with db_connection.write():
         put("afterwards")()
     assert "afterwards" in rows(database_path)
 
@@ -160,7 +162,7 @@ def test_a_block_that_swallows_a_full_disk_does_not_pass_for_written(database_pa
 
 def test_many_threads_lose_nothing(database_path: Path) -> None:
     def work(number: int) -> None:
-        with db.write():
+        with db_connection.write():
             put(f"{number}")()
             if number % 7 == 3:
                 raise KeyError(number)

@@ -12,7 +12,9 @@ import pytest
 from tests.conftest import House
 from uploadkit.core import clock
 from uploadkit.core.errors import ValidationFailed
-from uploadkit.db import new_id, paging, write
+from uploadkit.core.ids import new_id
+from uploadkit.db import paging
+from uploadkit.db.connection import write
 from uploadkit.db.models import FileRoute
 
 

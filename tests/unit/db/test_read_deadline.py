@@ -13,10 +13,11 @@ import pytest
 from peewee import OperationalError
 
 from tests.conftest import House, new_house
-from uploadkit import db
 from uploadkit.auth import api_keys
 from uploadkit.core import clock
+from uploadkit.db import connection as db_connection
 from uploadkit.db import group_commit, read_deadline
+from uploadkit.db.connection import execute
 from uploadkit.db.models import File, Project, database
 from uploadkit.db.read_deadline import ReadTookTooLong
 from uploadkit.objectstore.store import ObjectStore
@@ -43,11 +44,11 @@ SELECT id, number >> 20, 'upload.completed', project_id, environment, id, key, '
 def stocked(tmp_path_factory: pytest.TempPathFactory, house_bucket: ObjectStore) -> Iterator[House]:
     """A house with thousands of files and events, live and test."""
     with new_house(tmp_path_factory.mktemp("stocked") / "data", house_bucket) as house:
-        with db.write():
+        with db_connection.write():
             for environment, first in (("live", clock.now_ms() << 20), ("test", 1)):
                 values = {"rows": ROWS, "first": first, "environment": environment, "project": house.project.id, "name": HOSTILE_NAME}
-                db.execute(_FILL, values)
-            db.execute(_FILL_EVENTS)
+                execute(_FILL, values)
+            execute(_FILL_EVENTS)
         usage.repair()
         yield house
 
@@ -65,22 +66,22 @@ def reads() -> dict[str, Callable[[], object]]:
     """Statements that keep SQLite at work in ways of their own."""
     phrase = f'file_name : "{"a" * 60}b{"a" * 60}"'
     return {
-        "steps": lambda: db.execute(ENDLESS).fetchall(),
-        "rows, one by one": lambda: [list(db.execute("SELECT length(file_name) FROM file").fetchall()) for _ in range(100_000)],
+        "steps": lambda: execute(ENDLESS).fetchall(),
+        "rows, one by one": lambda: [list(execute("SELECT length(file_name) FROM file").fetchall()) for _ in range(100_000)],
         "peewee": lambda: [list(File.select().limit(1000)) for _ in range(100_000)],
         "within the index of names": lambda: [
-            db.execute("SELECT count(*) FROM file_search WHERE file_search MATCH ?", (phrase,)).fetchall() for _ in range(10_000)
+            execute("SELECT count(*) FROM file_search WHERE file_search MATCH ?", (phrase,)).fetchall() for _ in range(10_000)
         ],
         "LIKE": lambda: [
-            db.execute("SELECT count(*) FROM file WHERE file_name LIKE ?", (f"%{'a' * 100}c%",)).fetchall() for _ in range(10_000)
+            execute("SELECT count(*) FROM file WHERE file_name LIKE ?", (f"%{'a' * 100}c%",)).fetchall() for _ in range(10_000)
         ],
         "instr": lambda: [
-            db.execute("SELECT count(*) FROM file WHERE instr(file_name, ?)", ("a" * 100 + "c",)).fetchall() for _ in range(10_000)
+            execute("SELECT count(*) FROM file WHERE instr(file_name, ?)", ("a" * 100 + "c",)).fetchall() for _ in range(10_000)
         ],
         "our own function": lambda: [
-            db.execute("SELECT count(*) FROM file WHERE name_contains(file_name, ?)", ("a" * 100 + "c",)).fetchall() for _ in range(10_000)
+            execute("SELECT count(*) FROM file WHERE name_contains(file_name, ?)", ("a" * 100 + "c",)).fetchall() for _ in range(10_000)
         ],
-        "a sort": lambda: [db.execute("SELECT file_name FROM file ORDER BY random(), key").fetchall() for _ in range(10_000)],
+        "a sort": lambda: [execute("SELECT file_name FROM file ORDER BY random(), key").fetchall() for _ in range(10_000)],
     }
 
 
@@ -94,7 +95,7 @@ def test_whatever_a_statement_does_it_is_ended_and_the_connection_is_good(stocke
     assert ended.value.retry_after_seconds
     assert database.connection() is connection
     assert File.select().count() == 2 * ROWS, "without a deadline any statement runs to its end"
-    with db.write():
+    with db_connection.write():
         Project.update(name="still writable").where(Project.id == stocked.project.id).execute()
     assert Project.get_by_id(stocked.project.id).name == "still writable"
 
@@ -105,43 +106,43 @@ def test_a_transaction_is_never_ended_by_the_time_of_its_readers(stocked: House)
     def write(number: int) -> None:
         read_deadline.begin(0)
         try:
-            with db.write():
-                db.execute(MUCH).fetchall()
-                db.execute("INSERT INTO setting (name, value) VALUES (?, 'a')", (f"a{number}",))
-                db.execute(MUCH).fetchall()
-                db.execute("INSERT INTO setting (name, value) VALUES (?, 'b')", (f"b{number}",))
+            with db_connection.write():
+                execute(MUCH).fetchall()
+                execute("INSERT INTO setting (name, value) VALUES (?, 'a')", (f"a{number}",))
+                execute(MUCH).fetchall()
+                execute("INSERT INTO setting (name, value) VALUES (?, 'b')", (f"b{number}",))
             with pytest.raises(OperationalError, match="interrupted"):  # the thread's own connection is held to it
-                db.execute(MUCH).fetchall()
+                execute(MUCH).fetchall()
         finally:
             read_deadline.end()
             database.close()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(24)))
-    assert db.execute("SELECT count(*) FROM setting WHERE name GLOB '[ab][0-9]*'").fetchone()[0] == 48
+    assert execute("SELECT count(*) FROM setting WHERE name GLOB '[ab][0-9]*'").fetchone()[0] == 48
     assert group_commit.connection() is not database.connection()
 
 
 def test_what_a_request_waits_for_elsewhere_does_not_count(stocked: House) -> None:
     with clock.travelled_to(1_790_000_000_000) as advance, read_deadline.within(2):
-        db.execute(MUCH).fetchall()
+        execute(MUCH).fetchall()
         advance(3_600_000)  # the store was slow
-        assert db.execute(MUCH).fetchone()[0] > 50_000
+        assert execute(MUCH).fetchone()[0] > 50_000
 
 
 def test_the_statements_of_a_request_share_its_time(stocked: House) -> None:
     began = time.monotonic()
     with pytest.raises(ReadTookTooLong), read_deadline.within(0.3):
-        any(time.monotonic() - began > 30 or not db.execute(MUCH).fetchall() for _ in itertools.count())
+        any(time.monotonic() - began > 30 or not execute(MUCH).fetchall() for _ in itertools.count())
     with read_deadline.within(60):
-        db.execute(MUCH).fetchall()
+        execute(MUCH).fetchall()
 
 
 def test_other_threads_have_their_own_time(stocked: House) -> None:
     ended: list[Any] = []
 
     def work() -> None:
-        ended.append(db.execute(MUCH).fetchone()[0])
+        ended.append(execute(MUCH).fetchone()[0])
         database.close()
 
     with read_deadline.within(0.001):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import House
-from uploadkit import db
-from uploadkit.db import statements
+from uploadkit.db import connection, statements
 from uploadkit.db.models import File, FileRoute, Project
 
 FACTS = {
@@ -27,10 +26,10 @@ FACTS = {
 
 def test_a_row_is_inserted_as_peewee_would(house: House) -> None:
     project = house.project.id
-    with db.write():
+    with connection.write():
         statements.insert(statements.new(File, number=1, project=project, **FACTS))
         File.create(number=2, project=project, **FACTS | {"id": "f2", "key": "k2"})
-    one, two = (db.execute("SELECT * FROM file WHERE id = ?", (id_,)).fetchone() for id_ in ("f1", "f2"))
+    one, two = (connection.execute("SELECT * FROM file WHERE id = ?", (id_,)).fetchone() for id_ in ("f1", "f2"))
     different = [(ours, theirs) for ours, theirs in zip(one, two, strict=True) if ours != theirs]
     assert different[:3] == [(1, 2), ("f1", "f2"), ("k/ü", "k2")]
     assert [type(value) for value in one] == [type(value) for value in two]
@@ -39,7 +38,7 @@ def test_a_row_is_inserted_as_peewee_would(house: House) -> None:
 
 
 def test_a_row_is_read_as_peewee_would(house: House) -> None:
-    with db.write():
+    with connection.write():
         statements.insert(statements.new(File, number=1, project=house.project.id, **FACTS))
         FileRoute.update(verify_content=False, allowed_types=["image/*"]).where(FileRoute.project == house.project.id).execute()
     for model in (File, FileRoute, Project):

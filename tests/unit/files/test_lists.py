@@ -16,12 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from uploadkit import config, db
+from uploadkit import config
 from uploadkit.auth import api_keys
 from uploadkit.auth.callers import COMMAND_LINE, Caller
 from uploadkit.context import Context
-from uploadkit.core import clock
+from uploadkit.core import clock, ids
+from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.core.errors import NotFound
+from uploadkit.db import connection as db_connection
+from uploadkit.db.connection import execute
 from uploadkit.db.models import File, database
 from uploadkit.files import lifecycle, single_upload
 from uploadkit.files import search as file_search
@@ -67,7 +70,7 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     data_dir = tmp_path_factory.mktemp("lists") / "data"
     loaded = config.load(None, {"UPLOADKIT_DATA__DIR": str(data_dir), "UPLOADKIT_DATABASE__SYNCHRONOUS": "NORMAL"})
-    with db.lock_data_dir(data_dir):
+    with lock_data_dir(data_dir):
         key = first_run.prepare(loaded).api_key
         assert key
         nowhere = ObjectStore(StoreAddress("http://127.0.0.1:9", "http://127.0.0.1:9", "us-east-1", "b", "path", "id", "secret"))
@@ -202,14 +205,14 @@ def test_a_search_stays_in_its_project_and_environment(desk: Desk, caller: Calle
 
 def test_the_index_follows_the_rows(desk: Desk, caller: Caller) -> None:
     kept, renamed, gone = (desk.add(caller, f"{name} photo.jpg") for name in ("kept", "renamed", "gone"))
-    with db.write():
+    with db_connection.write():
         File.delete().where(File.id == gone.id).execute()
         File.update(file_name="another.jpg").where(File.id == renamed.id).execute()
     assert listed(caller, FileFilter(search="photo")) == [kept.id]
     assert listed(caller, FileFilter(search="another")) == [renamed.id]
-    db.execute("INSERT INTO file_search (file_search, rank) VALUES ('integrity-check', 1)")
+    execute("INSERT INTO file_search (file_search, rank) VALUES ('integrity-check', 1)")
     database.execute_sql("VACUUM")
-    db.execute("INSERT INTO file_search (file_search, rank) VALUES ('integrity-check', 1)")
+    execute("INSERT INTO file_search (file_search, rank) VALUES ('integrity-check', 1)")
     assert listed(caller, FileFilter(search="photo")) == [kept.id]
 
 
@@ -333,10 +336,10 @@ def _copy(sample: File, count: int, name: str) -> list[str]:
     columns = dict(File.get_by_id(sample.id).__data__)
     newest = File.select(File.number).order_by(File.number.desc()).first().number
     rows: list[Mapping[str, Any]] = [
-        columns | {"number": newest + 1 + (n // 10 << 20) + n % 10, "id": (new := db.new_id()), "key": f"key/{new}", "file_name": name}
+        columns | {"number": newest + 1 + (n // 10 << 20) + n % 10, "id": (new := ids.new_id()), "key": f"key/{new}", "file_name": name}
         for n in range(count)
     ]
-    with db.write():
+    with db_connection.write():
         for start in range(0, count, 500):
             File.insert_many(rows[start : start + 500]).execute()
     return [row["id"] for row in rows]
@@ -390,7 +393,7 @@ def test_each_change_of_state_is_in_the_log_once(desk: Desk, caller: Caller) -> 
 
 def test_the_log_by_operation_route_time_and_key(desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     file, failed = desk.add(caller, "photo.jpg"), desk.add(caller, status="FAILED")
-    with db.write():
+    with db_connection.write():
         File.update(api_key=None).where(File.id == failed.id).execute()
     outsider = replace(desk.new_project(), key_id=caller.key_id)
     desk.add(outsider)
@@ -455,7 +458,7 @@ def test_a_long_text_finds_what_contains_it_and_nothing_else(desk: Desk, caller:
             continue
         found = set(listed(caller, FileFilter(search=search)))
         phrases = " OR ".join('"' + form.replace('"', '""') + '"' for form in forms)
-        rows = db.execute("SELECT rowid FROM file_search WHERE file_search MATCH ?", (f"file_name : ({phrases})",)).fetchall()
+        rows = execute("SELECT rowid FROM file_search WHERE file_search MATCH ?", (f"file_name : ({phrases})",)).fetchall()
         known = {row.id for row in File.select().where(File.number << [number for (number,) in rows], File.project == caller.project_id)}
         assert found == known, search
         assert {file_id for name, file_id in made.items() if search in name} <= found

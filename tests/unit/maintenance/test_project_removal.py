@@ -10,7 +10,7 @@ from uploadkit.auth import api_keys, audit, callers
 from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadKitError, UploadNotFound, UploadNotVerified
-from uploadkit.db import execute
+from uploadkit.db.connection import execute
 from uploadkit.db.models import ApiKey, Audit, Event, EventForgotten, File, FileRoute, Project, Usage, WebhookDelivery, database
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files

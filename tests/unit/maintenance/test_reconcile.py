@@ -12,7 +12,7 @@ from tests.support.single_uploads import request, upload
 from tests.support.stored import MIB, counters, objects, put
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict
-from uploadkit.db import new_id
+from uploadkit.core.ids import new_id
 from uploadkit.db.models import Audit, Event, File, Project
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files

@@ -198,10 +198,10 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from uploadkit.config import BundledConfig
-from uploadkit.objectstore import child_processes
+from uploadkit.objectstore.bundled import processes
 from uploadkit.objectstore.bundled.supervisor import BundledStore
 if sys.argv[3] == "outlive":  # As on a system without PR_SET_PDEATHSIG.
-    child_processes._DIE_WITH_PARENT = "import os, sys; os.execv(sys.argv[2], sys.argv[2:])"
+    processes._DIE_WITH_PARENT = "import os, sys; os.execv(sys.argv[2], sys.argv[2:])"
 store = BundledStore(BundledConfig(port=int(sys.argv[2])), Path(sys.argv[1]), listen_host="127.0.0.1", public_host="127.0.0.1")
 store.start()
 print(store.endpoint, flush=True)

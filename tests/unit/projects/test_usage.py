@@ -11,10 +11,10 @@ import pytest
 from tests.conftest import House
 from tests.support.single_uploads import DAY_MS, request, upload
 from tests.support.stored import objects, put
-from uploadkit import db
 from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadNotVerified
+from uploadkit.db import connection
 from uploadkit.db.models import File, FileRoute, Project, Usage, WebhookDelivery
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
@@ -133,8 +133,8 @@ def test_a_counter_that_is_wrong_is_found_and_set_right(
     upload(house, house.caller)
     upload(house, sandbox)
     request(house, house.caller)
-    with db.write():
-        db.execute(statement)
+    with connection.write():
+        connection.execute(statement)
     (found,) = usage.find_differences()
     assert (found.project_id, found.environment, found.counter) == (house.project.id, environment, counter)
     assert found.counted - found.recomputed == off_by

@@ -7,7 +7,8 @@ import pytest
 from tests.conftest import House
 from uploadkit.auth import api_keys
 from uploadkit.core.errors import Conflict
-from uploadkit.db import execute, new_id, write
+from uploadkit.core.ids import new_id
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import FileRoute, WebhookDelivery
 from uploadkit.projects import file_routes
 from uploadkit.webhooks import outbox

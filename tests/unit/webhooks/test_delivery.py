@@ -19,7 +19,7 @@ from uploadkit import config
 from uploadkit.auth import api_keys, callers
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, Forbidden, NotFound, ValidationFailed
-from uploadkit.db import execute, write
+from uploadkit.db.connection import execute, write
 from uploadkit.db.models import Audit, File, FileRoute, WebhookAttempt, WebhookDelivery, WebhookDestination, database
 from uploadkit.files import lifecycle, single_upload
 from uploadkit.files import service as files

@@ -6,9 +6,10 @@ from flask import Response, g
 
 from uploadkit.auth import api_keys
 from uploadkit.core.errors import Conflict, NotFound, TierLimitExceeded
-from uploadkit.web import context, documented, json_answer, schemas_admin, shapes_admin
+from uploadkit.web import documented, schemas_admin, shapes_admin
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
+from uploadkit.web.requests import context, json_answer
 
 
 @api.get("/projects/<projectId>/keys", **answers(shapes_admin.KeyPage, NotFound))

@@ -12,7 +12,8 @@ from flask_openapi3.blueprint import APIBlueprint
 from uploadkit.coordination import idempotency
 from uploadkit.db.models import File
 from uploadkit.objectstore import urls
-from uploadkit.web import authentication, context, documented, json_answer, openapi, rate_limits, sdk_rendering
+from uploadkit.web import authentication, documented, openapi, sdk_rendering
+from uploadkit.web.requests import context, json_answer, rate_limits
 
 T = TypeVar("T")
 api = APIBlueprint(

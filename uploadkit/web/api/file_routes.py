@@ -7,9 +7,10 @@ from flask import Response, g
 from uploadkit.core.errors import Conflict, DuplicateSlug, IdempotencyConflict, NotFound
 from uploadkit.db.models import FileRoute
 from uploadkit.projects import file_routes
-from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes, shapes_admin
+from uploadkit.web import documented, schemas, schemas_admin, shapes, shapes_admin
 from uploadkit.web.api.blueprint import api, once
 from uploadkit.web.openapi import answers
+from uploadkit.web.requests import context, json_answer
 
 
 def _shown(route: FileRoute) -> documented.Json:

@@ -9,9 +9,10 @@ from flask import Response, g
 from uploadkit.core.errors import Conflict, NotFound, StorageUnavailable
 from uploadkit.files import links
 from uploadkit.files import service as files
-from uploadkit.web import context, documented, json_answer, schemas, shapes, shapes_sdk
+from uploadkit.web import documented, schemas, shapes, shapes_sdk
 from uploadkit.web.api.blueprint import api, file_answer, url_of
 from uploadkit.web.openapi import answers
+from uploadkit.web.requests import context, json_answer
 
 _deletion: dict[str, Any] = answers(shapes.Deletion, body=True)
 _deletion["responses"] |= {207: shapes.Deletion, 404: shapes.NothingDeleted}

@@ -9,9 +9,10 @@ from uploadkit.config import tier_limits
 from uploadkit.core.errors import Conflict, IdempotencyConflict, NotFound
 from uploadkit.db.models import Project
 from uploadkit.projects import service as projects
-from uploadkit.web import context, documented, json_answer, schemas, schemas_admin, shapes, shapes_admin
+from uploadkit.web import documented, schemas, schemas_admin, shapes, shapes_admin
 from uploadkit.web.api.blueprint import api, once
 from uploadkit.web.openapi import answers
+from uploadkit.web.requests import context, json_answer
 
 
 @api.get("/projects", **answers(shapes_admin.ProjectPage))

@@ -6,9 +6,10 @@ from flask import Response, g
 
 from uploadkit.core.errors import NotFound
 from uploadkit.files import upload_tokens
-from uploadkit.web import context, documented, json_answer, schemas_browser, shapes_admin
+from uploadkit.web import documented, schemas_browser, shapes_admin
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
+from uploadkit.web.requests import context, json_answer
 
 
 @api.post("/upload-tokens", **answers(shapes_admin.UploadTokenObject, NotFound, status=201, body=True))

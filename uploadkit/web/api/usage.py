@@ -7,9 +7,10 @@ from flask import Response, g
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db.paging import Page
 from uploadkit.projects import usage
-from uploadkit.web import context, documented, json_answer, schemas, shapes
+from uploadkit.web import documented, schemas, shapes
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
+from uploadkit.web.requests import context, json_answer
 from uploadkit.webhooks import event_log
 
 

@@ -6,9 +6,10 @@ from flask import Response, g
 
 from uploadkit.core.errors import Conflict, NotFound
 from uploadkit.objectstore import urls
-from uploadkit.web import context, documented, documented_webhooks, json_answer, schemas, shapes, shapes_webhooks
+from uploadkit.web import documented, documented_webhooks, schemas, shapes, shapes_webhooks
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
+from uploadkit.web.requests import context, json_answer
 from uploadkit.webhooks import event_log, outbox
 
 

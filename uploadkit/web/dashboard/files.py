@@ -17,9 +17,11 @@ from uploadkit.files import service as files
 from uploadkit.files.naming import is_shown_inline
 from uploadkit.objectstore import urls
 from uploadkit.projects import file_routes
-from uploadkit.web import context, schemas
+from uploadkit.web import schemas
 from uploadkit.web.dashboard import filters, forms
-from uploadkit.web.dashboard.guard import caller, project, say, show_once, take_shown_once
+from uploadkit.web.dashboard.guard import caller, project
+from uploadkit.web.dashboard.notices import say, show_once, take_shown_once
+from uploadkit.web.requests import context
 from uploadkit.webhooks import event_log, outbox
 
 STATUSES = ("UPLOADED", "UPLOADING", "FAILED", "DELETED")

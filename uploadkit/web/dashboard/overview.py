@@ -8,9 +8,9 @@ from uploadkit.auth import api_keys
 from uploadkit.files import service as files
 from uploadkit.observability import health
 from uploadkit.projects import daily_uploads, usage
-from uploadkit.web import context
 from uploadkit.web.dashboard.files import thumbnail
 from uploadkit.web.dashboard.guard import caller, project
+from uploadkit.web.requests import context
 
 _DAYS = 30
 _NEWEST = 10

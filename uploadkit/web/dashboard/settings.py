@@ -8,8 +8,10 @@ from werkzeug.wrappers import Response
 from uploadkit import __version__
 from uploadkit.auth import admins, sessions
 from uploadkit.core.errors import UploadKitError
-from uploadkit.web import authentication, context, rate_limits
-from uploadkit.web.dashboard.guard import dashboard, fingerprint, retry_after, say, show_once, take_shown_once
+from uploadkit.web import authentication
+from uploadkit.web.dashboard.guard import dashboard, fingerprint, retry_after
+from uploadkit.web.dashboard.notices import say, show_once, take_shown_once
+from uploadkit.web.requests import context, rate_limits
 
 
 @dashboard.get("/settings")

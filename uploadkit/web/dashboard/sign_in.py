@@ -9,16 +9,13 @@ from uploadkit.auth import admins, sessions
 from uploadkit.core.data_dir import remove_note
 from uploadkit.core.errors import NotFound, UploadKitError
 from uploadkit.projects import service as projects
-from uploadkit.web import authentication, context, rate_limits
-from uploadkit.web.dashboard.guard import (
-    ROOMS_OF_A_PROJECT,
-    close_session,
-    dashboard,
-    forget_shown_once,
-    open_session,
-    own_page,
-    retry_after,
-)
+from uploadkit.web import authentication
+from uploadkit.web.dashboard.cookies import close_session, open_session
+from uploadkit.web.dashboard.guard import dashboard, retry_after
+from uploadkit.web.dashboard.navigation import ROOMS_OF_A_PROJECT
+from uploadkit.web.dashboard.notices import forget_shown_once
+from uploadkit.web.dashboard.own_pages import own_page
+from uploadkit.web.requests import context, rate_limits
 
 Page = str | tuple[str, int, dict[str, str]] | Response
 

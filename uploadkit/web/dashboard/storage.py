@@ -8,8 +8,9 @@ from werkzeug.wrappers import Response
 from uploadkit.observability import health
 from uploadkit.observability.diagnosis import Examiner
 from uploadkit.projects import service as projects
-from uploadkit.web import context
-from uploadkit.web.dashboard.guard import dashboard, say
+from uploadkit.web.dashboard.guard import dashboard
+from uploadkit.web.dashboard.notices import say
+from uploadkit.web.requests import context
 
 _MOST_PROJECTS = 20
 

@@ -7,8 +7,9 @@ from flask import Response, g
 from uploadkit.auth.callers import Browser
 from uploadkit.config import tier_limits
 from uploadkit.projects import file_routes
-from uploadkit.web import browser, context, documented, json_answer
+from uploadkit.web import browser, documented
 from uploadkit.web.dashboard.guard import caller, project
+from uploadkit.web.requests import context, json_answer
 
 
 @project.get("/upload/<route_slug>")

@@ -15,9 +15,9 @@ from uploadkit.db.models import Project
 from uploadkit.projects import service as projects
 from uploadkit.projects import usage
 from uploadkit.projects.request_counts import Requests
-from uploadkit.web import context
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import caller, dashboard, project
+from uploadkit.web.requests import context
 
 _AT_A_TIME = 100
 _OF_A_MONTH = ("period", "uploads", "bytes_uploaded", "bytes_deleted", "requests")

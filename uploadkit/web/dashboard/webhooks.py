@@ -8,9 +8,11 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit.projects import file_routes
-from uploadkit.web import context, schemas
+from uploadkit.web import schemas
 from uploadkit.web.dashboard import forms
-from uploadkit.web.dashboard.guard import administrator, caller, project, say
+from uploadkit.web.dashboard.guard import administrator, caller, project
+from uploadkit.web.dashboard.notices import say
+from uploadkit.web.requests import context
 from uploadkit.webhooks import outbox
 from uploadkit.webhooks import secrets as webhook_secrets
 

@@ -1,0 +1,121 @@
+"""File routes on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+
+from uploadkit.auth.callers import COMMAND_LINE
+from uploadkit.cli.output import json_option, open_installation, print_table, project_option
+from uploadkit.cli.terminal import tell
+from uploadkit.projects import file_routes
+from uploadkit.projects import service as projects
+from uploadkit.web import documented, schemas
+from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group("routes")
+def routes_commands() -> None:
+    """Create, list, change and delete file routes, the rules for uploads of one kind."""
+
+
+_RULE_OPTIONS = (
+    click.option("--max-file-size", help="Largest file, such as 4MB; as large as the tier allows by default."),
+    click.option("--max-file-count", type=int, help="Files that a browser may select at once; 1 by default."),
+    click.option("--type", "allowed_types", multiple=True, help="An allowed type, such as 'image/*'; repeat it for more. All by default."),
+    click.option("--visibility", type=click.Choice(["public", "private"]), help="Public by default."),
+    click.option("--webhook-url", help="Where events go."),
+    click.option(
+        "--webhook-event", "webhook_events", multiple=True, help="An event that goes there; repeat it. onUploadComplete by default."
+    ),
+    click.option("--verify-content/--no-verify-content", default=None, help="Hold first bytes against the type; on by default."),
+    click.option(
+        "--anonymous-uploads/--no-anonymous-uploads", default=None, help="Pages of --origin upload without a key; off by default."
+    ),
+    click.option("--origin", "allowed_origins", multiple=True, help="An origin for anonymous uploads; repeat it for more."),
+)
+
+
+def _rule_options(command: Command) -> Command:
+    """The options that are fields of a file route."""
+    return reduce(lambda so_far, option: option(so_far), reversed(_RULE_OPTIONS), command)
+
+
+def _rules(body: type[FileRouteBody], options: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a file route from options, read as the API's body is. Raises ValidationFailed."""
+    given = {to_camel(name): _given(value) for name, value in options.items() if value not in (None, ())}
+    try:
+        return body.model_validate(given).to_columns()
+    except ValidationError as error:
+        raise schemas.to_validation_failed(error) from None
+
+
+def _given(value: Any) -> Any:
+    """What stands for a field: an empty text is none, and an empty one among several is none of them."""
+    return [one for one in value if one] if isinstance(value, tuple) else None if value == "" else value
+
+
+@routes_commands.command("create")
+@click.argument("slug")
+@project_option
+@_rule_options
+@json_option
+@click.pass_context
+def create_route(context: click.Context, /, slug: str, project: str | None, as_json: bool, **options: Any) -> None:
+    """Create the file route SLUG."""
+    loaded = open_installation(context)
+    rules = _rules(FileRouteBody, {"slug": slug, **options})
+    route = file_routes.create_file_route(loaded, COMMAND_LINE, projects.find_by_id_or_slug(project).id, rules)
+    tell(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Made file route {route.slug} ({route.id}).")
+
+
+@routes_commands.command("update")
+@click.argument("slug")
+@project_option
+@_rule_options
+@json_option
+@click.pass_context
+def update_route(context: click.Context, /, slug: str, project: str | None, as_json: bool, **options: Any) -> None:
+    """Change the file route SLUG for uploads from now on. What is not named stays; an empty value (--webhook-url "") takes one away."""
+    loaded = open_installation(context)
+    found = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
+    route = file_routes.update_file_route(loaded, COMMAND_LINE, found.id, _rules(FileRouteChangesBody, options))
+    tell(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Changed file route {route.slug}.")
+
+
+@routes_commands.command("list")
+@project_option
+@json_option
+@click.pass_context
+def list_routes(context: click.Context, project: str | None, as_json: bool) -> None:
+    """List a project's file routes, oldest first."""
+    loaded = open_installation(context)
+    found = file_routes.all_file_routes(projects.find_by_id_or_slug(project).id)
+    if as_json:
+        tell(json.dumps([documented.file_route(route, loaded.server.base_url) for route in found]))
+        return
+    print_table(
+        ("id", "slug", "largest file", "types", "visibility"),
+        [(r.id, r.slug, str(r.max_file_size_bytes or "tier's"), " ".join(r.allowed_types), r.visibility) for r in found],
+    )
+
+
+@routes_commands.command("delete")
+@click.argument("slug")
+@project_option
+@json_option
+@click.pass_context
+def delete_route(context: click.Context, slug: str, project: str | None, as_json: bool) -> None:
+    """Delete the file route SLUG; its files stay."""
+    open_installation(context)
+    route = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
+    file_routes.delete_file_route(COMMAND_LINE, route.id)
+    tell(json.dumps({"deleted": True}) if as_json else f"Deleted file route {slug}.")

@@ -1,0 +1,41 @@
+"""What commands share: options, tables, opening an installation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from uploadkit import config
+from uploadkit.cli.terminal import plain
+from uploadkit.core import clock
+from uploadkit.db.connection import open_database
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+project_option = click.option("--project", help="Project id or slug; the first project by default.")
+
+
+def open_installation(context: click.Context) -> config.Config:
+    """Configuration and database for a command that may run beside a running appliance."""
+    os.umask(0o077)
+    loaded = config.load(context.find_root().obj)
+    open_database(loaded, upgrade=False)
+    return loaded
+
+
+def iso(at_ms: int | None) -> str | None:
+    """Return a time of the database as people and programs read it; None stays None."""
+    return None if at_ms is None else clock.to_iso(at_ms)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns; never cut, whatever the width, so that ids can be copied and lines be grepped."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(plain, row))
+    Console(width=1_000).print(table, crop=False)
