@@ -1,7 +1,7 @@
 """The row of an upload: how it begins, how it leaves UPLOADING, and what has to go from the store then (api.md section 6).
 
 Every change of state is a conditional update, with its quota and its event in the same transaction. The network is never called
-inside one. `uploads.py` and `multipart.py` decide when; the states are changed here alone.
+inside one. `single_upload.py` and `multipart_upload.py` decide when; the states are changed here alone.
 """
 
 from __future__ import annotations

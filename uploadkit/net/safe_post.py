@@ -1,4 +1,4 @@
-"""One POST to an address that users name (targets.py says which may be), that can't be led elsewhere or held up.
+"""One POST to an address that users name (url_policy.py says which may be), that can't be led elsewhere or held up.
 
 A name is resolved once, each address is checked, and the connection goes to the address that was checked: a name that changes its
 meaning in between (DNS rebinding) changes nothing. No redirect is followed, the answer is read up to a cap whatever its framing says, and

@@ -1,1 +1,1 @@
-"""The object store: the bundled one (`bundled.py`), any S3 endpoint (`s3.py`), and the signer (`presign.py`)."""
+"""The object store: any S3 endpoint (`store.py`), the one that comes along (`bundled/`), the signer (`sigv4.py`), proofs (`doctor/`)."""

@@ -34,7 +34,7 @@ _expected = threading.local()
 def hold_to_time(client: Any, way: Path | None = None) -> None:
     """Have the answers to a boto3 client, which has a time-out, come in time, and those that it holds in memory end.
 
-    With `way`, a Unix socket, plain HTTP takes that way, whatever the endpoint. Its HTTP session is asked as well by s3_direct.py.
+    With `way`, a Unix socket, plain HTTP takes that way, whatever the endpoint. Its HTTP session is asked as well by raw_requests.py.
     """
     session = client._endpoint.http_session
     session._pool_classes_by_scheme.update(http=_Pool if way is None else _pool_by(way), https=_TlsPool)

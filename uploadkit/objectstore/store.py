@@ -81,7 +81,7 @@ class ObjectStore:
         self._outage = outage
         self._may_create_bucket = may_create_bucket
         self._problem = problem
-        # What store_trust.py finds out: headers that upload URLs have to bar, and why no upload may be signed at all.
+        # What trust.py finds out: headers that upload URLs have to bar, and why no upload may be signed at all.
         self.barred_headers: tuple[str, ...] = ()
         self.distrust: str | None = None
         self._signer = address.signer(address.public_endpoint)

@@ -1,6 +1,6 @@
 """Projects: create, find, change, delete. Every project is born with a file route `default`.
 
-Deleting one ends its keys at once; what it stored and its rows go in the background, see `removals.py`.
+Deleting one ends its keys at once; what it stored and its rows go in the background, see `maintenance/project_removal.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sending one delivery: call the receiver, write down what came of it, and say when to try again.
 
 At least once: whoever dies between the call and the note has it called again, with the same event id. Whose turn it is says
-webhook_claims.py; when to run is webhook_dispatcher.py's business.
+leases.py; when to run is dispatcher.py's business.
 """
 
 from __future__ import annotations

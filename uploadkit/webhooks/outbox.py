@@ -1,6 +1,6 @@
 """The outbox of webhooks: which event goes where, and what people do with deliveries: list, look, redeliver, delete, test, resume.
 
-A delivery is written in the transaction of the event it tells of; webhook_delivery.py sends it. Whoever has one sent by hand wakes it
+A delivery is written in the transaction of the event it tells of; delivery.py sends it. Whoever has one sent by hand wakes it
 afterwards. A destination is one URL as one project uses it in one environment: dead deliveries are counted by it, and it is what gets
 paused.
 """

@@ -1,6 +1,6 @@
 """One engine at work: launched, asked for its health, measured, restarted when it dies or hangs, ended.
 
-Used by one thread only, the supervisor's in `bundled.py`, because on Linux the children die with the thread that spawned
+Used by one thread only, the supervisor's in `supervisor.py`, because on Linux the children die with the thread that spawned
 them; `trouble`, `disk_trouble` and `disk_use` may be read by any.
 """
 

@@ -1,7 +1,7 @@
 """The engines a bundled store can run on: which program, which command line, which environment, which ports.
 
 Nothing is started here. Every listener of an engine stays on 127.0.0.1, and SeaweedFS's internal gRPC ports ask for a
-certificate (`internal_tls.py`), as any user of this machine can reach them. `relay.py` carries the S3 port, and only it, to
+certificate (`internal_tls.py`), as any user of this machine can reach them. `tcp_proxy.py` carries the S3 port, and only it, to
 other interfaces.
 Secrets travel in environments, never in arguments, which every user of the machine can read.
 """

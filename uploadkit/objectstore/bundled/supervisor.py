@@ -2,7 +2,7 @@
 
 Owns `data/store/` (0700: one directory per engine, and the record of which engine wrote it), `data/store-credentials.json`
 (0600, made once), `data/store.pid` and `data/store.log` (0600, at most some 16 MiB with its predecessor). It speaks no S3:
-buckets and objects are `s3.py`'s. It never hands out a store that accepts forged writes, and never ends a process that
+buckets and objects are `objectstore/store.py`'s. It never hands out a store that accepts forged writes, and never ends a process that
 isn't its own. One appliance per data directory: the caller holds that lock before `start`.
 """
 

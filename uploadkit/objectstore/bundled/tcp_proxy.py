@@ -1,4 +1,4 @@
-"""A relay of TCP connections, run as a process of its own: `python relay.py HOST PORT TARGET_PORT`.
+"""A relay of TCP connections, run as a process of its own: `python tcp_proxy.py HOST PORT TARGET_PORT`.
 
 It brings the bundled engine's S3 port, and nothing else of the engine, to another interface. It reads nothing of what it
 carries, holds no secret, and imports nothing of the package. The Host header, which S3 signatures cover, stays as it is.

@@ -34,7 +34,7 @@ _LARGEST_THUMBNAIL_BYTES = 2 * 1024**2
 _PREVIEW_SECONDS = 3600
 _LINK_SECONDS = {"1 hour": 3600, "1 day": 86_400, "7 days": links.LONGEST_LINK_SECONDS}
 _LARGEST_PDF_BYTES = 32 * 1024**2
-# How what may be shown at all (content.py) is embedded: none of it can run as a page, whatever the store says that it is.
+# How what may be shown at all (files/naming.py) is embedded: none of it can run as a page, whatever the store says that it is.
 _EMBEDDED = {"image/": "image", "video/": "video", "audio/": "audio", "application/pdf": "pdf", "text/plain": "text"}
 
 
