@@ -1,4 +1,4 @@
-"""Who may do what to projects, keys and file routes: every endpoint as everybody, and no way up (api.md section 2)."""
+"""Who may do what to projects, keys and file routes: every endpoint as everybody, and no way up."""
 
 from __future__ import annotations
 

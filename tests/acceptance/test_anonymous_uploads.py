@@ -1,4 +1,4 @@
-"""Anonymous uploads (api.md section 10): which pages get in, and that requests without uploads can't take the quota from others."""
+"""Anonymous uploads: which pages get in, and that requests without uploads can't take the quota from others."""
 
 from __future__ import annotations
 

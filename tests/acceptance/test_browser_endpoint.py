@@ -1,4 +1,4 @@
-"""The browser endpoint with upload tokens (api.md section 10): what the React provider sends, and what a token is good for."""
+"""The browser endpoint with upload tokens: what the React provider sends, and what a token is good for."""
 
 from __future__ import annotations
 

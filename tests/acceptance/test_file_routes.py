@@ -1,4 +1,4 @@
-"""File routes over HTTP: their rules, what is refused, and that uploads follow them (api.md section 7)."""
+"""File routes over HTTP: their rules, what is refused, and that uploads follow them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists, metadata and deletion (api.md sections 5 and 7)."""
+"""Lists, metadata and deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a POST that is repeated makes nothing twice (api.md section 6)."""
+"""Idempotency-Key: a POST that is repeated makes nothing twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys over HTTP: shown once, masked, counted, revoked at the very next request (seed api-keys.txt, api.md section 2)."""
+"""API keys over HTTP: shown once, masked, counted, revoked at the very next request."""
 
 from __future__ import annotations
 

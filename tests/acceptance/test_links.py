@@ -1,4 +1,4 @@
-"""`/f/{key}` and signed links: who can read what, until when (api.md section 7, storage.md section 4)."""
+"""`/f/{key}` and signed links: who can read what, until when."""
 
 from __future__ import annotations
 

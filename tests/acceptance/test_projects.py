@@ -1,4 +1,4 @@
-"""Projects over HTTP: make, list, change, delete (api.md sections 2, 7 and 8)."""
+"""Projects over HTTP: make, list, change, delete."""
 
 from __future__ import annotations
 

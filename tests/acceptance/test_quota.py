@@ -1,4 +1,4 @@
-"""Quota is reserved at request, settled at complete, released when nothing came of it (api.md section 6)."""
+"""Quota is reserved at request, settled at complete, released when nothing came of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client sees of the rate limits (api.md section 4): headers, 429, and who is counted for what."""
+"""What a client sees of the rate limits: headers, 429, and who is counted for what."""
 
 from __future__ import annotations
 

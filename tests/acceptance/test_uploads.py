@@ -1,4 +1,4 @@
-"""The upload life cycle as a client sees it (api.md section 6)."""
+"""The upload life cycle as a client sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signer equals botocore, byte for byte, over hostile input (storage.md section 3)."""
+"""The signer equals botocore, byte for byte, over hostile input."""
 
 from __future__ import annotations
 

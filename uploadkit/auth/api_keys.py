@@ -1,4 +1,4 @@
-"""API keys: issue, list, revoke, and find the caller behind one (api.md section 2).
+"""API keys: issue, list, revoke, and find the caller behind one.
 
 The plaintext exists once, in the answer that creates it; the database keeps its SHA-256 and a masked form.
 """

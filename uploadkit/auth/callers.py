@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do (api.md section 2): the rules of access that all projects, keys and file routes share.
+"""Who is asking, and what they may do: the rules of access that all projects, keys and file routes share.
 
 A thing that the caller may not know of is answered exactly like one that does not exist.
 """

@@ -1,4 +1,4 @@
-"""The command line: each command is a thin skin over the same functions that the API calls (operations.md).
+"""The command line: each command is a thin skin over the same functions that the API calls.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 """

@@ -1,4 +1,4 @@
-"""Configuration: defaults → `config.toml` → environment, validated once, then passed to whoever needs it (operations.md)."""
+"""Configuration: defaults → `config.toml` → environment, validated once, then passed to whoever needs it."""
 
 from uploadkit.config.checks import with_storage_mode
 from uploadkit.config.loading import find_config_file, known_keys, load

@@ -1,4 +1,4 @@
-"""S3 providers that are known by their host names: what a bucket's region and address must be like there (storage.md section 2). Pure.
+"""S3 providers that are known by their host names: what a bucket's region and address must be like there. Pure.
 
 An address that is not listed here is left to the store's own answer. Sources: the providers' S3 API pages, docs/storage.md.
 """

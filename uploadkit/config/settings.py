@@ -81,7 +81,7 @@ class ServerConfig(Section):
 
     @property
     def https_enforced(self) -> bool:
-        """Whether plain HTTP requests to the API are refused (api.md section 11)."""
+        """Whether plain HTTP requests to the API are refused."""
         if self.require_https == "auto":
             reached_at = urlsplit(self.public_url).hostname if self.public_url else self.host
             return not is_loopback(reached_at or "")
@@ -103,7 +103,7 @@ class DatabaseConfig(Section):
 
 
 class BundledConfig(Section):
-    """The store that the appliance starts itself (storage.md section 1)."""
+    """The store that the appliance starts itself."""
 
     engine: Literal["auto", "minio", "seaweedfs"] = "auto"
     port: Port = 9000
@@ -116,7 +116,7 @@ class BundledConfig(Section):
 
 
 class ByosConfig(Section):
-    """A bucket of one's own (storage.md section 2)."""
+    """A bucket of one's own."""
 
     endpoint: Endpoint = None
     region: Region = None
@@ -165,7 +165,7 @@ class SandboxConfig(Section):
 
 
 class TierConfig(Section):
-    """The limits of one tier; None is unlimited (api.md section 8)."""
+    """The limits of one tier; None is unlimited."""
 
     requests_per_minute: Limit = None
     max_keys: Limit = None
@@ -222,7 +222,7 @@ class HousekeepingConfig(Section):
 
 
 def default_tiers() -> dict[str, TierConfig]:
-    """Return the four tiers of api.md section 8."""
+    """Return the four tiers."""
     return {
         "free": TierConfig(
             requests_per_minute=60, max_keys=2, max_file_size=4 * 1024**2, max_storage=5 * 1024**3, max_uploads_per_month=1_000

@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeated POST answers what the first one made, instead of making it twice (api.md section 6).
+"""Idempotency keys: a repeated POST answers what the first one made, instead of making it twice.
 
 Only what was made is remembered, in the very transaction that makes it: a failure, a crash or a 503 leaves nothing behind, and the next
 try starts afresh. That a first try still runs is known from a claim in memory, which can't outlive it.

@@ -1,4 +1,4 @@
-"""Rate limits: how many requests a key may make, and how many wrong keys an address may try, in any 60 seconds (api.md section 4).
+"""Rate limits: how many requests a key may make, and how many wrong keys an address may try, in any 60 seconds.
 
 The engine is that of the package `limits`. Refused requests do not count. Knows no HTTP and no tiers: callers say what the limit is.
 """

@@ -67,7 +67,7 @@ def to_datetime(at_ms: int) -> datetime:
 
 
 def to_iso(at_ms: int) -> str:
-    """Return `at_ms` (milliseconds since the epoch) as ISO 8601 UTC with milliseconds and `Z` (api.md section 6)."""
+    """Return `at_ms` (milliseconds since the epoch) as ISO 8601 UTC with milliseconds and `Z`."""
     seconds, milliseconds = divmod(at_ms, 1000)
     return f"{_iso_second(seconds)}.{milliseconds:03d}Z"
 

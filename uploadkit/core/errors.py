@@ -1,4 +1,4 @@
-"""Every failure a caller can be told about, in the words of api.md section 3.
+"""Every failure a caller can be told about, in the words of docs/api.md.
 
 An error carries what happened and what to do about it. It knows no wire format: each door in `web/` renders it.
 """

@@ -20,7 +20,7 @@ _UNIT_BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 10
 
 
 def parse_size(value: Any) -> Any:
-    """Turn `"4MB"` into bytes; KB, MB, GB and TB are powers of 1024 (api.md section 7). Anything else passes through.
+    """Turn `"4MB"` into bytes; KB, MB, GB and TB are powers of 1024. Anything else passes through.
 
     Raises ValueError for text that is no size.
     """

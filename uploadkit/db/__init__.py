@@ -1,5 +1,5 @@
-"""The SQLite file: opening it, its lock, write transactions, and migrations with a backup before.
+"""The SQLite file: opening it, write transactions that share their commits, and migrations with a backup before.
 
-One connection per thread, kept for good: opening one per request was the largest single cost that we measured
-(operations.md, "Facts measured"). Refuses to run twice on one data directory, and to open a newer database.
+One connection per thread, kept for good: opening one per request was the largest single cost that we measured. Refuses to open a newer
+database.
 """

@@ -1,4 +1,4 @@
-"""Pages of a list by an opaque keyset cursor, newest first (api.md section 5).
+"""Pages of a list by an opaque keyset cursor, newest first.
 
 The cursor holds the last row's place in the order, not a row count: what is added or deleted between two requests makes no row
 appear twice or never, also under equal timestamps, and the hundredth page costs what the first one does.

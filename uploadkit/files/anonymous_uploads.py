@@ -1,4 +1,4 @@
-"""Uploads without key and token, for file routes that allow them: who is let in, and how much may be under way (api.md section 10).
+"""Uploads without key and token, for file routes that allow them: who is let in, and how much may be under way.
 
 `Origin` stops browsers on other sites, not programs. So what anonymous uploads hold before they are complete is bounded: per address,
 and for all together by a share of the project's limits. Requests without uploads can't keep those with keys or tokens from uploading.

@@ -1,4 +1,4 @@
-"""The row of an upload: how it begins, how it leaves UPLOADING, and what has to go from the store then (api.md section 6).
+"""The row of an upload: how it begins, how it leaves UPLOADING, and what has to go from the store then.
 
 Every change of state is a conditional update, with its quota and its event in the same transaction. The network is never called
 inside one. `single_upload.py` and `multipart_upload.py` decide when; the states are changed here alone.

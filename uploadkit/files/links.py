@@ -1,4 +1,4 @@
-"""The URLs that read a file: signed links with an expiry, and the store's own behind these and the lasting one (storage.md section 4).
+"""The URLs that read a file: signed links with an expiry, and the store's own behind these and the lasting one.
 
 A signed link is checked at each use: signature, expiry, and that the file still is UPLOADED. What is wrong with one is never told.
 """

@@ -1,4 +1,4 @@
-"""Uploads in parts: begin, resume, complete, abort (api.md section 6).
+"""Uploads in parts: begin, resume, complete, abort.
 
 Parts go to the final key directly: once the store has put them together, their URLs are dead. Rendering and parsing belong to `web/`.
 """

@@ -24,7 +24,7 @@ _EXTENSION = re.compile(r"[A-Za-z0-9]{1,20}")
 
 def safe_name(file_name: str) -> str:
     """Return the part of `file_name` that is safe in an object key: ASCII letters, digits, `.`, `_` and `-`; no leading dot,
-    never empty, at most 200 bytes with the extension kept (api.md section 6). The original name lives on in the database.
+    never empty, at most 200 bytes with the extension kept. The original name lives on in the database.
     """
     plain = unicodedata.normalize("NFKD", file_name).encode("ascii", "ignore").decode()
     stem, dot, extension = plain.rpartition(".")
@@ -89,7 +89,7 @@ def nested_at_most(value: dict[str, Any], levels: int) -> bool:
 
 
 def merged_metadata(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `changes` laid over `present`. Raises ValidationFailed when the result is over 8 KiB as JSON (api.md section 6)."""
+    """Return `changes` laid over `present`. Raises ValidationFailed when the result is over 8 KiB as JSON."""
     merged = {**present, **changes}
     size = len(orjson.dumps(merged))
     if size > MAX_METADATA_BYTES:

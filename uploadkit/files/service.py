@@ -1,4 +1,4 @@
-"""Files: find, list, search, change metadata, delete (api.md section 7). The URLs that read them are in links.py."""
+"""Files: find, list, search, change metadata, delete. The URLs that read them are in links.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads by one PUT: request it, then complete it (api.md section 6).
+"""Uploads by one PUT: request it, then complete it.
 
 No file becomes readable before its bytes have been looked at in the store. Rendering and parsing belong to `web/`.
 """

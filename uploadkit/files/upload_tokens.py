@@ -1,4 +1,4 @@
-"""Upload tokens: permission for one browser to upload some files by some file routes, without an API key (api.md section 10).
+"""Upload tokens: permission for one browser to upload some files by some file routes, without an API key.
 
 The user's backend makes one with its key and vouches for its metadata. The plaintext exists once, in the answer that creates it; the
 database keeps its SHA-256. A token dies with the key that made it, with the last of its file routes and with its project.

@@ -1,4 +1,4 @@
-"""Is what the store has what was declared? No file is UPLOADED that was not held against this (api.md section 6)."""
+"""Is what the store has what was declared? No file is UPLOADED that was not held against this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a deleted project: its files go from the store, then all its rows from the database (api.md section 7).
+"""What becomes of a deleted project: its files go from the store, then all its rows from the database.
 
 Each step reads from the rows how far things are, and is safe to repeat: a kill at any point costs nothing but time. First all files become
 DELETED; then the sweeper clears the store of them, waiting for the deadline of upload URLs that are still good; what is swept is

@@ -1,4 +1,4 @@
-"""Rows and bucket held against each other: what is in one and not in the other, or not the same (storage.md section 5).
+"""Rows and bucket held against each other: what is in one and not in the other, or not the same.
 
 Reads while the appliance works: what the listing seems to show is asked once more before it counts. Objects that are not the appliance's
 (their keys name no project that it has or ever had) are counted and left alone.

@@ -1,5 +1,5 @@
 """What is forgotten, and when: events, finished webhook deliveries with their attempts, and the rows of deleted and failed files go
-`housekeeping.history_days` after the fact (storage.md section 5), and destinations that nothing refers to. The monthly usage stays, and
+`housekeeping.history_days` after the fact, and destinations that nothing refers to. The monthly usage stays, and
 so does the audit trail, but for the oldest entries of a project that has very many.
 
 What anybody can make much of goes earlier (`forget_early`): what browsers began and nothing came of, uploads beyond the newest ones that

@@ -1,4 +1,4 @@
-"""What happens by itself: uploads that nobody completes end, and the store is cleared of what should not be there (storage.md section 5).
+"""What happens by itself: uploads that nobody completes end, and the store is cleared of what should not be there.
 
 Each step is conditional and safe to repeat, so a crash in the middle loses nothing.
 """

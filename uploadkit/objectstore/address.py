@@ -54,7 +54,7 @@ class StoreAddress:
 
 
 def byos_address(byos: ByosConfig) -> StoreAddress:
-    """Return the address that a checked BYOS configuration describes (storage.md section 2).
+    """Return the address that a checked BYOS configuration describes.
 
     Without an endpoint it is AWS: virtual-host style on the regional host, but for bucket names with dots, which no TLS certificate covers.
     """

@@ -48,7 +48,7 @@ class Forgery:
 
 
 def forgeries(access_key_id: str, region: str, unpacked_key: str) -> Iterator[Forgery]:
-    """Yield the writes that a sound store refuses, CVE-2026-41145 and CVE-2026-40344 among them. Source: storage.md section 1.
+    """Yield the writes that a sound store refuses, CVE-2026-41145 and CVE-2026-40344 among them.
 
     A store that unpacks a forged archive has CONTENT under `unpacked_key` then.
     """

@@ -1,4 +1,4 @@
-"""The signer: presigned S3 URLs by AWS Signature Version 4, local and without I/O (storage.md section 3).
+"""The signer: presigned S3 URLs by AWS Signature Version 4, local and without I/O.
 
 Our own because signing is the hottest thing the appliance does and botocore derives the day's key anew for every URL;
 a property test holds every URL equal, byte for byte, to botocore's. Source: AWS, "Authenticating Requests: Using Query Parameters".

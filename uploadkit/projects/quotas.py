@@ -1,8 +1,8 @@
 """Storage and upload quota: the only writer of the project counters and of the usage table (but for repairs, see usage.py).
 
-A request *reserves* bytes and one upload; completing *settles* both into use; what comes to nothing is *released*
-(api.md sections 6 and 8). Every function runs inside the caller's write transaction. Test files never count there; the sandbox has
-limits of its own, held against the rows that are there.
+A request *reserves* bytes and one upload; completing *settles* both into use; what comes to nothing is *released*.
+Every function runs inside the caller's write transaction. Test files never count there; the sandbox has limits of its own, held against the
+rows that are there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a project uses: now, by month, and whether the counters agree with the rows they count (api.md sections 7 and 8).
+"""What a project uses: now, by month, and whether the counters agree with the rows they count.
 
 Counters are kept by quotas.py. Everything they say can be recomputed from the file rows, together with what the rows that are gone for
 good had counted (the `purged_*` columns of a month, written in the transaction that removed the row). Live and test figures are apart.

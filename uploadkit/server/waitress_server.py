@@ -389,7 +389,7 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         sockets=[listener],
         threads=server.threads,
         ident="UploadKit",
-        # Small writes each wake the main loop; this many bytes at once gave 20 times the throughput (operations.md).
+        # Small writes each wake the main loop; this many bytes at once gave 20 times the throughput.
         send_bytes=18_000,
         connection_limit=_MOST_CONNECTIONS,
         # select() fails for good once a descriptor is over 1023, and the database and the store have some, too.

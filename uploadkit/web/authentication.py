@@ -1,4 +1,4 @@
-"""Credential → caller, and what has to be true of the connection before a key is looked at (api.md sections 2, 4 and 11)."""
+"""Credential → caller, and what has to be true of the connection before a key is looked at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/api/uploadkit`: where pages upload without an API key, by upload token or by an anonymous file route (api.md section 10)."""
+"""`/api/uploadkit`: where pages upload without an API key, by upload token or by an anonymous file route."""
 
 from __future__ import annotations
 

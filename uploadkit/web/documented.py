@@ -28,7 +28,7 @@ Row = TypeVar("Row")
 
 
 def error(failure: UploadKitError) -> Json:
-    """The shape of every failure (api.md section 3)."""
+    """The shape of every failure."""
     body: Json = {"code": failure.code, "message": failure.message}
     if failure.suggestion:
         body["suggestion"] = failure.suggestion
@@ -38,7 +38,7 @@ def error(failure: UploadKitError) -> Json:
 
 
 def file(row: File, url_of: UrlOf) -> Json:
-    """A file object (api.md section 6)."""
+    """A file object."""
     return {
         "id": row.id,
         "key": row.key,
@@ -59,7 +59,7 @@ def file(row: File, url_of: UrlOf) -> Json:
 
 
 def page_of(page: Page[Row], render: Callable[[Row], Json]) -> Json:
-    """A list of anything (api.md section 5)."""
+    """A list of anything."""
     return {"items": [render(row) for row in page.items], "nextCursor": page.next_cursor, "hasMore": page.next_cursor is not None}
 
 

@@ -1,4 +1,4 @@
-"""`/f/{key}`: where a file's URL leads. Redirects to the store; the bytes never pass through here (storage.md section 4)."""
+"""`/f/{key}`: where a file's URL leads. Redirects to the store; the bytes never pass through here."""
 
 from __future__ import annotations
 

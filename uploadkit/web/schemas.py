@@ -167,7 +167,7 @@ class FileIdPath(Schema):
 
 
 class PageQuery(BaseModel):
-    """How lists are paged (api.md section 5)."""
+    """How lists are paged."""
 
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: Annotated[str, Field(max_length=1000)] | None = None

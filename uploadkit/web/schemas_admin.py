@@ -1,4 +1,4 @@
-"""JSON → projects, API keys and file routes (api.md section 7). The words of `schemas.py` hold here, too."""
+"""JSON → projects, API keys and file routes. The words of `schemas.py` hold here, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON → what browsers send to `/api/uploadkit`, and upload tokens (api.md section 10). The words of `schemas.py` hold here, too."""
+"""JSON → what browsers send to `/api/uploadkit`, and upload tokens. The words of `schemas.py` hold here, too."""
 
 from __future__ import annotations
 

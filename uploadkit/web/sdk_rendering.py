@@ -1,4 +1,4 @@
-"""Answers of the cloud-SDK door, `/sdk/api/v1`, as the official packages read them (api.md section 9). Pure; knows no Flask.
+"""Answers of the cloud-SDK door, `/sdk/api/v1`, as the official packages read them. Pure; knows no Flask.
 
 Same things underneath as `documented.py`, under other names: files enveloped, errors with a `type`, some codes the cloud's own.
 """

@@ -1,4 +1,4 @@
-"""The doors: the ways in for programs, each with its own words for failures and its own CORS (api.md sections 1, 9 and 10)."""
+"""The doors: the ways in for programs, each with its own words for failures and its own CORS."""
 
 from __future__ import annotations
 

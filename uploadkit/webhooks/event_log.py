@@ -1,4 +1,4 @@
-"""The upload event log: one row per change of state of a file, its list, and the feed for receivers (api.md section 7).
+"""The upload event log: one row per change of state of a file, its list, and the feed for receivers.
 
 A row is written in the transaction that changes the state, so that the log never tells of what did not happen, nor misses what did;
 and so is the webhook delivery that the file route asks for. It outlives the file's own row. `sequence` rises in the order of the

@@ -1,4 +1,4 @@
-"""The command line, as a person and as a script (operations.md)."""
+"""The command line, as a person and as a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration: precedence, and one clear line for everything that is wrong (operations.md)."""
+"""Configuration: precedence, and one clear line for everything that is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages by keyset: nothing twice, nothing missed, whatever happens in between (api.md section 5)."""
+"""Pages by keyset: nothing twice, nothing missed, whatever happens in between."""
 
 from __future__ import annotations
 

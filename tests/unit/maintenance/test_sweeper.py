@@ -1,4 +1,4 @@
-"""What happens to uploads that nobody completes, with the clock in our hand and a real store (storage.md section 5)."""
+"""What happens to uploads that nobody completes, with the clock in our hand and a real store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is believed about where a request comes from (api.md section 11)."""
+"""Who is believed about where a request comes from."""
 
 from __future__ import annotations
 

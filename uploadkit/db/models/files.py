@@ -59,7 +59,7 @@ class File(Table):
 
     @property
     def pending_key(self) -> str:
-        """Where a single PUT is signed for; only a verified copy of it ever gets the final key (api.md section 6)."""
+        """Where a single PUT is signed for; only a verified copy of it ever gets the final key."""
         return f"pending/{self.id}"
 
 

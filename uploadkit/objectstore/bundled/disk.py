@@ -41,10 +41,7 @@ class VolumePlan:
 
 
 def limit_bytes(configured: int, directory: Path) -> int:
-    """Return the most that `directory` may grow to: `configured` (0 = 90 % of what is there), never more than the disk gives.
-
-    Source: storage.md section 1, `storage.bundled.max_disk_bytes`.
-    """
+    """Return the most that `directory` may grow to: `configured` (0 = 90 % of what is there), never more than the disk gives."""
     usage = shutil.disk_usage(directory)
     used = used_bytes(directory)
     available = used + max(0, usage.free - disk_space.reserve_bytes(usage.total))

@@ -140,7 +140,7 @@ class SeaweedFS(Engine):
         return [*range(base + 1, base + 9), base + 10008]
 
     def serve(self, base: int, s3_port: int, credentials: Credentials, plan: VolumePlan | None) -> Command:
-        """Return `weed mini` with everything shut that uploads don't need. Source: storage.md section 1."""
+        """Return `weed mini` with everything shut that uploads don't need."""
         assert plan is not None
         # weed reads this file back and lets it win over flags that equal their defaults: yesterday's settings must not linger.
         (self.directory / "mini.options").unlink(missing_ok=True)
@@ -244,7 +244,7 @@ class Minio(Engine):
     health_path = "/minio/health/ready"
 
     def serve(self, base: int, s3_port: int, credentials: Credentials, plan: VolumePlan | None) -> Command:
-        """Return `minio server` on loopback. Source: storage.md section 1, "MinIO facts"."""
+        """Return `minio server` on loopback."""
         argv = [self.binary, "server", "--quiet", "--address", f"{LOOPBACK}:{s3_port}", str(self.directory)]
         environment = {
             "PATH": os.defpath,

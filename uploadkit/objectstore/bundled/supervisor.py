@@ -79,7 +79,6 @@ class BundledStore:
         """Bring the store up; return when it answers and has refused forged writes. To be called once.
 
         Ends what an earlier appliance that was killed left running. Raises StoreStartError: one line, why and what to do.
-        Source: storage.md section 1.
         """
         self._deadline = time.monotonic() + timeout_seconds
         self._thread = threading.Thread(target=self._run, name="bundled-store", daemon=True)
@@ -169,7 +168,7 @@ class BundledStore:
         raise AssertionError("there is always a candidate")
 
     def _candidates(self, recorded: str | None) -> list[Engine]:
-        """The engines to try, in this order (the table in storage.md section 1)."""
+        """The engines to try, in this order."""
         wanted = self._settings.engine
         if recorded and wanted not in ("auto", recorded):
             raise StoreStartError(

@@ -1,4 +1,4 @@
-"""The doctor: proves a configuration against the real bucket, check by check, and leaves nothing behind (storage.md section 2).
+"""The doctor: proves a configuration against the real bucket, check by check, and leaves nothing behind.
 
 It may run while the appliance serves: it touches no object but its own, and changes the bucket only when asked to (`fix`).
 """

@@ -60,7 +60,7 @@ def _all_refused(name: str, what: str, answers: Iterator[Answer] | list[Answer])
 
 
 def forged(ex: Examination) -> Finding:
-    """Are writes refused that nobody signed? Source: storage.md section 1, CVE-2026-41145."""
+    """Are writes refused that nobody signed?"""
     address, key, unpacked = ex.address, ex.key("forged"), ex.key("forged-unpacked")
     url = object_url(address.base_url(ex.client_endpoint), key)
     unclear = ""

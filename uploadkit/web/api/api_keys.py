@@ -1,4 +1,4 @@
-"""`/projects/{id}/keys` and `/keys/{id}`: list, make and revoke API keys (api.md section 7)."""
+"""`/projects/{id}/keys` and `/keys/{id}`: list, make and revoke API keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/projects/{id}/file-routes` and `/file-routes/{id}`: list, make, change and delete file routes (api.md section 7)."""
+"""`/projects/{id}/file-routes` and `/file-routes/{id}`: list, make, change and delete file routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/files…`: find, list, change, link and delete files (api.md section 7)."""
+"""`/files…`: find, list, change, link and delete files."""
 
 from __future__ import annotations
 

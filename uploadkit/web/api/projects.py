@@ -1,4 +1,4 @@
-"""`/projects…`: find, make, change and delete projects (api.md section 7)."""
+"""`/projects…`: find, make, change and delete projects."""
 
 from __future__ import annotations
 

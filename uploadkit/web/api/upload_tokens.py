@@ -1,4 +1,4 @@
-"""`/upload-tokens`: make and revoke permissions for browsers (api.md sections 7 and 10)."""
+"""`/upload-tokens`: make and revoke permissions for browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/upload/…`: the upload life cycle (api.md section 6)."""
+"""`/upload/…`: the upload life cycle."""
 
 from __future__ import annotations
 

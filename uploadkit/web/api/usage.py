@@ -1,4 +1,4 @@
-"""`/usage…` and `/logs`: what a project uses, and what happened to its files (api.md section 7)."""
+"""`/usage…` and `/logs`: what a project uses, and what happened to its files."""
 
 from __future__ import annotations
 

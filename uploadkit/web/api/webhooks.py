@@ -1,4 +1,4 @@
-"""`/webhooks…` and `/events`: what receivers are told, and what became of it (api.md section 7)."""
+"""`/webhooks…` and `/events`: what receivers are told, and what became of it."""
 
 from __future__ import annotations
 
