@@ -17,7 +17,7 @@ ifneq ($(shell $(BIN)/python -c 'import pip; print("works")' 2>/dev/null),works)
 .PHONY: $(RUNTIME)
 endif
 endif
-.PHONY: help setup setup-dev run test lint format check bench screenshots soak openapi fuzz lock clean
+.PHONY: help setup setup-dev run test test-all lint format check bench screenshots soak openapi fuzz lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
@@ -28,7 +28,10 @@ setup-dev: $(DEV) ## Make .venv with what tests and linters need as well
 run: setup ## Start the appliance; stop it with Ctrl-C
 	@exec $(BIN)/python app.py serve
 
-test: setup-dev ## Run all tests; PYTEST_ARGS="tests/unit/config/test_loading.py -x" runs some
+test: setup-dev ## Run the tests, in minutes; PYTEST_ARGS="tests/unit/config/test_loading.py -x" runs some
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
+
+test-all: setup-dev ## Run all tests, the long ones too: kills at every step, random walks, every page, provider and store
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup-dev ## Check style, types and which module may import which
@@ -41,7 +44,7 @@ format: setup-dev ## Bring the code into the house style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-check: lint test ## lint, then test: what CI runs
+check: lint test-all ## lint, then all tests: what CI runs
 
 bench: setup-dev ## Measure ourselves beside others, in turns, into bench/results.json; ONLY="api pages" measures some, QUICK=1 coarsely
 	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick)

@@ -98,7 +98,7 @@ def test_more_files_than_requests_are_let_in(uploading: Uploading, appliance: Ap
     assert uploading.ends() == [{"status": "UPLOADED"}] * count
     assert len(traffic.puts) == count
     assert uploading.page.evaluate("refused") < count / 2
-    assert count > 60 or uploading.page.evaluate("refused") > 0, "the limit was felt"
+    assert uploading.page.evaluate("refused") > 0, "the limit was felt"
 
 
 def test_waiting_for_a_limit_can_be_aborted(uploading: Uploading, appliance: Appliance) -> None:

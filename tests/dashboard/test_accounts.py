@@ -173,7 +173,7 @@ def test_attempts_are_limited(tmp_path: Path) -> None:
 
 
 def test_guessing_elsewhere_locks_nobody_out(house: House) -> None:
-    limits = house.door().application.extensions["uploadkit.coordination.rate_limits"]
+    limits = house.door().application.extensions["uploadkit.rate_limits"]
     limits.note_sign_in("192.0.2.1", EMAIL)
     for number in range(30):
         limits.count_sign_in(f"198.51.100.{number}", EMAIL, 10)
@@ -187,7 +187,7 @@ def test_guessing_elsewhere_locks_nobody_out(house: House) -> None:
 
 def test_a_password_that_was_just_set_is_taken_from_anywhere(house: House) -> None:
     """Whoever is locked out where nobody knows them has the machine: a new password lets them in, however long others go on guessing."""
-    limits = house.door().application.extensions["uploadkit.coordination.rate_limits"]
+    limits = house.door().application.extensions["uploadkit.rate_limits"]
     link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
     with clock.travelled_to(clock.now_ms()) as advance:
         admins.set_up(link, EMAIL, PASSWORD)
@@ -208,7 +208,7 @@ def test_a_password_that_was_just_set_is_taken_from_anywhere(house: House) -> No
 
 def test_one_who_has_many_networks_guesses_no_more_than_one_who_has_few(house: House) -> None:
     """A /48 of IPv6, which anybody gets, has 65,536 networks: guesses at names that nobody has would keep all others waiting."""
-    limits = house.door().application.extensions["uploadkit.coordination.rate_limits"]
+    limits = house.door().application.extensions["uploadkit.rate_limits"]
     for number in range(30):
         limits.count_sign_in(f"2001:db8:0:{number:x}::1", f"{number}@example.com", 10)
     with pytest.raises(RateLimited):

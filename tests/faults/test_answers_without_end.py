@@ -163,7 +163,7 @@ def test_an_answer_that_leads_elsewhere_is_none(monkeypatch: pytest.MonkeyPatch,
 
 def test_what_comes_steadily_may_take_longer() -> None:
     """A second and a half at 40 KB a second, with a time-out of one."""
-    head = b"HTTP/1.1 206 OK\r\nContent-Length: 60000\r\n\r\n"
+    head = b'HTTP/1.1 206 OK\r\nETag: "etag"\r\nContent-Length: 60000\r\n\r\n'
     with sending(lambda: itertools.chain([head], itertools.repeat(bytes(2000), 30)), pause_seconds=0.05) as store:
         began = time.monotonic()
         assert sum(map(len, store.read("a", "etag", 0, 60_000, 5000))) == 60_000

@@ -5,19 +5,20 @@ from __future__ import annotations
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="module">
 import { createUploader } from "./uploadkit.js";
-// So many answers in each window, as the appliance has it, only that the window is shorter: {answers, seconds}.
+// After so many answers it refuses for so many seconds, however long the answers took: {answers, seconds}.
 window.limited = ({ answers, seconds }) => {
-  const times = [];
+  let given = 0, until = 0;
   window.refused = 0;
   return async (url, init) => {
     const now = Date.now();
-    while (times[0] < now - seconds * 1000) times.shift();
-    if (times.length >= answers) {
+    if (until && now >= until) given = until = 0;
+    if (given >= answers) {
       refused++;
-      const headers = { "Retry-After": Math.ceil(seconds - (now - times[0]) / 1000) };
+      until ||= now + seconds * 1000;
+      const headers = { "Retry-After": Math.ceil((until - now) / 1000) };
       return new Response(JSON.stringify({ error: { code: "RATE_LIMITED", message: "Too many" } }), { status: 429, headers });
     }
-    times.push(now);
+    given++;
     return fetch(url, init);
   };
 };
