@@ -68,8 +68,9 @@ def test_who_says_nothing_keeps_nobody_out(relayed: tuple[int, Path]) -> None:
     with contextlib.ExitStack() as stack:
         at_work = stack.enter_context(connected(port))
         for number in range(3 * DESCRIPTORS):
-            stack.enter_context(connected(port))
+            newest = stack.enter_context(connected(port))
             if number % 10 == 0:
+                assert says(newest), "and all before it have been let in, so that no more than ten come between two words at work"
                 assert says(at_work), "a connection on which something moves keeps its place"
         for _ in range(5):
             assert says(stack.enter_context(connected(port)))
