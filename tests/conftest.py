@@ -26,6 +26,18 @@ from uploadkit.objectstore.store import ObjectStore
 from uploadkit.server import first_run
 from uploadkit.web.app import create_app
 
+# Browsers, kills and broken stores, the played providers, programs in processes of their own: four fifths of the time of all tests.
+# `make test` leaves them out; `make test-all`, and so CI, does not. A test elsewhere that takes long says so itself: pytest.mark.long.
+_LONG_FOLDERS = ("browser", "dashboard", "faults", "providers", "unit/cli", "unit/objectstore")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands in the folders whose tests take long, and what runs on the played providers."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(_LONG_FOLDERS) or "[as-" in item.name:
+            item.add_marker(pytest.mark.long)
+
 
 @dataclass
 class House:

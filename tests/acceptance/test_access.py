@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.appliance import JPEG, Answer, Appliance
 
+pytestmark = pytest.mark.long
+
 MIB = 1024**2
 NEW_FILE = {"fileName": "a.jpg", "fileSize": 14, "contentType": "image/jpeg", "routeSlug": "default"}
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.appliance import Answer, Appliance
 
+pytestmark = pytest.mark.long
+
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 FORBIDDEN, HIDDEN = (403, "FORBIDDEN"), (404, "NOT_FOUND")
 

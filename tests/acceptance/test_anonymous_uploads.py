@@ -205,6 +205,7 @@ def test_requests_of_one_address_are_limited(open_appliance: Appliance) -> None:
     assert visitor(open_appliance).upload(b"x", "text/plain").status == 200
 
 
+@pytest.mark.long
 def test_a_hundred_addresses_cannot_fill_the_quota(tmp_path: Path) -> None:
     """Each asks for as much as it can get and sends nothing: neither storage nor the month's uploads run out for others."""
     settings = {

@@ -26,9 +26,12 @@ NAMES = (
     "Größe 日本 🎉.jpg",
 )
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("curl") is None or shutil.which("python3") is None, reason="no curl or no python3 program: there is nothing to run"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        shutil.which("curl") is None or shutil.which("python3") is None, reason="no curl or no python3 program: there is nothing to run"
+    ),
+]
 
 
 def blocks(path: str) -> list[str]:

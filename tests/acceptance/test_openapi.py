@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.appliance import ROOT, Appliance, running
 
+pytestmark = pytest.mark.long
+
 DOORS = {"/api/v1": ROOT / "docs" / "openapi.json", "/sdk/api/v1": ROOT / "docs" / "openapi-sdk.json"}
 CREDENTIALS = {"/api/v1": "x-api-key: ", "/sdk/api/v1": "Authorization: Bearer "}
 

@@ -21,6 +21,8 @@ import pytest
 
 from tests.support.appliance import Answer, Appliance
 
+pytestmark = pytest.mark.long
+
 MIB = 1024**2
 PAGE = "https://field.example.com"
 DOORS = ["documented", "sdk", "token", "anonymous"]

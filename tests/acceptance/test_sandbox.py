@@ -44,6 +44,7 @@ def test_neither_side_sees_or_changes_the_other(tmp_path: Path) -> None:
         assert {key: everything(appliance, key) for key in (None, test_key)} == before
 
 
+@pytest.mark.long
 def test_test_files_are_purged_by_themselves(tmp_path: Path) -> None:
     with running(tmp_path, HOUSEKEEPING__TEST_FILE_TTL_SECONDS="1", HOUSEKEEPING__INTERVAL_SECONDS="1") as appliance:
         test_key = appliance.new_key("--test")

@@ -355,6 +355,7 @@ def test_a_doubled_slash_and_cors(appliance: Appliance) -> None:
         assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (401, "*")
 
 
+@pytest.mark.long
 def test_a_503_is_tried_again(tmp_path: Path) -> None:
     with running(tmp_path) as appliance, closing(sqlite3.connect(appliance.data_dir / "uploadkit.db", isolation_level=None)) as holder:
         package = Package(appliance)

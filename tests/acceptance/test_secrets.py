@@ -14,6 +14,8 @@ import pytest
 from tests.support.appliance import JPEG, Answer, Appliance, free_port, running
 from tests.support.stores import OtherStore, byos_settings
 
+pytestmark = pytest.mark.long
+
 KEPT_ON_PURPOSE = {"first-run.txt"}  # readable by its owner alone, until it is deleted
 
 

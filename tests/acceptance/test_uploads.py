@@ -219,6 +219,7 @@ class Multipart:
         return self.appliance.call("POST", f"/upload/multipart/{verb}", {**self.ids, **more})
 
 
+@pytest.mark.long
 def test_a_large_file_comes_back_byte_for_byte(appliance: Appliance) -> None:
     upload = Multipart(appliance, 200 * MIB)
     assert upload.init["partSize"] == 5 * MIB

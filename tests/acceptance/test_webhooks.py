@@ -17,6 +17,8 @@ from standardwebhooks import Webhook
 from tests.support.appliance import JPEG, Answer, Appliance, running, wait_until
 from tests.support.receivers import Receiver, answering, receiving
 
+pytestmark = pytest.mark.long
+
 ALL_EVENTS = ["onUploadComplete", "file.failed", "file.deleted"]
 ALLOWED = {"WEBHOOKS__ALLOWED_PRIVATE_CIDRS": '["127.0.0.0/8"]'}
 

@@ -24,6 +24,8 @@ from uploadkit.core import clock
 from uploadkit.files import multipart_upload
 from uploadkit.objectstore.store import ObjectStore
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "20"))
 # Which one, of those that there are; and what a call is about.
 which = st.integers(0, 7)

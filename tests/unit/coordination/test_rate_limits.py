@@ -113,6 +113,7 @@ def test_wrong_keys_need_not_be_counted() -> None:
         limits.count_failure("192.0.2.1")
 
 
+@pytest.mark.long
 def test_windows_of_those_who_left_take_no_memory() -> None:
     limits = RateLimits(RateLimitsConfig())
     with clock.travelled_to(NOW) as advance:

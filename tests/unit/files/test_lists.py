@@ -292,6 +292,7 @@ def test_pages_hold_still_whatever_the_clock_does(desk: Desk, steps: list[int], 
     assert order == sorted(order, reverse=True)
 
 
+@pytest.mark.long
 def test_ten_thousand_files_while_eight_writers_add_and_delete(desk: Desk, caller: Caller) -> None:
     lasting, passing = 10_000, 3_000
     with clock.travelled_to(NOON):  # many share a millisecond

@@ -33,6 +33,8 @@ from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.bundled.supervisor import BundledStore
 from uploadkit.objectstore.store import ObjectStore
 
+pytestmark = pytest.mark.long
+
 
 def deep(house: House, **more: object) -> Pass:
     given: dict[str, object] = {"since_ms": None, "bytes_per_second": None, "anew": False, "stopping": threading.Event(), **more}
