@@ -359,7 +359,8 @@ def test_deleting_many(desk: Desk, caller: Caller) -> None:
     assert File.get_by_id(outsiders.id).status == "UPLOADED"
     again = files.delete_files(desk.ctx, caller, keys_given)
     assert (again.deleted, again.reclaimed_bytes, len(again.failures)) == (0, 0, 4)
-    assert usage.find_differences() == []
+    here = {caller.project_id, outsiders.project_id}  # other tests of this file copy rows, which no counter knows
+    assert [difference for difference in usage.find_differences() if difference.project_id in here] == []
 
 
 def test_uploads_under_way_are_not_tried_one_by_one_while_the_store_is_away(desk: Desk, caller: Caller) -> None:
