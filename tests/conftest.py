@@ -28,7 +28,7 @@ from uploadkit.web.app import create_app
 
 # Browsers, kills and broken stores, the played providers, programs in processes of their own: four fifths of the time of all tests.
 # `make test` leaves them out; `make test-all`, and so CI, does not. A test elsewhere that takes long says so itself: pytest.mark.long.
-_LONG_FOLDERS = ("browser", "dashboard", "faults", "providers", "unit/cli", "unit/objectstore")
+_LONG_FOLDERS = ("browser/", "dashboard/", "faults/", "providers/", "unit/cli/", "unit/client/", "unit/objectstore/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

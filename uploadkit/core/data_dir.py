@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from uploadkit.core import trespass
+from uploadkit.core import path_ownership
 from uploadkit.core.durable_files import sync
 from uploadkit.core.errors import ConfigError
 
@@ -70,7 +70,7 @@ def prepare_data_dir(data_dir: Path) -> None:
         if not data_dir.exists():
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync(data_dir.parent)
-        if trespass.is_foreign(data_dir) and os.geteuid():
+        if path_ownership.is_foreign(data_dir) and os.geteuid():
             raise ConfigError(
                 f"data.dir: {data_dir} belongs to somebody else, who could replace what is in it; name a folder of this user's own"
             )

@@ -10,7 +10,7 @@ import urllib3
 
 from uploadkit.config import Config
 from uploadkit.context import Context
-from uploadkit.core import clock, trespass
+from uploadkit.core import clock, path_ownership
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db import connection
 from uploadkit.db.models import File, FileRoute, Project
@@ -43,7 +43,7 @@ def examine(config: Config, store: ObjectStore, *, fix: bool = False) -> Generat
 
 def _data_dir(config: Config) -> Finding:
     refused = health.unwritable(config)
-    if refused is None and (other := trespass.who_may_replace(config.data_dir)):
+    if refused is None and (other := path_ownership.who_may_replace(config.data_dir)):
         return Finding("data directory", "warning", f"{config.data_dir} is in reach of others: {other}", _OWN_PLACE)
     if refused is None:
         return Finding("data directory", "ok", f"{config.data_dir} can be written")
@@ -53,7 +53,7 @@ def _data_dir(config: Config) -> Finding:
 
 def warn_of_shared_place(config: Config) -> None:
     """Log who else on this machine could replace the data directory."""
-    if other := trespass.who_may_replace(config.data_dir):
+    if other := path_ownership.who_may_replace(config.data_dir):
         log.warning("SECURITY: others can replace the database and the store's files: %s. %s", other, _OWN_PLACE)
 
 

@@ -26,7 +26,7 @@ from uploadkit.core.errors import Forbidden, UploadKitError
 from uploadkit.projects import service as projects
 from uploadkit.web import authentication, documented
 from uploadkit.web.dashboard.cookies import cookie_name, set_cookie
-from uploadkit.web.dashboard.navigation import ROOMS_OF_A_PROJECT, ROOMS_OF_THE_APPLIANCE, place, url_with
+from uploadkit.web.dashboard.navigation import PAGES_OF_A_PROJECT, PAGES_OF_THE_APPLIANCE, place, url_with
 from uploadkit.web.dashboard.notices import take_notice
 from uploadkit.web.dashboard.own_pages import opened_elsewhere, require_own_page
 from uploadkit.web.dashboard.policy import policy
@@ -137,9 +137,9 @@ def _in_templates() -> dict[str, Any]:
         "url_with": url_with,
         "place": place,
         "newest_projects": partial(projects.newest, _MOST_IN_MENU),
-        "rooms_of_a_project": ROOMS_OF_A_PROJECT,
-        "rooms_of_the_appliance": ROOMS_OF_THE_APPLIANCE,
-        "first_room": ROOMS_OF_A_PROJECT[0][0],
+        "pages_of_a_project": PAGES_OF_A_PROJECT,
+        "pages_of_the_appliance": PAGES_OF_THE_APPLIANCE,
+        "first_page": PAGES_OF_A_PROJECT[0][0],
         "test_hours": -(-context().config.housekeeping.test_file_ttl_seconds // 3600),
     }
 

@@ -14,7 +14,7 @@ from uploadkit.projects import service as projects
 from uploadkit.web.dashboard.cookies import cookie_name
 
 # The navigation: what a page calls itself, by the endpoint that it leads to.
-ROOMS_OF_A_PROJECT = (
+PAGES_OF_A_PROJECT = (
     ("show_overview", "Overview"),
     ("list_files", "Files"),
     ("list_keys", "API keys"),
@@ -24,7 +24,7 @@ ROOMS_OF_A_PROJECT = (
     ("show_usage", "Usage"),
     ("show_project", "Project settings"),
 )
-ROOMS_OF_THE_APPLIANCE = (
+PAGES_OF_THE_APPLIANCE = (
     ("list_projects", "Projects"),
     ("list_usage", "All usage"),
     ("list_audit", "Audit"),

@@ -12,7 +12,7 @@ from uploadkit.projects import service as projects
 from uploadkit.web import authentication
 from uploadkit.web.dashboard.cookies import close_session, open_session
 from uploadkit.web.dashboard.guard import dashboard, retry_after
-from uploadkit.web.dashboard.navigation import ROOMS_OF_A_PROJECT
+from uploadkit.web.dashboard.navigation import PAGES_OF_A_PROJECT
 from uploadkit.web.dashboard.notices import forget_shown_once
 from uploadkit.web.dashboard.own_pages import own_page
 from uploadkit.web.requests import context, rate_limits
@@ -27,7 +27,7 @@ def home() -> Response:
         first = projects.find_by_id_or_slug()
     except NotFound:
         return redirect(url_for("dashboard.list_projects"))
-    return redirect(url_for(f"dashboard.project.{ROOMS_OF_A_PROJECT[0][0]}", slug=first.slug, environment="live"))
+    return redirect(url_for(f"dashboard.project.{PAGES_OF_A_PROJECT[0][0]}", slug=first.slug, environment="live"))
 
 
 @dashboard.route("/setup", methods=["GET", "POST"])

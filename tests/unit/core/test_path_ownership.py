@@ -13,7 +13,7 @@ import pytest
 from tests.support.appliance import ROOT
 from tests.support.strangers import NOBODY, needs_root
 from uploadkit import config
-from uploadkit.core.trespass import who_may_replace
+from uploadkit.core.path_ownership import who_may_replace
 from uploadkit.observability import diagnosis
 
 
