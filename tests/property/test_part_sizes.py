@@ -5,22 +5,23 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from uploadkit.core.sizes import LARGEST_OBJECT_BYTES, MIB
 from uploadkit.db.models import File
-from uploadkit.files.multipart_upload import MAX_OBJECT_BYTES, MIB, MOST_PARTS, MULTIPART_ABOVE_BYTES, part_count, part_size
+from uploadkit.files.multipart_upload import MOST_PARTS, MULTIPART_ABOVE_BYTES, part_count, part_size
 
 GIB = 1024**3
-SIZES = st.integers(MULTIPART_ABOVE_BYTES + 1, MAX_OBJECT_BYTES)
-BORDERS = st.builds(lambda at, off: min(max(at + off, MULTIPART_ABOVE_BYTES + 1), MAX_OBJECT_BYTES), SIZES, st.integers(-2, 2))
+SIZES = st.integers(MULTIPART_ABOVE_BYTES + 1, LARGEST_OBJECT_BYTES)
+BORDERS = st.builds(lambda at, off: min(max(at + off, MULTIPART_ABOVE_BYTES + 1), LARGEST_OBJECT_BYTES), SIZES, st.integers(-2, 2))
 
 
-@given(SIZES | BORDERS | st.integers(4_900 * GIB, MAX_OBJECT_BYTES))
+@given(SIZES | BORDERS | st.integers(4_900 * GIB, LARGEST_OBJECT_BYTES))
 @example(MULTIPART_ABOVE_BYTES + 1)
 @example(5_000 * MIB)
 @example(5_000 * MIB + 1)
 @example(5_000 * GIB)
 @example(5_000 * GIB + 1)
-@example(MAX_OBJECT_BYTES - 1)
-@example(MAX_OBJECT_BYTES)
+@example(LARGEST_OBJECT_BYTES - 1)
+@example(LARGEST_OBJECT_BYTES)
 def test_parts_keep_the_limits(size_bytes: int) -> None:
     each = part_size(size_bytes)
     count = part_count(File(size_bytes=size_bytes, part_size_bytes=each))

@@ -22,6 +22,7 @@ from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.data_dir import DataDirInUse, lock_data_dir
 from uploadkit.core.errors import ConfigError, StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.db.connection import open_database
 from uploadkit.maintenance import deep_check, reconcile, store_migration
 from uploadkit.objectstore.boto import AccessDenied
@@ -30,7 +31,6 @@ from uploadkit.objectstore.factory import reached_store, running_store, serving_
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.observability import diagnosis
 
-_MIB = 1024**2
 _DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 _TELL_EVERY_MS = 60_000
 _GOES_ON = "What was read stays read; the same command goes on from there"
@@ -120,7 +120,7 @@ def reconcile_command(
     os.umask(0o077)
     if not deep and (since or most_mib or anew):
         raise click.UsageError("--since, --max-mib-per-second and --anew are for --deep")
-    how = _Deep(int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else None, most_mib * _MIB if most_mib else None, anew)
+    how = _Deep(int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else None, most_mib * MIB if most_mib else None, anew)
     loaded = config.load(context.find_root().obj)
     open_database(loaded, upgrade=False)
     if fix:
@@ -197,7 +197,7 @@ def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
 
 
 def _how_far(present: deep_check.Pass) -> str:
-    mib, total_mib = present.read_bytes / _MIB, present.total_bytes / _MIB
+    mib, total_mib = present.read_bytes / MIB, present.total_bytes / MIB
     return f"{present.files} of {present.total_files} files, {mib:.0f} of {total_mib:.0f} MiB"
 
 
@@ -224,7 +224,7 @@ def _show_report(report: reconcile.Report) -> None:
     )
     if report.read_files:
         tell(
-            f"{report.read_files} files were read, {report.read_bytes / _MIB:.0f} MiB"
+            f"{report.read_files} files were read, {report.read_bytes / MIB:.0f} MiB"
             + (f"; {report.unproven} of them have no ETag that says anything of their bytes" if report.unproven else "")
             + "."
         )

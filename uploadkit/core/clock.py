@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 
+HOUR_MS = 3600_000
+DAY_MS = 24 * HOUR_MS
+
 _read_seconds: Callable[[], float] = time.time
 _read_monotonic_seconds: Callable[[], float] = time.monotonic
 
@@ -79,7 +82,7 @@ def _iso_second(seconds: int) -> str:
 
 def month_of(at_ms: int) -> str:
     """Return the usage period, such as `2026-04`, that `at_ms` (milliseconds since the epoch) lies in."""
-    return _month_of_day(at_ms // 86_400_000)
+    return _month_of_day(at_ms // DAY_MS)
 
 
 @lru_cache(maxsize=64)

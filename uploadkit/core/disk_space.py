@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_MIB = 1024**2
+from uploadkit.core.sizes import MIB
 
 
 def reserve_bytes(total_bytes: int) -> int:
     """Return the free disk (of `total_bytes`) below which no upload is accepted. Above 1 %, where weed stops by itself."""
-    return max(256 * _MIB, total_bytes // 50)
+    return max(256 * MIB, total_bytes // 50)

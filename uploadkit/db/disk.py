@@ -12,8 +12,7 @@ import psutil
 
 from uploadkit.core import clock, disk_space
 from uploadkit.core.errors import StorageUnavailable
-
-_MIB = 1024**2
+from uploadkit.core.sizes import MIB
 
 _LOOK_EVERY_MS = 2_000
 
@@ -46,5 +45,5 @@ class DatabaseDisk:
         reserve = min(disk_space.reserve_bytes(usage.total), usage.total // 10)
         if usage.free >= reserve:
             return None
-        free_mib, kept_mib = usage.free // _MIB, reserve // _MIB
+        free_mib, kept_mib = usage.free // MIB, reserve // MIB
         return f"the disk under the database is nearly full: {free_mib} MB are free, and {kept_mib} MB are kept for what is under way"

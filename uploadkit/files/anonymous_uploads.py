@@ -27,7 +27,6 @@ SELECT status, reserved_bytes, deadline_at FROM file
 """
 # A place comes back when any of those under way ends, which nobody knows beforehand.
 _LOOK_AGAIN_SECONDS = 5
-_HOUR_MS, _DAY_MS = 3600_000, 86_400_000
 _BATCH = 1_000
 _BEGUN = """
 INSERT INTO anonymous_begun (project_id, network, began_at, uploads) VALUES (?, ?, ?, 1)
@@ -104,8 +103,10 @@ def require_room(config: Config, caller: Caller, browser: Browser, size_bytes: i
             f"Anonymous uploads under way hold all that they may of this project's limits ({percent} %)",
             "Wait until some are complete or have ended, use upload tokens, or raise browser.anonymous_quota_percent in config.toml",
         )
-    _count_begun(caller.project_id, str(browser.network), _HOUR_MS, config.browser.anonymous_uploads_per_hour, "from this address", "hour")
-    _count_begun(caller.project_id, "", _DAY_MS, config.browser.anonymous_uploads_per_day, "in this project", "day")
+    _count_begun(
+        caller.project_id, str(browser.network), clock.HOUR_MS, config.browser.anonymous_uploads_per_hour, "from this address", "hour"
+    )
+    _count_begun(caller.project_id, "", clock.DAY_MS, config.browser.anonymous_uploads_per_day, "in this project", "day")
 
 
 def _count_begun(project_id: str, network: str, period_ms: int, limit: int | None, whose: str, period: str) -> None:
@@ -126,7 +127,7 @@ def forget_counts(ctx: Context) -> int:
     removed, count = 0, _BATCH
     while count == _BATCH and not ctx.stopping.is_set():
         with write():
-            count = execute(_FORGET, (clock.now_ms() - _DAY_MS, _BATCH)).rowcount
+            count = execute(_FORGET, (clock.now_ms() - clock.DAY_MS, _BATCH)).rowcount
         removed += count
     return removed
 

@@ -33,6 +33,7 @@ from uploadkit.core.errors import (
     UploadNotVerified,
 )
 from uploadkit.core.ids import new_id
+from uploadkit.core.sizes import SLOWEST_BYTES_PER_SECOND
 from uploadkit.db import statements
 from uploadkit.db.connection import execute, write
 from uploadkit.db.models import NUMBER_BITS, File
@@ -43,8 +44,6 @@ from uploadkit.objectstore.objects import StoredObject
 from uploadkit.projects import file_routes, quotas
 from uploadkit.webhooks import event_log
 
-MIB = 1024**2
-SLOWEST_BYTES_PER_SECOND = 256 * 1024
 _JOINED_UNSEEN_MS = 60_000
 """How long bytes may stand under their final key before somebody looks at them."""
 _JOINING_MS = 15 * 60_000

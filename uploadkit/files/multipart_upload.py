@@ -17,6 +17,7 @@ from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, FileTooLarge, FileTooSmallForMultipart, InvalidParts, StorageUnavailable, UploadNotFound
 from uploadkit.core.etags import plain_etag, same_etag
+from uploadkit.core.sizes import LARGEST_OBJECT_BYTES, LARGEST_PUT_BYTES, MIB
 from uploadkit.db.connection import write
 from uploadkit.db.models import File
 from uploadkit.files import lifecycle, verification
@@ -25,11 +26,8 @@ from uploadkit.files.naming import disposition, merged_metadata
 from uploadkit.objectstore.boto import AccessDenied
 from uploadkit.objectstore.objects import StoredPart
 
-MIB = 1024**2
-MAX_OBJECT_BYTES = 5 * 1024**4
 MULTIPART_ABOVE_BYTES = 10 * MIB
 SMALLEST_PART_BYTES = 5 * MIB
-LARGEST_PART_BYTES = 5 * 1024**3  # S3's limit
 COMFORTABLE_PARTS = 1_000
 MOST_PARTS = 10_000  # S3's limit
 
@@ -62,8 +60,8 @@ def start_multipart(
     """
     if request.size_bytes <= MULTIPART_ABOVE_BYTES:
         raise FileTooSmallForMultipart(f"Multipart is for files over {MULTIPART_ABOVE_BYTES} bytes; this one has {request.size_bytes}")
-    if request.size_bytes > MAX_OBJECT_BYTES:
-        raise FileTooLarge(f"File size {request.size_bytes} bytes exceeds the {MAX_OBJECT_BYTES} bytes that an object can have")
+    if request.size_bytes > LARGEST_OBJECT_BYTES:
+        raise FileTooLarge(f"File size {request.size_bytes} bytes exceeds the {LARGEST_OBJECT_BYTES} bytes that an object can have")
     file = lifecycle.new_file(ctx, caller, request)
     file.part_size_bytes = part_size_bytes or part_size(request.size_bytes)
     if part_count(file) > MOST_PARTS:
@@ -170,7 +168,7 @@ def part_size(size_bytes: int) -> int:
     Never more than the 5 GiB that S3 takes in a part: over 4.88 TiB there are a few more parts than 1,000.
     """
     smallest_whole_mib = -(-size_bytes // (COMFORTABLE_PARTS * MIB)) * MIB
-    return min(max(SMALLEST_PART_BYTES, smallest_whole_mib), LARGEST_PART_BYTES)
+    return min(max(SMALLEST_PART_BYTES, smallest_whole_mib), LARGEST_PUT_BYTES)
 
 
 def part_count(file: File) -> int:

@@ -15,14 +15,13 @@ from uploadkit.coordination.idempotency import Remember, forget
 from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, FileTooLarge, UploadNotFound
+from uploadkit.core.sizes import LARGEST_PUT_BYTES
 from uploadkit.db.models import File
 from uploadkit.files import lifecycle, verification
 from uploadkit.files.lifecycle import UploadRequest as UploadRequest
 from uploadkit.files.naming import disposition, merged_metadata
 from uploadkit.objectstore.boto import RequestRefused
 from uploadkit.objectstore.store import CopyRefused
-
-MAX_SINGLE_PUT_BYTES = 5 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ def request_upload(ctx: Context, caller: Caller, request: UploadRequest, remembe
 
     Raises NotFound (file route), FileTooLarge, FileTypeNotAllowed, TierLimitExceeded, StorageUnavailable.
     """
-    if request.size_bytes > MAX_SINGLE_PUT_BYTES:
+    if request.size_bytes > LARGEST_PUT_BYTES:
         raise FileTooLarge(
-            f"File size {request.size_bytes} bytes exceeds the {MAX_SINGLE_PUT_BYTES} bytes that one PUT can carry",
+            f"File size {request.size_bytes} bytes exceeds the {LARGEST_PUT_BYTES} bytes that one PUT can carry",
             "Use multipart: POST /api/v1/upload/multipart/init",
         )
     file = lifecycle.new_file(ctx, caller, request)

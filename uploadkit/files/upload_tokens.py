@@ -29,8 +29,8 @@ DEFAULT_SECONDS = 900
 LONGEST_SECONDS = 86400
 MOST_ROUTES = 20
 # Uploads that were begun with a token may be finished after its end, for as long as its row is there; without any it goes soon.
-KEPT_MS = 7 * 86400_000
-KEPT_UNUSED_MS = 3600_000
+KEPT_MS = 7 * clock.DAY_MS
+KEPT_UNUSED_MS = clock.HOUR_MS
 # More uploads than files may be begun with a token: people cancel, and choose the wrong file. But not for ever: each leaves rows.
 _BEGUN_PER_FILE, _BEGUN_BESIDE, _MOST_COME_TO_NOTHING = 10, 20, 1_000
 # So many failed single uploads, whose URLs may still store bytes, a token may have beside as many as it is for.

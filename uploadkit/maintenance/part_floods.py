@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from uploadkit.context import Context
 from uploadkit.core.errors import StorageUnavailable, UploadKitError
+from uploadkit.core.sizes import MIB
 from uploadkit.db import statements
 from uploadkit.db.models import File
 from uploadkit.files import lifecycle
@@ -18,9 +19,9 @@ from uploadkit.objectstore.bundled import disk
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5
-_WORTH_LOOKING_BYTES = 32 * disk.MIB
+_WORTH_LOOKING_BYTES = 32 * MIB
 # Of an upload, all may come twice, and a little more: people lose connections, and answers.
-_BESIDE_BYTES = 32 * disk.MIB
+_BESIDE_BYTES = 32 * MIB
 _MOST_LOOKED_AT = 200
 
 

@@ -30,7 +30,6 @@ Kind = Literal["object_without_row", "row_without_object", "object_differs", "ob
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _FINAL_KEY = re.compile(rf"(?:test/)?({_ID})/[^/]+/{_ID}/[^/]+")
 _BATCH = 1000
-_DAY_MS = 86_400_000
 _MISSING_LATE_MS = 3600_000
 
 _LISTED = """
@@ -155,10 +154,10 @@ def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Itera
                     continue
             except Unreadable as error:
                 what += f"; the store can't read them: {error}"
-            young = written_at > started_at - _DAY_MS
+            young = written_at > started_at - clock.DAY_MS
             yield Finding("object_without_row", key, what, "delete the object", is_young=young)
     # Until then a PUT may be under way, of another appliance in this bucket perhaps.
-    until = started_at - LifecycleDays.needed(ctx.config).pending * _DAY_MS
+    until = started_at - LifecycleDays.needed(ctx.config).pending * clock.DAY_MS
     for key, size_bytes in execute(_PENDING_WITHOUT_ROW, (until,)).fetchall():
         yield Finding("object_without_row", key, f"{size_bytes} bytes of an upload that is over", "delete the object")
 
@@ -226,7 +225,7 @@ def _multiparts_without_row(ctx: Context, started_at: int) -> Iterator[Finding]:
     known = projects_ever()
     for upload in listing.multiparts(ctx.store):
         if upload.key.startswith("pending/"):  # of a doctor that was killed
-            over = upload.begun_at < started_at - _DAY_MS
+            over = upload.begun_at < started_at - clock.DAY_MS
         else:
             over = is_ours(upload.key, known) and _is_over(upload.key, upload.upload_id)
         if over:
@@ -236,7 +235,7 @@ def _multiparts_without_row(ctx: Context, started_at: int) -> Iterator[Finding]:
                 "a multipart upload that no file waits for",
                 "abort the multipart upload",
                 upload_id=upload.upload_id,
-                is_young=upload.begun_at > started_at - _DAY_MS,
+                is_young=upload.begun_at > started_at - clock.DAY_MS,
             )
 
 

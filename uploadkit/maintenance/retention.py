@@ -20,7 +20,6 @@ from uploadkit.db.models import NUMBER_BITS, File
 from uploadkit.projects import quotas
 
 _BATCH = 200
-_DAY_MS = 86_400_000
 # Events lie in the order of their sequence, so the oldest stand together at its beginning.
 _FORGET_EVENTS = """
 DELETE FROM event WHERE sequence IN (SELECT sequence FROM event ORDER BY sequence LIMIT :batch) AND at < :before
@@ -52,8 +51,8 @@ _ENDED_FILES = (
     " AND number > ? AND number < ? AND sweep_at IS NULL AND updated_at < ? ORDER BY number LIMIT ?",
 )
 
-KEPT_OF_BROWSERS_MS = _DAY_MS
-KEPT_TEST_EVENTS_MS = _DAY_MS
+KEPT_OF_BROWSERS_MS = clock.DAY_MS
+KEPT_TEST_EVENTS_MS = clock.DAY_MS
 MOST_FAILED = 10_000
 MOST_AUDITED = 200_000
 MOST_IN_SANDBOX = 20_000
@@ -162,7 +161,7 @@ def forget(ctx: Context) -> int:
     days = ctx.config.housekeeping.history_days
     if days is None:
         return 0
-    before = clock.now_ms() - days * _DAY_MS
+    before = clock.now_ms() - days * clock.DAY_MS
     gone = _delete(ctx, {"before": before}, _NOTE_FORGOTTEN_EVENTS, _FORGET_EVENTS)
     for project_id, environment in _scopes():
         gone += _delete(ctx, {"before": before, "project": project_id, "environment": environment}, _FORGET_DELIVERIES)

@@ -28,7 +28,6 @@ _BATCH = 200
 _SHORTEST_WAIT_MS = 15_000
 _LONGEST_WAIT_MS = 3600_000
 _LONGEST_WAIT_UNDER_WAY_MS = 60_000
-_DAY_MS = 86_400_000
 
 
 def sweep_due(ctx: Context) -> int:
@@ -154,7 +153,7 @@ def _retire_batch(ctx: Context, project: Project) -> int:
     assert days is not None
     # Written so that SQLite finds the partial index of the lists.
     present = File.select().where(File.project == project.id, File.environment == "live", SQL("status <> 'DELETED'"))
-    old = present.where(File.status == "UPLOADED", File.number < (clock.now_ms() - days * _DAY_MS) << NUMBER_BITS)
+    old = present.where(File.status == "UPLOADED", File.number < (clock.now_ms() - days * clock.DAY_MS) << NUMBER_BITS)
     with write():
         batch = list(old.order_by(File.number).limit(_BATCH))
         for file in batch:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from uploadkit.config import Config
+from uploadkit.core.sizes import LARGEST_OBJECT_BYTES, LARGEST_PUT_BYTES, SLOWEST_BYTES_PER_SECOND
 from uploadkit.objectstore.boto import AccessDenied, StorageRefused
 from uploadkit.objectstore.store import ObjectStore
 
@@ -34,8 +35,6 @@ _OLD_HEADERS = ("content-type",)  # of a version before
 MULTIPARTS = "uploadkit-multiparts"
 _NO_RULE = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
 _DAY_SECONDS = 86400
-_LARGEST_OBJECT_BYTES = 5 * 1024**4
-_SLOWEST_BYTES_PER_SECOND = 256 * 1024
 
 Rule = Mapping[str, Any]
 
@@ -129,9 +128,9 @@ class LifecycleDays:
     def needed(cls, config: Config) -> LifecycleDays:
         """Return the shortest times that take nothing from the appliance which it still needs, and a day more."""
         keeping = config.housekeeping
-        longest_put = max(keeping.abandoned_upload_seconds, 5 * 1024**3 // _SLOWEST_BYTES_PER_SECOND)
-        largest = max(tier.max_file_size or _LARGEST_OBJECT_BYTES for tier in config.tiers.values())
-        longest_multipart = max(keeping.abandoned_upload_seconds, largest // _SLOWEST_BYTES_PER_SECOND)
+        longest_put = max(keeping.abandoned_upload_seconds, LARGEST_PUT_BYTES // SLOWEST_BYTES_PER_SECOND)
+        largest = max(tier.max_file_size or LARGEST_OBJECT_BYTES for tier in config.tiers.values())
+        longest_multipart = max(keeping.abandoned_upload_seconds, largest // SLOWEST_BYTES_PER_SECOND)
         expires = config.storage.presign_expires_seconds
         return cls(
             pending=_days(expires + longest_put), test=_days(keeping.test_file_ttl_seconds), multiparts=_days(expires + longest_multipart)

@@ -17,7 +17,8 @@ from typing import Any
 from uploadkit.config import Config
 from uploadkit.core import clock
 from uploadkit.core.shipped import PROGRAM
-from uploadkit.db.connection import execute, write
+from uploadkit.db import key_value
+from uploadkit.db.connection import write
 from uploadkit.objectstore import doctor
 from uploadkit.objectstore.doctor import Expectations, Finding
 from uploadkit.objectstore.factory import store_name
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_SECONDS = 5
 _LOOK_SECONDS = 30
 _AGAIN_MS = 60_000
-_DAY_MS = 86_400_000
 _SETTING = "store_trust"
 # These are for everybody who asks /readyz or for an upload URL: which check it was, is for the log, the dashboard and the doctor.
 _NEW = "the store is not known yet and has to be looked at first"
@@ -104,7 +104,7 @@ class StoreTrust:
         """How long to wait for the next look. A store that never gives a clear answer is asked more and more rarely."""
         if self.unanswered or self._is_unsafe:
             return _AGAIN_MS
-        return min(_AGAIN_MS << min(self._unclear_looks - 1, 11), _DAY_MS) if self._unclear_looks else _DAY_MS
+        return min(_AGAIN_MS << min(self._unclear_looks - 1, 11), clock.DAY_MS) if self._unclear_looks else clock.DAY_MS
 
     @property
     def _is_unsafe(self) -> bool:
@@ -150,9 +150,9 @@ def _is_hole(finding: Finding) -> bool:
 
 
 def _kept(name: str) -> Verdict | None:
-    row = execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
+    kept = key_value.get(_SETTING)
     try:
-        found: dict[str, Any] = json.loads(row[0]) if row else {}
+        found: dict[str, Any] = json.loads(kept) if kept else {}
         if found.get("store") != name:
             return None
         findings = tuple(Finding(**finding) for finding in found["findings"])
@@ -163,4 +163,4 @@ def _kept(name: str) -> Verdict | None:
 
 def _keep(verdict: Verdict) -> None:
     with write():
-        execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, json.dumps(asdict(verdict))))
+        key_value.put(_SETTING, json.dumps(asdict(verdict)))

@@ -12,7 +12,6 @@ from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
 from uploadkit.db.connection import execute
 
-_DAY_MS = 86_400_000
 # An event gets its time before it is committed: what is younger is counted again the next time.
 _SETTLED_AFTER_MS = 60_000
 _MOST_KEPT = 1_000
@@ -43,11 +42,11 @@ _counted: dict[tuple[str, str], _Counted] = {}
 def last_days(caller: Caller, days: int) -> list[Day]:
     """Return the last `days` days of the caller's project and environment, today last."""
     now = clock.now_ms()
-    today, settled = now // _DAY_MS, now - _SETTLED_AFTER_MS
+    today, settled = now // clock.DAY_MS, now - _SETTLED_AFTER_MS
     first, scope = today - days + 1, (caller.project_id, caller.environment)
     known = _counted.get(scope)
     if known is None or known.first > first or known.until > settled:  # the last: the clock was put back
-        known = _Counted(first, first * _DAY_MS, Counter())
+        known = _Counted(first, first * clock.DAY_MS, Counter())
     values = {"project": scope[0], "environment": scope[1], "since": known.until, "settled": settled}
     rows = execute(_COUNT, values).fetchall()
     kept = known.uploads + Counter({day: count for day, is_settled, count in rows if is_settled})
@@ -55,4 +54,4 @@ def last_days(caller: Caller, days: int) -> list[Day]:
     if len(_counted) > _MOST_KEPT:
         _counted.clear()
     _counted[scope] = _Counted(first, max(settled, known.until), Counter({day: count for day, count in kept.items() if day >= first}))
-    return [Day(day * _DAY_MS, kept[day] + fresh[day]) for day in range(first, today + 1)]
+    return [Day(day * clock.DAY_MS, kept[day] + fresh[day]) for day in range(first, today + 1)]

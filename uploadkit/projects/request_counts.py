@@ -15,7 +15,6 @@ from uploadkit.db.connection import execute, write
 from uploadkit.db.models import RequestCount
 
 WRITE_EVERY_SECONDS = 60
-_DAY_MS = 86_400_000
 # A project that has gone meanwhile has nothing to be counted.
 _ADD = """
 INSERT INTO request_count (project_id, environment, day, requests)
@@ -42,7 +41,7 @@ class RequestCounts:
 
     def count(self, project_id: str, environment: str) -> None:
         """Count one request of a project."""
-        scope = (project_id, environment, clock.now_ms() // _DAY_MS)
+        scope = (project_id, environment, clock.now_ms() // clock.DAY_MS)
         with self._lock:
             self._unwritten[scope] += 1
 
@@ -61,7 +60,7 @@ class RequestCounts:
 
     def of(self, project_ids: Collection[str], environment: str, first_month: str) -> dict[str, Requests]:
         """Return the requests of each of these projects since the month `first_month`, those that are not written yet among them."""
-        today = _name_of(clock.now_ms() // _DAY_MS)
+        today = _name_of(clock.now_ms() // clock.DAY_MS)
         found = {project_id: Requests(0, Counter()) for project_id in project_ids}
         rows = RequestCount.select().where(
             RequestCount.project << list(project_ids), RequestCount.environment == environment, RequestCount.day >= f"{first_month}-01"
@@ -78,4 +77,4 @@ class RequestCounts:
 
 
 def _name_of(day: int) -> str:
-    return clock.to_iso(day * _DAY_MS)[:10]
+    return clock.to_iso(day * clock.DAY_MS)[:10]

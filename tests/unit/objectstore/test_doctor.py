@@ -21,7 +21,6 @@ from tests.support.appliance import ROOT, Appliance, running, wait_until
 from tests.support.store_proxy import Answered, Asked, Rule, minimal_permissions, proxied
 from tests.support.stores import OtherStore, byos_settings
 from uploadkit.config import Config
-from uploadkit.files import lifecycle
 from uploadkit.objectstore import bucket_rules, doctor
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.doctor import Expectations, Finding
@@ -229,7 +228,6 @@ def test_fix_sets_lifecycle_rules_beside_those_of_others(bucket: ObjectStore) ->
         assert findings(address)["lifecycle"].outcome == "ok"
         rules = {rule["ID"]: rule for rule in bucket_rules.read_lifecycle(bucket)}
         assert set(rules) == {"theirs", "uploadkit-pending", "uploadkit-test", "uploadkit-multiparts"}
-        assert lifecycle.SLOWEST_BYTES_PER_SECOND == 256 * 1024
         # An hour for the URL and 5.7 h for 5 GiB on the slowest line; a day; 5 TiB in parts on the slowest line. And a day more.
         days = (rules["uploadkit-pending"]["Expiration"], rules["uploadkit-test"]["Expiration"])
         assert days == ({"Days": 2}, {"Days": 2})

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uploadkit.core import disk_space
+from uploadkit.core.sizes import MIB
 
-MIB = 1024**2
 _VOLUME = re.compile(r"(?:(?P<collection>.+)_)?\d+\.dat")
 _SMALLEST_VOLUME_MIB, _LARGEST_VOLUME_MIB = 64, 4096
 SMALLEST_LIMIT_BYTES = 4 * _SMALLEST_VOLUME_MIB * MIB

@@ -18,6 +18,7 @@ from pathlib import Path
 import urllib3
 
 from uploadkit.core import clock, disk_space
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.bundled import disk, identities, internal_ports, listeners, processes
 from uploadkit.objectstore.bundled.engines import LOOPBACK, Command, Credentials, Engine, StoreStartError
 from uploadkit.objectstore.bundled.reclaiming import Reclaiming
@@ -31,7 +32,7 @@ SILENT_SECONDS, HUNG_SECONDS = 15.0, 60.0
 MEASURE_SECONDS = 1.0
 FIRST_PORT_CHECK_SECONDS, PORT_CHECK_SECONDS = 10.0, 600.0
 FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS, HEALTHY_SECONDS = 0.2, 30.0, 60.0
-LOG_BYTES = 8 * disk.MIB
+LOG_BYTES = 8 * MIB
 
 
 class RunningEngine:
@@ -275,4 +276,4 @@ def check_limit(max_disk_bytes: int) -> None:
 
 
 def _amount(size_bytes: int) -> str:
-    return f"{size_bytes / 1024**3:.1f} GB" if size_bytes >= 1024**3 else f"{size_bytes // disk.MIB} MB"
+    return f"{size_bytes / 1024**3:.1f} GB" if size_bytes >= 1024**3 else f"{size_bytes // MIB} MB"

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import urllib3
 
-from uploadkit.objectstore.bundled import disk, processes
+from uploadkit.core.sizes import MIB
+from uploadkit.objectstore.bundled import processes
 from uploadkit.objectstore.bundled.disk import DiskUse
 from uploadkit.objectstore.bundled.engines import Command, Engine
 
 RECLAIM_FROM = 0.6
 FIRST_SECONDS, LONGEST_SECONDS, TIMEOUT_SECONDS = 30.0, 300.0, 600.0
 # So much garbage, or so large a part of the room that is left, is no ordinary day's.
-FLOOD_BYTES, FLOOD_SHARE_OF_ROOM, FIRST_FLOOD_SECONDS = 32 * disk.MIB, 8, 1.0
+FLOOD_BYTES, FLOOD_SHARE_OF_ROOM, FIRST_FLOOD_SECONDS = 32 * MIB, 8, 1.0
 # The share of a volume that must be garbage for it to be copied without the rest.
 WORTH_COPYING, WORTH_COPYING_IN_A_FLOOD = 0.01, 0.1
 # SeaweedFS's master learns the size of a vacuumed volume by the next heartbeat, every 5 s. Written to before, it counts as full for good.

@@ -14,7 +14,6 @@ from uploadkit.objectstore.doctor.examination import BODY, TYPE, Answer, Examina
 
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
 _TYPED = {"Content-Type": TYPE}
-_HOUR_MS = 3600_000
 _SHOWN = "what lies under pending/, parts that were put together and looked at by nobody for up to a minute, files of private file routes"
 
 
@@ -46,7 +45,7 @@ def tampered_signature(ex: Examination) -> Finding:
 
 def expired_url(ex: Examination) -> Finding:
     """Is a URL refused whose time is over?"""
-    url = ex.signed_put(ex.key("refused"), at_ms=clock.now_ms() - _HOUR_MS)
+    url = ex.signed_put(ex.key("refused"), at_ms=clock.now_ms() - clock.HOUR_MS)
     return _all_refused("expired-url", "a URL that expired some 55 minutes ago", [ex.send("PUT", url, BODY, _TYPED)])
 
 
