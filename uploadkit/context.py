@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from uploadkit.config import Config
+from uploadkit.coordination.locks import Locks, MemoryLocks
 from uploadkit.db.disk import DatabaseDisk
 from uploadkit.objectstore.bulkhead import StorePlaces
 from uploadkit.objectstore.probe import StoreWatch
@@ -32,7 +33,8 @@ class Context:
 
     The functions come from the jobs: `wake_sweeper`, `wake_removals` and `wake_forgetting` make housekeeping look at once rather than at
     its next turn, `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether all of it runs, `job_reports` what
-    the jobs have done. `stopping` is set when long work should end between steps, `request_counts` what projects are asked.
+    the jobs have done. `stopping` is set when long work should end between steps, `request_counts` what projects are asked,
+    `locks` what one request at a time may work on.
     """
 
     config: Config
@@ -44,6 +46,7 @@ class Context:
     scheduler_running: Callable[[], bool] = lambda: False
     job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
     stopping: threading.Event = field(default_factory=threading.Event)
+    locks: Locks = field(default_factory=MemoryLocks, repr=False)
     request_counts: RequestCounts = field(default_factory=RequestCounts, repr=False)
     store_trust: StoreTrust = field(init=False, repr=False)
     database_disk: DatabaseDisk = field(init=False, repr=False)

@@ -209,7 +209,7 @@ def test_records_go_in_batches(house: House) -> None:
 
 
 @pytest.mark.long
-def test_a_sigkill_leaves_nothing_claimed(tmp_path: Path) -> None:
+def test_a_sigkill_leaves_nothing_locked(tmp_path: Path) -> None:
     with running(tmp_path) as appliance:
         first = post(appliance, "/upload/request", NEW_FILE, "killed").json
         appliance.kill()

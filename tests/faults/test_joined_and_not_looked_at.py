@@ -20,7 +20,6 @@ from tests.faults.steps import Facts
 from tests.support.killed_uploads import PARTS, sent_in_parts, settle_and_check
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from tests.support.stored import counters, objects, put
-from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadNotFound, UploadNotVerified
 from uploadkit.db import connection
@@ -156,7 +155,7 @@ def test_past_its_deadline_what_is_not_joined_ends(house: House, gate: Gate) -> 
 
 def test_a_join_under_way_is_left_alone(house: House, gate: Gate) -> None:
     facts = sent_in_parts(house, house.caller)
-    with claimed(facts["id"]):
+    with house.ctx.locks.held(facts["id"]):
         lifecycle.expect_joined(File.get_by_id(facts["id"]), {})
         sweep_after(24 * 60 * MINUTE_MS, house)
     assert status(facts) == "UPLOADING"

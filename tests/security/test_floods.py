@@ -332,7 +332,7 @@ def test_idempotency_keys_of_a_project_are_bounded(house: House, monkeypatch: py
         for number in range(5):
             attempt = idempotency.attempt_of((house.caller, other)[number % 2].key_id, "POST /x", str(number), {})
             with write():
-                idempotency.run_once(attempt, lambda remember, number=number: remember(f"made {number}"), lambda _: None)
+                idempotency.run_once(house.ctx.locks, attempt, lambda remember, number=number: remember(f"made {number}"), lambda _: None)
             advance(1)
         assert idempotency.purge_expired(house.ctx.stopping) == 3
         assert idempotency.purge_expired(house.ctx.stopping) == 0

@@ -1,7 +1,7 @@
 """Idempotency keys: a repeated POST answers what the first one made, instead of making it twice.
 
 Only what was made is remembered, in the very transaction that makes it: a failure, a crash or a 503 leaves nothing behind, and the next
-try starts afresh. That a first try still runs is known from a claim in memory, which can't outlive it.
+try starts afresh. That a first try still runs is known from its lock, which can't outlive it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from uploadkit.coordination.locks import claimed
+from uploadkit.coordination.locks import Locks
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, IdempotencyConflict, ValidationFailed
 from uploadkit.db.connection import execute, write
@@ -79,14 +79,14 @@ def attempt_of(api_key_id: str, endpoint: str, idempotency_key: str, body: Any) 
     return Attempt(api_key_id, endpoint, idempotency_key, body_hash)
 
 
-def run_once(attempt: Attempt, first: Callable[[Remember], T], again: Callable[[str], T]) -> T:
+def run_once(locks: Locks, attempt: Attempt, first: Callable[[Remember], T], again: Callable[[str], T]) -> T:
     """Call `first` with what it reports to, or `again` with the id of what an earlier attempt made.
 
     Raises IdempotencyConflict when the earlier attempt still runs or had another body, and whatever the two raise.
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(claimed(f"{attempt.api_key_id} {attempt.endpoint} {attempt.idempotency_key}", wait_seconds=0))
+            stack.enter_context(locks.held(f"{attempt.api_key_id} {attempt.endpoint} {attempt.idempotency_key}", wait_seconds=0))
         except Conflict:
             raise IdempotencyConflict(
                 "The first request with this Idempotency-Key is still running", "Repeat the call in a moment; it is safe"

@@ -18,7 +18,6 @@ from uploadkit.auth.callers import Browser, Caller
 from uploadkit.config import tier_limits
 from uploadkit.context import Context
 from uploadkit.coordination.idempotency import Remember
-from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock, media_types
 from uploadkit.core.errors import (
     Conflict,
@@ -395,7 +394,7 @@ def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
     Raises Conflict when it is, UploadNotFound when its file has been deleted, StorageUnavailable when the store can't be cleared yet
     (a job goes on).
     """
-    with place_for(ctx, statements.get(File, file_id)), claimed(file_id):
+    with place_for(ctx, statements.get(File, file_id)), ctx.locks.held(file_id):
         file = statements.get(File, file_id)
         if file.status == "DELETED":
             raise ended(file)
@@ -413,7 +412,7 @@ def expire(ctx: Context, file: File) -> None:
 
     Raises StorageUnavailable, and Conflict while somebody else completes or aborts it.
     """
-    with claimed(file.id, wait_seconds=0):
+    with ctx.locks.held(file.id, wait_seconds=0):
         file = statements.get(File, file.id)  # it may have been put off, or completed, since the sweeper read it
         if file.status != "UPLOADING" or (file.joining_at is not None and _sees_to_joined(ctx, file)):
             return

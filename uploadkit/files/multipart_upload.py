@@ -13,7 +13,6 @@ from typing import Any
 from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
 from uploadkit.coordination.idempotency import Remember, forget
-from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, FileTooLarge, FileTooSmallForMultipart, InvalidParts, StorageUnavailable, UploadNotFound
 from uploadkit.core.etags import plain_etag, same_etag
@@ -93,7 +92,7 @@ def start_multipart_again(ctx: Context, caller: Caller, file_id: str) -> Multipa
 
     Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
     """
-    with lifecycle.place_for(ctx, lifecycle.find(caller, file_id)), claimed(file_id):
+    with lifecycle.place_for(ctx, lifecycle.find(caller, file_id)), ctx.locks.held(file_id):
         file = lifecycle.find(caller, file_id)
         if file.status == "UPLOADED":
             raise _all_arrived()
@@ -120,7 +119,7 @@ def resume_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str,
         arrived = ctx.store.list_parts(file.key, upload_id)
         if arrived is None:
             raise _all_arrived()
-        with claimed(file_id):  # so that the sweeper, which may be looking at this very row, goes by the new deadline
+        with ctx.locks.held(file_id):  # so that the sweeper, which may be looking at this very row, goes by the new deadline
             lifecycle.put_off_deadline(ctx, file)
     certain = [part for part in arrived if not part.rivals]  # the others have to be sent once more
     there = {part.number for part in certain}
@@ -137,7 +136,7 @@ def complete_multipart(
     kept, and the sweeper sees it through if nobody else does (docs/decisions/0029-joined-and-not-looked-at.md).
     Raises UploadNotFound, InvalidParts, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable.
     """
-    with lifecycle.place_for(ctx, _find_multipart(caller, file_id, upload_id)), claimed(file_id):
+    with lifecycle.place_for(ctx, _find_multipart(caller, file_id, upload_id)), ctx.locks.held(file_id):
         file = _find_multipart(caller, file_id, upload_id)
         if file.status == "UPLOADED":
             return file

@@ -12,7 +12,6 @@ from typing import Any
 from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
 from uploadkit.coordination.idempotency import Remember, forget
-from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, FileTooLarge, UploadNotFound
 from uploadkit.core.sizes import LARGEST_PUT_BYTES
@@ -54,7 +53,7 @@ def request_again(ctx: Context, caller: Caller, file_id: str) -> UploadSlot:
 
     Raises UploadNotFound, UploadExpired, UploadNotVerified, and Conflict when the upload is complete.
     """
-    with lifecycle.place_for(ctx, lifecycle.find(caller, file_id)), claimed(file_id):
+    with lifecycle.place_for(ctx, lifecycle.find(caller, file_id)), ctx.locks.held(file_id):
         file = lifecycle.find(caller, file_id)
         if file.status == "UPLOADED":
             raise Conflict("This upload is complete", "POST /api/v1/upload/complete answers the file")
@@ -78,7 +77,7 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
     file = lifecycle.find(caller, file_id)
     if file.is_multipart:
         raise UploadNotFound("This is a multipart upload", "POST /api/v1/upload/multipart/complete completes it")
-    with lifecycle.place_for(ctx, file), claimed(file_id):
+    with lifecycle.place_for(ctx, file), ctx.locks.held(file_id):
         file = lifecycle.find(caller, file_id)
         if file.status == "UPLOADED":
             return file

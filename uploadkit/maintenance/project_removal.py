@@ -11,7 +11,6 @@ import json
 import logging
 
 from uploadkit.context import Context
-from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict
 from uploadkit.db.connection import execute, write
@@ -69,7 +68,7 @@ def _end_files(ctx: Context, project_id: str) -> None:
     """All files → DELETED, so that nobody can read them; no counter and no event, since those of the project go, too."""
     for (file_id,) in execute(_UPLOADING, (project_id,)).fetchall():
         try:
-            with claimed(file_id, wait_seconds=0), write():
+            with ctx.locks.held(file_id, wait_seconds=0), write():
                 execute(_END_UPLOAD, {"id": file_id, "now": clock.now_ms()})
         except Conflict:  # being completed right now; the next round finds it
             continue

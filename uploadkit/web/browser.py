@@ -144,7 +144,7 @@ def _once(caller: Caller, asked: schemas_browser.BeginBody, first: Callable[[ide
         return first(idempotency.forget)
     body = request.get_json()
     attempt = idempotency.attempt_of(caller.key_id, f"{body['action']} {token_id} {caller.browser.route_slug}", asked.idempotency_key, body)
-    return idempotency.run_once(attempt, first, again)
+    return idempotency.run_once(context().locks, attempt, first, again)
 
 
 def _resume_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartPartsBody) -> Json:

@@ -7,7 +7,6 @@ import urllib3
 
 from tests.conftest import House
 from uploadkit.auth import api_keys, audit, callers
-from uploadkit.coordination.locks import claimed
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadKitError, UploadNotFound, UploadNotVerified
 from uploadkit.db.connection import execute
@@ -161,7 +160,7 @@ def test_a_request_that_was_let_in_before_is_cleared_up_after(house: House, doom
 
 def test_an_upload_that_is_being_completed_waits_for_the_next_round(house: House, doomed: Doomed) -> None:
     projects.delete_project(callers.COMMAND_LINE, doomed.project.id)
-    with claimed(doomed.pending.file.id):
+    with house.ctx.locks.held(doomed.pending.file.id):
         one_round(house)
         assert File.get_by_id(doomed.pending.file.id).status == "UPLOADING"
     one_round(house)

@@ -1,17 +1,13 @@
-"""Places at the store: one project, one browser and one upload leave some of them to others."""
+"""Places at the store: one project and one browser leave some of them to others."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
-from tests.support.appliance import wait_until
-from uploadkit.coordination import locks
-from uploadkit.coordination.locks import claimed
-from uploadkit.core.errors import Conflict, StorageUnavailable
+from uploadkit.core.errors import StorageUnavailable
 from uploadkit.objectstore import bulkhead
 from uploadkit.objectstore.bulkhead import StorePlaces
 
@@ -74,34 +70,3 @@ def test_a_place_that_becomes_free_is_taken_by_who_waits(monkeypatch: pytest.Mon
         assert not got.is_set()
     assert got.wait(30)
     waiting.join(30)
-
-
-@contextmanager
-def waiting_for(file_id: str, count: int) -> Iterator[list[str]]:
-    became: list[str] = []
-
-    def wait() -> None:
-        with claimed(file_id):
-            became.append("claimed")
-
-    threads = [threading.Thread(target=wait) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: locks._waiting[file_id] == count, what="all of them wait")
-    yield became
-    for thread in threads:
-        thread.join(30)
-
-
-def test_few_wait_for_one_upload() -> None:
-    """Forty completes of one large file held all places for as long as the store copied it."""
-    with ExitStack() as stack:
-        with claimed("file"):
-            became = stack.enter_context(waiting_for("file", locks.MOST_WAITING))
-            with pytest.raises(Conflict, match="right now"), claimed("file"):
-                pass
-            with claimed("another file"):
-                pass
-        stack.close()
-        assert became == ["claimed"] * locks.MOST_WAITING
-    assert not locks._waiting
