@@ -11,7 +11,7 @@ from uploadkit.auth.callers import COMMAND_LINE, Access
 from uploadkit.cli.output import iso, json_option, open_installation, print_table, project_option
 from uploadkit.cli.terminal import tell
 from uploadkit.projects import service as projects
-from uploadkit.web import documented
+from uploadkit.schemas import uploads as documented
 
 
 @click.group("keys")

@@ -16,8 +16,9 @@ from uploadkit.cli.output import json_option, open_installation, print_table, pr
 from uploadkit.cli.terminal import tell
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
-from uploadkit.web import documented, schemas
-from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.file_routes import FileRouteBody, FileRouteChangesBody
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from uploadkit.cli.terminal import tell
 from uploadkit.config import tier_limits
 from uploadkit.db.models import Project
 from uploadkit.projects import service as projects
-from uploadkit.web import documented
+from uploadkit.schemas import uploads as documented
 
 
 @click.group("projects")

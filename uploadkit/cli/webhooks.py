@@ -19,7 +19,7 @@ from uploadkit.cli.terminal import tell
 from uploadkit.core import clock
 from uploadkit.db.models import WebhookDelivery
 from uploadkit.projects import service as projects
-from uploadkit.web import documented_webhooks
+from uploadkit.schemas import documented_webhooks
 from uploadkit.webhooks import outbox
 from uploadkit.webhooks import secrets as webhook_secrets
 from uploadkit.webhooks.dispatcher import LOOK_AGAIN_SECONDS

@@ -32,7 +32,8 @@ from waitress.utilities import BadRequest, RequestEntityTooLarge, RequestHeaderF
 
 from uploadkit.config import ServerConfig
 from uploadkit.core.errors import ConfigError, HeadersTooLarge, InternalServerError, PayloadTooLarge, UploadKitError, ValidationFailed
-from uploadkit.web import documented, surfaces
+from uploadkit.schemas import uploads as documented
+from uploadkit.web import surfaces
 from uploadkit.web.middleware import SAFE_HEADERS, access_log
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from uploadkit import __version__
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import shipped
-from uploadkit.web import dashboard, middleware, openapi, requests, schemas, surfaces
+from uploadkit.schemas import base as schemas
+from uploadkit.web import dashboard, middleware, openapi, requests, surfaces
 from uploadkit.web.api import api
 from uploadkit.web.browser import browser
 from uploadkit.web.docs import docs

@@ -17,9 +17,13 @@ from uploadkit.db.models import File
 from uploadkit.files import anonymous_uploads, lifecycle, multipart_upload, single_upload, upload_tokens
 from uploadkit.files.verification import NotInStorage
 from uploadkit.projects import file_routes
-from uploadkit.web import authentication, documented, schemas, schemas_browser, sdk_rendering
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import browser as schemas_browser
+from uploadkit.schemas import sdk_rendering
+from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.uploads import Json
+from uploadkit.web import authentication
 from uploadkit.web.api.blueprint import url_of
-from uploadkit.web.documented import Json
 from uploadkit.web.requests import context, json_answer, rate_limits
 
 T = TypeVar("T")

@@ -12,10 +12,10 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from uploadkit import __version__
+from uploadkit.schemas.sdk import SdkErrorAnswer
 from uploadkit.web import openapi
 from uploadkit.web.requests import json_answer
 from uploadkit.web.sdk import cloud_sdk
-from uploadkit.web.shapes_sdk import SdkErrorAnswer
 
 docs = Blueprint("docs", __name__)
 

@@ -20,8 +20,8 @@ from uploadkit.core.errors import (
     UploadKitError,
     ValidationFailed,
 )
-from uploadkit.web import documented
-from uploadkit.web.shapes import ErrorAnswer
+from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.files import ErrorAnswer
 
 __all__ = ["ErrorAnswer", "answers"]
 

@@ -29,7 +29,12 @@ from uploadkit.core.errors import (
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.files.service import FileFilter
-from uploadkit.web import authentication, documented, openapi, schemas, sdk_rendering, shapes, shapes_sdk
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import files as shapes
+from uploadkit.schemas import sdk as shapes_sdk
+from uploadkit.schemas import sdk_rendering
+from uploadkit.schemas import uploads as documented
+from uploadkit.web import authentication, openapi
 from uploadkit.web.api.blueprint import url_of
 from uploadkit.web.requests import context, json_answer, rate_limits
 

@@ -11,8 +11,9 @@ from flask import Request
 
 from uploadkit.core.errors import FileTypeNotAllowed, UploadKitError
 from uploadkit.files import anonymous_uploads
-from uploadkit.web import documented, sdk_rendering
-from uploadkit.web.documented import Json
+from uploadkit.schemas import sdk_rendering
+from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.uploads import Json
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, section 5.6.2
 _MOST_ASKED_HEADERS, _MOST_ASKED_CHARACTERS = 64, 2048

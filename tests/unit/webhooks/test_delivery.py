@@ -26,7 +26,7 @@ from uploadkit.files import service as files
 from uploadkit.net.safe_post import Outcome
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
-from uploadkit.web import documented_webhooks
+from uploadkit.schemas import documented_webhooks
 from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import event_log, leases, outbox
 from uploadkit.webhooks import secrets as webhook_secrets

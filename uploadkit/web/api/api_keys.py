@@ -6,7 +6,9 @@ from flask import Response, g
 
 from uploadkit.auth import api_keys
 from uploadkit.core.errors import Conflict, NotFound, TierLimitExceeded
-from uploadkit.web import documented, schemas_admin, shapes_admin
+from uploadkit.schemas import file_routes as schemas_admin
+from uploadkit.schemas import projects as shapes_admin
+from uploadkit.schemas import uploads as documented
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer

@@ -12,7 +12,9 @@ from flask_openapi3.blueprint import APIBlueprint
 from uploadkit.coordination import idempotency
 from uploadkit.db.models import File
 from uploadkit.objectstore import urls
-from uploadkit.web import authentication, documented, openapi, sdk_rendering
+from uploadkit.schemas import sdk_rendering
+from uploadkit.schemas import uploads as documented
+from uploadkit.web import authentication, openapi
 from uploadkit.web.requests import context, json_answer, rate_limits
 
 T = TypeVar("T")

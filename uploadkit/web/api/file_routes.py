@@ -7,7 +7,11 @@ from flask import Response, g
 from uploadkit.core.errors import Conflict, DuplicateSlug, IdempotencyConflict, NotFound
 from uploadkit.db.models import FileRoute
 from uploadkit.projects import file_routes
-from uploadkit.web import documented, schemas, schemas_admin, shapes, shapes_admin
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import file_routes as schemas_admin
+from uploadkit.schemas import files as shapes
+from uploadkit.schemas import projects as shapes_admin
+from uploadkit.schemas import uploads as documented
 from uploadkit.web.api.blueprint import api, once
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer

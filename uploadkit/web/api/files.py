@@ -9,7 +9,10 @@ from flask import Response, g
 from uploadkit.core.errors import Conflict, NotFound, StorageUnavailable
 from uploadkit.files import links
 from uploadkit.files import service as files
-from uploadkit.web import documented, schemas, shapes, shapes_sdk
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import files as shapes
+from uploadkit.schemas import sdk as shapes_sdk
+from uploadkit.schemas import uploads as documented
 from uploadkit.web.api.blueprint import api, file_answer, url_of
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer

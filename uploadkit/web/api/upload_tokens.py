@@ -6,7 +6,9 @@ from flask import Response, g
 
 from uploadkit.core.errors import NotFound
 from uploadkit.files import upload_tokens
-from uploadkit.web import documented, schemas_browser, shapes_admin
+from uploadkit.schemas import browser as schemas_browser
+from uploadkit.schemas import projects as shapes_admin
+from uploadkit.schemas import uploads as documented
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer

@@ -19,7 +19,10 @@ from uploadkit.core.errors import (
     UploadNotVerified,
 )
 from uploadkit.files import multipart_upload, single_upload
-from uploadkit.web import documented, schemas, shapes, shapes_sdk
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import files as shapes
+from uploadkit.schemas import sdk as shapes_sdk
+from uploadkit.schemas import uploads as documented
 from uploadkit.web.api.blueprint import api, file_answer, once, url_of
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer

@@ -7,7 +7,9 @@ from flask import Response, g
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db.paging import Page
 from uploadkit.projects import usage
-from uploadkit.web import documented, schemas, shapes
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import files as shapes
+from uploadkit.schemas import uploads as documented
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer

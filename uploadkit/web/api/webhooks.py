@@ -6,7 +6,11 @@ from flask import Response, g
 
 from uploadkit.core.errors import Conflict, NotFound
 from uploadkit.objectstore import urls
-from uploadkit.web import documented, documented_webhooks, schemas, shapes, shapes_webhooks
+from uploadkit.schemas import base as schemas
+from uploadkit.schemas import documented_webhooks
+from uploadkit.schemas import files as shapes
+from uploadkit.schemas import uploads as documented
+from uploadkit.schemas import webhooks as shapes_webhooks
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer

@@ -10,12 +10,12 @@ from werkzeug.wrappers import Response
 from uploadkit.core.errors import DuplicateSlug, UploadKitError
 from uploadkit.db.models import FileRoute
 from uploadkit.projects import file_routes
+from uploadkit.schemas.file_routes import FileRouteBody, FileRouteChangesBody
 from uploadkit.web.dashboard import filters, forms
 from uploadkit.web.dashboard.files import KNOWN_TYPES, TYPE_PATTERN
 from uploadkit.web.dashboard.guard import administrator, project
 from uploadkit.web.dashboard.notices import say
 from uploadkit.web.requests import context
-from uploadkit.web.schemas_admin import FileRouteBody, FileRouteChangesBody
 
 _EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
 _YES_OR_NO = ("verify_content", "anonymous_uploads")

@@ -17,7 +17,7 @@ from uploadkit.files import service as files
 from uploadkit.files.naming import is_shown_inline
 from uploadkit.objectstore import urls
 from uploadkit.projects import file_routes
-from uploadkit.web import schemas
+from uploadkit.schemas import base as schemas
 from uploadkit.web.dashboard import filters, forms
 from uploadkit.web.dashboard.guard import caller, project
 from uploadkit.web.dashboard.notices import say, show_once, take_shown_once

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from uploadkit.core.errors import StorageUnavailable, UploadKitError, ValidationFailed
 from uploadkit.db.paging import Page
-from uploadkit.web import schemas
+from uploadkit.schemas import base as schemas
 
 Body = TypeVar("Body", bound=BaseModel)
 Item = TypeVar("Item")

@@ -24,7 +24,8 @@ from uploadkit.auth import admins, sessions
 from uploadkit.auth.callers import Caller
 from uploadkit.core.errors import Forbidden, UploadKitError
 from uploadkit.projects import service as projects
-from uploadkit.web import authentication, documented
+from uploadkit.schemas import uploads as documented
+from uploadkit.web import authentication
 from uploadkit.web.dashboard.cookies import cookie_name, set_cookie
 from uploadkit.web.dashboard.navigation import PAGES_OF_A_PROJECT, PAGES_OF_THE_APPLIANCE, place, url_with
 from uploadkit.web.dashboard.notices import take_notice

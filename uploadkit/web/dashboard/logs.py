@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from uploadkit.auth import api_keys
 from uploadkit.projects import file_routes
-from uploadkit.web import schemas
+from uploadkit.schemas import base as schemas
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.files import STATUSES, WORDS, day_after
 from uploadkit.web.dashboard.guard import caller, project

@@ -11,11 +11,11 @@ from uploadkit.auth import admins
 from uploadkit.config import TierConfig, tier_limits
 from uploadkit.core.errors import UploadKitError, ValidationFailed
 from uploadkit.projects import service as projects
+from uploadkit.schemas.file_routes import ProjectBody, ProjectChangesBody
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, dashboard, project
 from uploadkit.web.dashboard.notices import say
 from uploadkit.web.requests import context
-from uploadkit.web.schemas_admin import ProjectBody, ProjectChangesBody
 
 _SIZES = ("max_file_size", "max_storage")
 _WORDS = {"retention_days": "must be a whole number from 1 to 36500; empty for never"} | {

@@ -7,7 +7,8 @@ from flask import Response, g
 from uploadkit.auth.callers import Browser
 from uploadkit.config import tier_limits
 from uploadkit.projects import file_routes
-from uploadkit.web import browser, documented
+from uploadkit.schemas import uploads as documented
+from uploadkit.web import browser
 from uploadkit.web.dashboard.guard import caller, project
 from uploadkit.web.requests import context, json_answer
 

@@ -8,7 +8,7 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit.projects import file_routes
-from uploadkit.web import schemas
+from uploadkit.schemas import base as schemas
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, caller, project
 from uploadkit.web.dashboard.notices import say

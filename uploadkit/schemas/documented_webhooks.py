@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from uploadkit.core.clock import to_iso
 from uploadkit.db.models import Event, WebhookAttempt, WebhookDelivery, WebhookDestination
-from uploadkit.web.documented import Json
+from uploadkit.schemas.uploads import Json
 from uploadkit.webhooks import payload
 from uploadkit.webhooks.event_log import Feed
 

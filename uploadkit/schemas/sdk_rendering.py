@@ -15,8 +15,8 @@ from uploadkit.db.paging import Page
 from uploadkit.files.multipart_upload import MultipartSlot
 from uploadkit.files.service import Deletion
 from uploadkit.files.single_upload import UploadSlot
-from uploadkit.web import documented
-from uploadkit.web.documented import Json, UrlOf
+from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.uploads import Json, UrlOf
 
 _RENAMED: dict[str, tuple[str, int]] = {
     "FILE_TYPE_NOT_ALLOWED": ("INVALID_FILE_TYPE", 400),

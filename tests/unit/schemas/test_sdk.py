@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.error_codes import CODES
 from uploadkit.core.errors import UploadKitError, ValidationFailed
-from uploadkit.web import sdk_rendering
+from uploadkit.schemas import sdk_rendering
 
 RENAMED = {
     "FILE_TYPE_NOT_ALLOWED": ("INVALID_FILE_TYPE", 400),

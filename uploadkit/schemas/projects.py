@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from uploadkit.web.shapes import Environment, LimitsObject, ProjectId, Shape, Timestamp
+from uploadkit.schemas.files import Environment, LimitsObject, ProjectId, Shape, Timestamp
 
 
 class ProjectObject(Shape):

@@ -13,7 +13,7 @@ from uploadkit.config import parse_size
 from uploadkit.core import media_types, origins
 from uploadkit.net import url_policy
 from uploadkit.projects.service import UNLIMITED
-from uploadkit.web.schemas import PageQuery, Schema, whole
+from uploadkit.schemas.base import PageQuery, Schema, whole
 
 MOST = 2**53 - 1  # what every JSON reader can hold exactly
 _SIZE_TEXT = re.compile(r"[1-9][0-9]{0,5} ?[KMGkmg]?[Bb]|[1-9][0-9]{0,3} ?[Tt][Bb]")

@@ -9,8 +9,8 @@ from pydantic import AliasChoices, ConfigDict, Field, JsonValue
 from uploadkit.core.errors import ValidationFailed
 from uploadkit.files.lifecycle import UploadRequest
 from uploadkit.files.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTES
-from uploadkit.web.schemas import WHOLE, AnyMediaType, FileName, Metadata, MetadataOrNone, Schema, ShortText
-from uploadkit.web.schemas_admin import Size
+from uploadkit.schemas.base import WHOLE, AnyMediaType, FileName, Metadata, MetadataOrNone, Schema, ShortText
+from uploadkit.schemas.file_routes import Size
 
 # The one or the other, never both.
 _ONE_OF_TWO: list[JsonValue] = [

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from uploadkit.web.shapes import DeletionFailure, FileId, FileKey, FileObject, Metadata, PartUrlObject, Shape, Timestamp
+from uploadkit.schemas.files import DeletionFailure, FileId, FileKey, FileObject, Metadata, PartUrlObject, Shape, Timestamp
 
 
 class SdkErrorBody(Shape):

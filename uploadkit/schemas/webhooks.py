@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from uploadkit.web.shapes import ClientMetadata, Environment, FileId, FileKey, Metadata, ProjectId, Shape, Timestamp, links
+from uploadkit.schemas.files import ClientMetadata, Environment, FileId, FileKey, Metadata, ProjectId, Shape, Timestamp, links
 
 DeliveryId = Annotated[str, Field(examples=["01a1fc46-2b7f-7d1e-9c35-4f1a6b0c8d22"])]
 EventId = Annotated[
