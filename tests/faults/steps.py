@@ -21,8 +21,8 @@ from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.core.errors import UploadKitError
-from uploadkit.db import group_commit
 from uploadkit.db.connection import open_database
+from uploadkit.db.models import database
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.maintenance import project_removal, retention, sweeper
@@ -132,7 +132,7 @@ def _child(pipe: Any, data_dir: Path, address: StoreAddress, act: str, caller: C
             client.meta.events.register("response-received.s3", moments.passed)
         for requests in (store._quick_requests, store._slow_requests):
             requests._send_once = moments.around(requests._send_once)
-        connection: sqlite3.Connection = group_commit.connection()
+        connection: sqlite3.Connection = database.writer.connection()
         connection.set_trace_callback(moments.statement)
         with contextlib.suppress(UploadKitError):
             ACTS[act](Context(settings, store), caller, facts)

@@ -13,8 +13,9 @@ from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: igno
 
 from uploadkit.config import Config
 from uploadkit.core.errors import ConfigError
-from uploadkit.db import group_commit, read_deadline, read_places
+from uploadkit.db import read_deadline, read_places
 from uploadkit.db.faults import MENDS_AT_THE_START, refuse_damaged
+from uploadkit.db.group_commit import LONGEST_WAIT_SECONDS
 from uploadkit.db.migrating import migrate, refuse_other_versions
 from uploadkit.db.models import database
 
@@ -56,7 +57,7 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             "journal_mode": "wal",
             "synchronous": config.database.synchronous,
             "foreign_keys": 1,
-            "busy_timeout": group_commit.LONGEST_WAIT_SECONDS * 1000,
+            "busy_timeout": LONGEST_WAIT_SECONDS * 1000,
             "cache_size": -8000,
             "journal_size_limit": 64 * 1024**2,
         },
@@ -65,7 +66,7 @@ def open_database(config: Config, *, upgrade: bool) -> None:
 
 def close() -> None:
     """Close this thread's connection and the one that writes."""
-    group_commit.close()
+    database.writer.close()
     if not database.is_closed():
         database.close()
 
@@ -79,7 +80,7 @@ def _require_search_index() -> None:
 
 
 @contextmanager
-def write(wait_seconds: float = group_commit.LONGEST_WAIT_SECONDS) -> Iterator[None]:
+def write(wait_seconds: float = LONGEST_WAIT_SECONDS) -> Iterator[None]:
     """Run one write transaction; an exception rolls it back, and without one it is on the disk when the block has ended.
 
     Raises peewee.OperationalError when another process holds the database for longer than `wait_seconds`.
@@ -90,7 +91,7 @@ def write(wait_seconds: float = group_commit.LONGEST_WAIT_SECONDS) -> Iterator[N
     if database.in_transaction():
         raise RuntimeError("write transactions don't nest")
     after_commit: dict[Callable[[], None], None] = {}
-    with group_commit.transaction(wait_seconds):
+    with database.writer.transaction(wait_seconds):
         _transaction.after_commit = after_commit
         yield
     for callback in after_commit:

@@ -17,7 +17,7 @@ from uploadkit import config
 from uploadkit.db import connection as db_connection
 from uploadkit.db import group_commit
 from uploadkit.db.connection import close, execute, on_commit, open_database
-from uploadkit.db.models import Setting
+from uploadkit.db.models import Setting, database
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def one_batch(*blocks: Callable[[], object]) -> list[Exception | None]:
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(len(blocks))]
     threads[0].start()
-    wait_until(group_commit._turn.locked, what="the first to have the turn")
+    wait_until(database.writer._turn.locked, what="the first to have the turn")
     for thread in threads[1:]:
         thread.start()
-    wait_until(lambda: group_commit._waiting == len(blocks) - 1, what="the others to wait for it")
+    wait_until(lambda: database.writer._waiting == len(blocks) - 1, what="the others to wait for it")
     all_wait.set()
     for thread in threads:
         thread.join()
@@ -77,7 +77,7 @@ def rows(path: Path) -> set[str]:
 
 def test_those_who_wait_share_a_commit(database_path: Path) -> None:
     statements: list[str] = []
-    group_commit.connection().set_trace_callback(statements.append)
+    database.writer.connection().set_trace_callback(statements.append)
     ended = one_batch(*(put(str(number)) for number in range(8)))
     assert ended == [None] * 8
     assert statements.count("COMMIT") == 1
@@ -87,7 +87,7 @@ def test_those_who_wait_share_a_commit(database_path: Path) -> None:
 def test_a_batch_has_an_end_however_many_wait(database_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "_MOST_BLOCKS", 3)
     statements: list[str] = []
-    group_commit.connection().set_trace_callback(statements.append)
+    database.writer.connection().set_trace_callback(statements.append)
     assert one_batch(*(put(str(number)) for number in range(7))) == [None] * 7
     assert statements.count("COMMIT") == 3
     assert rows(database_path) == {str(number) for number in range(7)}
@@ -113,7 +113,7 @@ def test_nobody_is_told_of_success_when_the_commit_fails(database_path: Path) ->
 
         return block
 
-    connection = group_commit.connection()
+    connection = database.writer.connection()
     connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
     connection.execute("CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
     ended = one_batch(put_and_hope("one"), lambda: execute("INSERT INTO child VALUES (1)"), put_and_hope("two"))
@@ -126,7 +126,7 @@ def test_nobody_is_told_of_success_when_the_commit_fails(database_path: Path) ->
 
 
 def test_a_full_disk_takes_all_of_the_batch_back_and_says_so(database_path: Path) -> None:
-    connection = group_commit.connection()
+    connection = database.writer.connection()
     ((pages,),) = connection.execute("PRAGMA page_count")
     connection.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -146,7 +146,7 @@ def test_a_full_disk_takes_all_of_the_batch_back_and_says_so(database_path: Path
 
 
 def test_a_block_that_swallows_a_full_disk_does_not_pass_for_written(database_path: Path) -> None:
-    connection = group_commit.connection()
+    connection = database.writer.connection()
     ((pages,),) = connection.execute("PRAGMA page_count")
     connection.execute(f"PRAGMA max_page_count = {pages}")
 

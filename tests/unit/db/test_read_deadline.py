@@ -16,7 +16,7 @@ from tests.conftest import House, new_house
 from uploadkit.auth import api_keys
 from uploadkit.core import clock
 from uploadkit.db import connection as db_connection
-from uploadkit.db import group_commit, read_deadline
+from uploadkit.db import read_deadline
 from uploadkit.db.connection import execute
 from uploadkit.db.models import File, Project, database
 from uploadkit.db.read_deadline import ReadTookTooLong
@@ -120,7 +120,7 @@ def test_a_transaction_is_never_ended_by_the_time_of_its_readers(stocked: House)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(24)))
     assert execute("SELECT count(*) FROM setting WHERE name GLOB '[ab][0-9]*'").fetchone()[0] == 48
-    assert group_commit.connection() is not database.connection()
+    assert database.writer.connection() is not database.connection()
 
 
 def test_what_a_request_waits_for_elsewhere_does_not_count(stocked: House) -> None:

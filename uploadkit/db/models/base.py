@@ -8,10 +8,18 @@ from typing import Any
 from peewee import Model, SqliteDatabase
 
 from uploadkit.db import read_deadline
+from uploadkit.db.group_commit import Writer
 
 
 class Database(SqliteDatabase):
-    """SQLite, where no read of a request takes longer than it may."""
+    """SQLite, where no read of a request takes longer than it may, and all write through one `writer`."""
+
+    writer: Writer
+
+    def init(self, *file: Any, **settings: Any) -> None:
+        """Use another file from now on, with a writer of its own. The one before must be closed."""
+        super().init(*file, **settings)
+        self.writer = Writer(self)
 
     def _connect(self) -> sqlite3.Connection:
         connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]
