@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from uploadkit.config import Config
 from uploadkit.coordination.locks import Locks, MemoryLocks
@@ -27,26 +28,58 @@ class JobReport:
     failed: bool = False
 
 
+class Signals(Protocol):
+    """The jobs that run beside the services, as the services see them."""
+
+    def wake_sweeper(self) -> None:
+        """Have the sweeper look at once rather than at its next turn."""
+
+    def wake_removals(self) -> None:
+        """Have deleted projects removed at once, as far as they can be."""
+
+    def wake_forgetting(self) -> None:
+        """Have history that is beyond its bounds forgotten at once."""
+
+    def wake_webhooks(self) -> None:
+        """Have deliveries that are due sent."""
+
+    def running(self) -> bool:
+        """Say whether all of it runs."""
+
+    def reports(self) -> Sequence[JobReport]:
+        """Return what the jobs have done since the start."""
+
+
+class NoSignals:
+    """`Signals` of a process that runs no jobs, such as a command: the appliance, if it runs, finds by itself what there is to do."""
+
+    def wake_sweeper(self) -> None:
+        """Do nothing, as for all there is to wake."""
+
+    wake_removals = wake_forgetting = wake_webhooks = wake_sweeper
+
+    def running(self) -> bool:
+        """Say that nothing runs."""
+        return False
+
+    def reports(self) -> Sequence[JobReport]:
+        """Return nothing."""
+        return ()
+
+
 @dataclass
 class Context:
     """The appliance as the services see it.
 
-    The functions come from the jobs: `wake_sweeper`, `wake_removals` and `wake_forgetting` make housekeeping look at once rather than at
-    its next turn, `wake_webhooks` has deliveries that are due sent, `scheduler_running` says whether all of it runs, `job_reports` what
-    the jobs have done. `stopping` is set when long work should end between steps, `request_counts` what projects are asked,
-    `locks` what one request at a time may work on.
+    `signals` leads to the jobs. `stopping` is set when long work should end between steps. `locks` are for what one request at a time may
+    work on, `request_counts` is how often projects are asked.
     """
 
     config: Config
     store: ObjectStore
-    wake_sweeper: Callable[[], None] = lambda: None
-    wake_removals: Callable[[], None] = lambda: None
-    wake_forgetting: Callable[[], None] = lambda: None
-    wake_webhooks: Callable[[], None] = lambda: None
-    scheduler_running: Callable[[], bool] = lambda: False
-    job_reports: Callable[[], Sequence[JobReport]] = lambda: ()
-    stopping: threading.Event = field(default_factory=threading.Event)
+    signals: Signals = field(default_factory=NoSignals, repr=False)
     locks: Locks = field(default_factory=MemoryLocks, repr=False)
+    stopping: threading.Event = field(default_factory=threading.Event)
     request_counts: RequestCounts = field(default_factory=RequestCounts, repr=False)
     store_trust: StoreTrust = field(init=False, repr=False)
     database_disk: DatabaseDisk = field(init=False, repr=False)

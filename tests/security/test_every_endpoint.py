@@ -114,7 +114,7 @@ def test_hostile_bodies_everywhere(house: House, caplog: pytest.LogCaptureFixtur
 
 def test_hostile_headers_paths_and_queries_everywhere(house: House, caplog: pytest.LogCaptureFixture) -> None:
     app, session = house.door().application, signed_in(house)
-    house.ctx.scheduler_running = lambda: True
+    house.ctx.signals.running = lambda: True
     caplog.set_level(logging.ERROR)
     strange, plain = app.test_client(), app.test_client()
     plain.set_cookie("uploadkit_session_8080", session)

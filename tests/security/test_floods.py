@@ -277,7 +277,7 @@ def test_a_project_whose_uploads_fail_and_fail_has_to_wait(house: House, monkeyp
     monkeypatch.setattr(quotas, "MOST_FAILED", 3)
     monkeypatch.setattr(retention, "MOST_FAILED", 1)
     woken: list[bool] = []
-    house.ctx.wake_forgetting = lambda: woken.append(True)
+    house.ctx.signals.wake_forgetting = lambda: woken.append(True)
     with clock.travelled_to(clock.now_ms()) as advance:
         for _ in range(6):
             begin_and_abort(house, visitor())

@@ -140,7 +140,7 @@ def _require_few_failed(ctx: Context, caller: Caller) -> None:
     try:
         quotas.require_few_failed(caller.project_id, caller.environment)
     except RateLimited:
-        ctx.wake_forgetting()
+        ctx.signals.wake_forgetting()
         raise
 
 

@@ -194,7 +194,7 @@ def delete_files(ctx: Context, caller: Caller, keys: Sequence[str]) -> Deletion:
                 continue
             reclaimed_bytes += mark_deleted(ctx, file)
             audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": key, "status": file.status})
-    ctx.wake_sweeper()
+    ctx.signals.wake_sweeper()
     failures |= _abort_all(ctx, caller, under_way)
     return Deletion(len(set(keys)) - len(failures), reclaimed_bytes, failures)
 
@@ -227,7 +227,7 @@ def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
         present = find_file(caller, file.key)
         mark_deleted(ctx, present)
         audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": present.status})
-    ctx.wake_sweeper()
+    ctx.signals.wake_sweeper()
 
 
 def mark_deleted(ctx: Context, file: File, reason: str | None = None) -> int:

@@ -57,7 +57,7 @@ def remove_deleted_projects(ctx: Context) -> int:
     gone = 0
     for project_id, deleted_at in execute("SELECT id, deleted_at FROM project WHERE deleted_at IS NOT NULL").fetchall():
         _end_files(ctx, project_id)
-        ctx.wake_sweeper()
+        ctx.signals.wake_sweeper()
         if _remove_rows(ctx, project_id, deleted_at):
             log.info("project %s and all that belonged to it are gone", project_id)
             gone += 1

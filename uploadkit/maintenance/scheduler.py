@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -21,15 +22,21 @@ from uploadkit.webhooks.dispatcher import Dispatcher
 log = logging.getLogger(__name__)
 
 
-class Jobs:
-    """The scheduler of one appliance."""
+class Scheduler:
+    """The jobs of one appliance, and its `Signals`: until `start` nothing runs, and there is nobody to wake."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self) -> None:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             # The defaults silently drop a job that is a second late.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
+        self._webhooks: Dispatcher | None = None
+        self._reports: list[JobReport] = []
+        self._ends = ExitStack()
+
+    def start(self, ctx: Context) -> None:
+        """Start sending webhooks and running jobs, each once right away."""
         table: list[tuple[str, Callable[[Context], int], int]] = [
             ("sweep", sweeper.sweep_due, ctx.config.housekeeping.interval_seconds),
             ("removals", project_removal.remove_deleted_projects, ctx.config.housekeeping.interval_seconds),
@@ -45,34 +52,49 @@ class Jobs:
             ("store safety", lambda ctx: ctx.store_trust.look_if_due(), trust.LOOK_EVERY_SECONDS),
             ("request counts", lambda ctx: ctx.request_counts.write_down(), WRITE_EVERY_SECONDS),
         ]
-        self._reports = [JobReport(name) for name, _, _ in table]
-        runs = {name: _reported(report, function, ctx) for (name, function, _), report in zip(table, self._reports, strict=True)}
-        for name, _, every_seconds in table:
-            self._scheduler.add_job(runs[name], "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC))
-        self._write_last_counts = runs["request counts"]
-        self._stopping = ctx.stopping
+        for name, function, every_seconds in table:
+            run = _reported(report := JobReport(name), function, ctx)
+            self._reports.append(report)
+            self._scheduler.add_job(run, "interval", seconds=every_seconds, id=name, next_run_time=datetime.now(UTC))
+            if name == "request counts":
+                self._ends.callback(run)
         self._webhooks = Dispatcher(ctx)
-        ctx.wake_sweeper = lambda: self.run_now("sweep")
-        ctx.wake_removals = lambda: self.run_now("removals")
-        ctx.wake_forgetting = lambda: self.run_now("early history")
-        ctx.scheduler_running = lambda: bool(self._scheduler.running) and self._webhooks.running
-        ctx.job_reports = lambda: self._reports
-
-    def start(self) -> None:
-        """Start running jobs, each once right away, and sending webhooks."""
-        self._scheduler.start()
         self._webhooks.start()
+        self._ends.callback(self._webhooks.stop)
+        self._scheduler.start()
+        self._ends.callback(self._scheduler.shutdown, wait=True)
+        self._ends.callback(ctx.stopping.set)
 
     def stop(self) -> None:
         """Let the running job step end, then stop. No request is answered any more: what was counted is written."""
-        self._stopping.set()
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
-        self._webhooks.stop()
-        self._write_last_counts()
+        self._ends.close()
 
-    def run_now(self, name: str) -> None:
-        """Have a job run at once instead of at its next turn."""
+    def wake_sweeper(self) -> None:
+        """See `Signals`, as for all that follow."""
+        self._run_now("sweep")
+
+    def wake_removals(self) -> None:
+        """Have deleted projects removed."""
+        self._run_now("removals")
+
+    def wake_forgetting(self) -> None:
+        """Have history forgotten."""
+        self._run_now("early history")
+
+    def wake_webhooks(self) -> None:
+        """Have deliveries sent."""
+        if self._webhooks is not None:
+            self._webhooks.wake()
+
+    def running(self) -> bool:
+        """Say whether all of it runs."""
+        return bool(self._scheduler.running) and self._webhooks is not None and self._webhooks.running
+
+    def reports(self) -> Sequence[JobReport]:
+        """Return what the jobs have done."""
+        return self._reports
+
+    def _run_now(self, name: str) -> None:
         if self._scheduler.running:
             self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 

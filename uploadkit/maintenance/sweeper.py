@@ -101,7 +101,7 @@ def purge_test_files(ctx: Context) -> int:
             continue
         except Exception:
             log.exception("purge of test file %s failed", file.id)
-    ctx.wake_sweeper()
+    ctx.signals.wake_sweeper()
     return _remove_rows(ctx)
 
 
@@ -144,7 +144,7 @@ def retire_old_files(ctx: Context) -> int:
         while not ctx.stopping.is_set() and (count := _retire_batch(ctx, project)):
             retired += count
     if retired:
-        ctx.wake_sweeper()
+        ctx.signals.wake_sweeper()
     return retired
 
 

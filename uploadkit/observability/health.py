@@ -65,9 +65,9 @@ def _damaged() -> str:
 
 
 def _scheduler(ctx: Context) -> Check:
-    if not ctx.scheduler_running():
+    if not ctx.signals.running():
         return Check("scheduler", False, "does not run; restart the appliance")
-    failed = [report.name for report in ctx.job_reports() if report.failed]
+    failed = [report.name for report in ctx.signals.reports() if report.failed]
     # Uploads go on without them, so nobody should be sent elsewhere; the detail is for whoever looks.
     return Check("scheduler", True, f"runs; the log says why these jobs failed: {', '.join(failed)}" if failed else "runs")
 

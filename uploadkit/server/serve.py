@@ -16,7 +16,7 @@ from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import cpu_affinity
 from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.maintenance import store_migration
-from uploadkit.maintenance.scheduler import Jobs
+from uploadkit.maintenance.scheduler import Scheduler
 from uploadkit.objectstore.factory import serving_store
 from uploadkit.observability import diagnosis
 from uploadkit.server import first_run
@@ -41,13 +41,13 @@ def serve(config: Config, announce: Callable[[Context, first_run.Start], None]) 
         start = first_run.prepare(config)
         if start.has_news:
             first_run.write_note(config, start)  # whatever happens from here on, key and link are not lost
-        ctx = Context(config, stack.enter_context(serving_store(config)))
+        scheduler = Scheduler()
+        ctx = Context(config, stack.enter_context(serving_store(config)), scheduler)
         store_migration.arrive(config)
         ctx.store_trust.begin()
-        jobs = Jobs(ctx)
-        stack.callback(jobs.stop)
+        stack.callback(scheduler.stop)
         with running_server(create_app(ctx, rate_limits), config.server, listener):
-            jobs.start()
+            scheduler.start(ctx)
             announce(ctx, start)
             diagnosis.warn_of_shared_place(config)
             diagnosis.warn_of_open_bucket(ctx)

@@ -28,7 +28,7 @@ def readyz() -> Response:
     body = {
         "status": "ready" if ready else "not ready",
         "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in checks},
-        "jobs": {report.name: _job(report) for report in ctx.job_reports()},
+        "jobs": {report.name: _job(report) for report in ctx.signals.reports()},
     }
     return json_answer(body, 200 if ready else 503)
 

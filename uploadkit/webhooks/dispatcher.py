@@ -43,7 +43,6 @@ class Dispatcher:
             threading.Thread(target=self._send_until_stopped, name=f"webhook-sender-{number}", daemon=True)
             for number in range(leases.MOST_IN_FLIGHT)
         ]
-        ctx.wake_webhooks = self.wake
 
     @property
     def running(self) -> bool:

@@ -82,7 +82,7 @@ def enqueue(ctx: Context, event: Event, url: str) -> None:
         )
         return
     _insert(event, url, event_body(event, public_url(ctx.config, event)), file_id=event.file_id)
-    on_commit(ctx.wake_webhooks)
+    on_commit(ctx.signals.wake_webhooks)
 
 
 def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDelivery:

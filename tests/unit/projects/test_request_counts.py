@@ -10,7 +10,7 @@ from peewee import OperationalError
 from tests.conftest import House
 from uploadkit.core import clock
 from uploadkit.db.models import Project, RequestCount
-from uploadkit.maintenance.scheduler import Jobs
+from uploadkit.maintenance.scheduler import Scheduler
 from uploadkit.projects import request_counts
 
 NOON = 1_790_000_000_000  # in September 2026
@@ -73,6 +73,8 @@ def test_what_counts_and_that_a_clean_stop_writes_it(house: House) -> None:
     assert door.get("/sdk/api/v1/files").status_code == 200
     assert door.get("/api/v1/usage", headers={"x-api-key": "uk_live_" + "x" * 32}).status_code == 401
     assert door.get("/healthz").status_code == 200
-    Jobs(house.ctx).stop()
+    scheduler = Scheduler()
+    scheduler.start(house.ctx)
+    scheduler.stop()
     assert sum(written(house).values()) == 2
     assert Project.select().count() == 1

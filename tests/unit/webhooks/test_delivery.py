@@ -95,7 +95,7 @@ def only() -> WebhookDelivery:
 
 def test_the_outbox_is_written_with_the_state(told: House) -> None:
     woken = []
-    told.ctx.wake_webhooks = lambda: woken.append(execute("SELECT count(*) FROM webhook_delivery").fetchone()[0])
+    told.ctx.signals.wake_webhooks = lambda: woken.append(execute("SELECT count(*) FROM webhook_delivery").fetchone()[0])
     file = completed(told)
     assert woken == [1], "once, after the commit"
     delivery = only()
@@ -132,7 +132,7 @@ def test_a_transaction_that_fails_leaves_no_event_and_no_delivery(told: House, m
         raise RuntimeError("power cut")
 
     woken: list[int] = []
-    told.ctx.wake_webhooks = lambda: woken.append(1)
+    told.ctx.signals.wake_webhooks = lambda: woken.append(1)
     file = single_upload.request_upload(told.ctx, told.caller, single_upload.UploadRequest("a.jpg", 5, "image/jpeg", "default", {})).file
     monkeypatch.setattr(outbox, "on_commit", fail)
     with pytest.raises(RuntimeError):

@@ -51,7 +51,7 @@ def update_project(path: schemas_admin.ProjectPath, body: schemas_admin.ProjectC
 def delete_project(path: schemas_admin.ProjectPath) -> Response:
     """Delete a project: its keys stop working at once, its files go in the background."""
     projects.delete_project(g.caller, path.project_id)
-    context().wake_removals()
+    context().signals.wake_removals()
     return json_answer({"deleted": True})
 
 

@@ -42,7 +42,7 @@ def get_delivery(path: schemas.DeliveryPath) -> Response:
 def redeliver(path: schemas.DeliveryPath) -> Response:
     """Have a delivery tried again now, whatever became of it."""
     delivery = outbox.redeliver(g.caller, path.delivery_id)
-    context().wake_webhooks()
+    context().signals.wake_webhooks()
     return json_answer(documented_webhooks.delivery(delivery), 202)
 
 
@@ -57,7 +57,7 @@ def delete_delivery(path: schemas.DeliveryPath) -> Response:
 def send_test_event(body: schemas.WebhookTestBody) -> Response:
     """Send a test event to a file route's webhookUrl, once; if it arrives, a paused destination goes on."""
     delivery = outbox.send_test(context().config, g.caller, body.route_slug)
-    context().wake_webhooks()
+    context().signals.wake_webhooks()
     return json_answer(documented_webhooks.delivery(delivery), 202)
 
 
@@ -72,5 +72,5 @@ def list_destinations(query: schemas.PageQuery) -> Response:
 def resume_destination(path: schemas.DestinationPath) -> Response:
     """End the pause of a destination: what waits is sent."""
     destination = outbox.resume(g.caller, path.destination_id)
-    context().wake_webhooks()
+    context().signals.wake_webhooks()
     return json_answer(documented_webhooks.destination(destination))

@@ -101,6 +101,6 @@ def delete_project() -> Response | tuple[str, int]:
         projects.delete_project(administrator(), g.project.id)
     except UploadKitError as failure:
         return _settings(failure), failure.status
-    context().wake_removals()
+    context().signals.wake_removals()
     say(f"Deleted the project {g.project.name}. Its keys have stopped working; its files are going.")
     return redirect(url_for("dashboard.list_projects"))

@@ -52,7 +52,7 @@ def show_delivery(delivery_id: str) -> str:
 def redeliver(delivery_id: str) -> Response:
     """Have a delivery tried again."""
     outbox.redeliver(caller(), delivery_id)
-    context().wake_webhooks()
+    context().signals.wake_webhooks()
     say("It is being sent again, with the whole schedule before it.")
     return redirect(url_for(".show_delivery", delivery_id=delivery_id))
 
@@ -69,7 +69,7 @@ def delete_delivery(delivery_id: str) -> Response:
 def send_test_event() -> Response:
     """Send a test event to a file route's webhook URL."""
     delivery = outbox.send_test(context().config, caller(), forms.text("route"))
-    context().wake_webhooks()
+    context().signals.wake_webhooks()
     say("The test event is on its way. It is tried once.")
     return redirect(url_for(".show_delivery", delivery_id=delivery.id))
 
@@ -78,7 +78,7 @@ def send_test_event() -> Response:
 def resume_destination(destination_id: str) -> Response:
     """End the pause of a destination."""
     outbox.resume(caller(), destination_id)
-    context().wake_webhooks()
+    context().signals.wake_webhooks()
     say("The pause is over: what waited is being sent.")
     return redirect(url_for(".list_deliveries"))
 
