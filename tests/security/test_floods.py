@@ -45,6 +45,7 @@ from uploadkit.net.safe_post import Outcome
 from uploadkit.observability import diagnosis, health
 from uploadkit.projects import file_routes, quotas
 from uploadkit.projects import service as projects
+from uploadkit.projects.queries import counters
 from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import event_log, outbox
 from uploadkit.webhooks.leases import claim_due
@@ -305,7 +306,7 @@ def test_one_token_for_very_many_files_fails_a_thousand_times_beside(house: Hous
 
 def test_what_a_token_has_taken_is_read_from_indexes_alone() -> None:
     """A row may have 16 KiB of metadata before the columns that are asked for: with 10,000 files, all writers waited for a second."""
-    for sql in (upload_tokens._TAKEN, upload_tokens._REFUSED, quotas._FAILED.replace("?", "1")):
+    for sql in (upload_tokens._TAKEN, upload_tokens._REFUSED, counters._COME_TO_NOTHING.replace("?", "1")):
         plan = [row[3] for row in execute(f"EXPLAIN QUERY PLAN {sql}", {"token": "x", "now": 1}).fetchall()]
         assert all("USING COVERING INDEX file_" in step for step in plan), plan
 

@@ -98,6 +98,13 @@ def write(wait_seconds: float = LONGEST_WAIT_SECONDS) -> Iterator[None]:
         callback()
 
 
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Have all reads of a block see the database as it is at the first of them, while others write."""
+    with database.atomic("DEFERRED"):
+        yield
+
+
 def on_commit(callback: Callable[[], None]) -> None:
     """Have `callback` called once when the caller's write transaction has been committed; if it is rolled back, never."""
     if not database.in_transaction():

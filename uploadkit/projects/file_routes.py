@@ -16,24 +16,24 @@ from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, DuplicateSlug, FileTooLarge, FileTypeNotAllowed, NotFound, ValidationFailed
 from uploadkit.core.ids import new_id
 from uploadkit.core.media_types import UNKNOWN, in_words, is_allowed
-from uploadkit.db import paging, statements
-from uploadkit.db.connection import execute, write
+from uploadkit.db import key_value
+from uploadkit.db.connection import write
 from uploadkit.db.models import File, FileRoute, Project
 from uploadkit.db.paging import Page
 from uploadkit.net import url_policy
+from uploadkit.projects.queries import file_routes as queries
 
 DEFAULT_SLUG = "default"
 MOST_OF_A_PROJECT = 500
 RESERVED_SLUGS = frozenset({"p", "t", "tus"})
 # Other people's webhook URLs are often secrets in themselves.
 _SECRET = frozenset({"webhook_url"})
+_FIRST_PROJECT = "first_project"
 
 
 def add_default(project: Project) -> FileRoute:
     """Give a new project its file route `default` (any type, any size its tier allows), in the caller's write transaction."""
-    now = clock.now_ms()
-    route: FileRoute = FileRoute.create(id=new_id(), project=project, slug=DEFAULT_SLUG, created_at=now, updated_at=now)
-    return route
+    return queries.insert(new_id(), project, {"slug": DEFAULT_SLUG}, clock.now_ms())
 
 
 def create_file_route(config: Config, caller: Caller, project_id: str, rules: Mapping[str, Any], remember: Remember = forget) -> FileRoute:
@@ -51,7 +51,7 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
         project = find_project(caller, project_id)
         _require_free(project.id, rules["slug"])
         _require_room(project.id)
-        route: FileRoute = FileRoute.create(id=new_id(), project=project, created_at=now, updated_at=now, **rules)
+        route = queries.insert(new_id(), project, rules, now)
         audit.record(caller.key_id, "created", "file_route", route.id, project.id, {"slug": route.slug})
         remember(route.id)
     return route
@@ -59,7 +59,7 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
 
 def _require_room(project_id: str) -> None:
     """Pages of the dashboard offer all file routes of a project to choose from. Raises Conflict."""
-    if FileRoute.select().where(FileRoute.project == project_id).count() >= MOST_OF_A_PROJECT:
+    if queries.count(project_id) >= MOST_OF_A_PROJECT:
         raise Conflict(
             f"A project has at most {MOST_OF_A_PROJECT} file routes, and this one has as many",
             "Delete one that is no longer used: its files stay. What differs from file to file belongs into metadata",
@@ -68,22 +68,17 @@ def _require_room(project_id: str) -> None:
 
 def list_file_routes(caller: Caller, project_id: str, limit: int, cursor: str | None) -> Page[FileRoute]:
     """Return up to `limit` of a project's file routes, newest first. Raises NotFound (project), ValidationFailed (cursor)."""
-    project = find_project(caller, project_id)
-    query = FileRoute.select().where(FileRoute.project == project)
-    return paging.newest_first(query, FileRoute.created_at, FileRoute.id, limit, cursor)
+    return queries.page(find_project(caller, project_id).id, limit, cursor)
 
 
 def all_file_routes(project_id: str) -> list[FileRoute]:
     """Return all file routes of a project, oldest first, for the command line."""
-    return list(FileRoute.select().where(FileRoute.project == project_id).order_by(FileRoute.created_at, FileRoute.id))
+    return queries.oldest_first(project_id)
 
 
 def find_by_id(caller: Caller, route_id: str) -> FileRoute:
     """Return the file route with this id, if it is in a project that the caller may know of. Raises NotFound."""
-    query = FileRoute.select().join(Project).where(FileRoute.id == route_id, Project.deleted_at.is_null())
-    if caller.access != "account":
-        query = query.where(FileRoute.project == caller.project_id)
-    route: FileRoute | None = query.first()
+    route = queries.find(route_id, None if caller.access == "account" else caller.project_id)
     if route is None:
         raise NotFound(f"There is no file route {route_id!r}", "GET /api/v1/projects/{id}/file-routes shows the ids of file routes")
     return route
@@ -107,9 +102,9 @@ def update_file_route(config: Config, caller: Caller, route_id: str, changes: Ma
         if different:
             # Under its new slug another one may have the short address.
             moved: dict[str, Any] = {"short_origins": []} if "slug" in different else {}
-            FileRoute.update(**changes, **moved, updated_at=clock.now_ms()).where(FileRoute.id == route.id).execute()
+            queries.update(route.id, {**changes, **moved, "updated_at": clock.now_ms()})
             audit.record(caller.key_id, "changed", "file_route", route.id, route.project_id, different)
-            route = FileRoute.get_by_id(route.id)
+            route = queries.get(route.id)
     return route
 
 
@@ -119,7 +114,7 @@ def delete_file_route(caller: Caller, route_id: str) -> None:
     with write():
         route = find_by_id(caller, route_id)
         _keep_default(route)
-        FileRoute.delete().where(FileRoute.id == route.id).execute()
+        queries.delete(route.id)
         audit.record(caller.key_id, "deleted", "file_route", route.id, route.project_id, {"slug": route.slug})
 
 
@@ -135,7 +130,7 @@ def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:
 
 
 def _require_free(project_id: str, slug: str) -> None:
-    if FileRoute.select().where(FileRoute.project == project_id, FileRoute.slug == slug).exists():
+    if queries.slug_is_taken(project_id, slug):
         raise DuplicateSlug(f"This project has a file route {slug!r} already", "Choose another slug, or PATCH the file route that is there")
 
 
@@ -148,26 +143,23 @@ def _check_slug(slug: str) -> None:
 
 def reserved_in_use() -> list[FileRoute]:
     """Return the file routes whose slugs were taken before they were reserved."""
-    taken = FileRoute.select(FileRoute, Project).join(Project).where(FileRoute.slug << sorted(RESERVED_SLUGS), Project.deleted_at.is_null())
-    return list(taken)
+    return queries.with_slugs(sorted(RESERVED_SLUGS))
 
 
 def short_of_others() -> list[FileRoute]:
     """Return the anonymous file routes that have the short address from before it was the first project's alone."""
-    query = FileRoute.select(FileRoute, Project).join(Project).where(FileRoute.anonymous_uploads, FileRoute.short_origins != [])
-    return list(query.where(FileRoute.project != first_project_id(), Project.deleted_at.is_null()))
+    return queries.all_with_short_origins(but_of=first_project_id())
 
 
 def first_project_id() -> str | None:
     """Return the id of the first project, also after it was deleted: no other one takes its place."""
-    row = execute("SELECT value FROM setting WHERE name = 'first_project'").fetchone()
-    return None if row is None else str(row[0])
+    return key_value.get(_FIRST_PROJECT)
 
 
 def note_first_project(project_id: str) -> None:
     """Remember which project was the first, unless one is known already."""
     with write():
-        execute("INSERT OR IGNORE INTO setting (name, value) VALUES ('first_project', ?)", (project_id,))
+        key_value.put_first(_FIRST_PROJECT, project_id)
 
 
 def has_short_address(route: FileRoute) -> bool:
@@ -186,7 +178,7 @@ def _keep_default(route: FileRoute) -> None:
 
 def find_file_route(project_id: str, slug: str) -> FileRoute:
     """Return the file route `slug` of a project. Raises NotFound."""
-    route = statements.find(FileRoute, "project_id = ? AND slug = ?", project_id, slug)
+    route = queries.find_by_slug(project_id, slug)
     if route is None:
         raise NotFound(f"This project has no file route {slug!r}", "Use 'default', which every project has")
     return route
@@ -194,7 +186,7 @@ def find_file_route(project_id: str, slug: str) -> FileRoute:
 
 def route_of(file: File) -> FileRoute | None:
     """Return the file route of a file as it is right now; None where it is gone."""
-    return statements.find(FileRoute, "project_id = ? AND slug = ?", file.project_id, file.route_slug)
+    return queries.find_by_slug(file.project_id, file.route_slug)
 
 
 def check_upload(route: FileRoute, limits: TierConfig, size_bytes: int, declared: str, recorded: str) -> None:

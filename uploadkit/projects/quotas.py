@@ -10,50 +10,20 @@ from __future__ import annotations
 from uploadkit.config import SandboxConfig, TierConfig
 from uploadkit.core import clock
 from uploadkit.core.errors import RateLimited, TierLimitExceeded
-from uploadkit.db import connection
-from uploadkit.db.models import File, Project
-
-_RESERVE = """
-UPDATE project SET storage_reserved_bytes = storage_reserved_bytes + :size, uploads_reserved = uploads_reserved + 1
- WHERE id = :project
-   AND (:max_storage IS NULL OR storage_used_bytes + storage_reserved_bytes + :size <= :max_storage)
-   AND (:max_uploads IS NULL OR uploads_reserved < :max_uploads - coalesce(
-     (SELECT uploads FROM usage WHERE project_id = :project AND environment = 'live' AND period = :period), 0))
-"""
-_COUNT = """
-INSERT INTO usage (project_id, environment, period, uploads, bytes_uploaded, bytes_deleted) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET uploads = uploads + excluded.uploads, bytes_uploaded = bytes_uploaded + excluded.bytes_uploaded,
-  bytes_deleted = bytes_deleted + excluded.bytes_deleted
-"""
-_PURGED = """
-UPDATE usage SET purged_uploads = purged_uploads + ?, purged_bytes_uploaded = purged_bytes_uploaded + ?,
-  purged_bytes_deleted = purged_bytes_deleted + ? WHERE project_id = ? AND environment = ? AND period = ?
-"""
-
-
-# Everything it needs stands in the index.
-_SANDBOX = """
-SELECT count(*), count(*) FILTER (WHERE status IN ('UPLOADING', 'UPLOADED')),
-       coalesce(sum(size_bytes) FILTER (WHERE status IN ('UPLOADING', 'UPLOADED')), 0)
-  FROM file INDEXED BY file_held_by_sandbox WHERE project_id = ? AND environment = 'test'
-"""
-
+from uploadkit.db.models import File
+from uploadkit.projects.queries import counters
+from uploadkit.projects.queries import projects as project_queries
 
 MOST_FAILED = 20_000
-_FAILED = """
-SELECT 1 FROM file INDEXED BY file_come_to_nothing
- WHERE project_id = ? AND environment = ? AND uploaded_at IS NULL AND status IN ('FAILED', 'DELETED') AND api_key_id IS NOT NULL
- ORDER BY number DESC LIMIT 1 OFFSET ?
-"""
 
 
 def require_room_in_sandbox(project_id: str, size_bytes: int, sandbox: SandboxConfig) -> None:
     """Refuse another test upload of `size_bytes` where a project's sandbox is full. Raises TierLimitExceeded, which names the limit."""
-    rows, files, held_bytes = connection.execute(_SANDBOX, (project_id,)).fetchone()
+    there = counters.sandbox(project_id)
     for name, limit, present, wanted, what in (
-        ("max_files", sandbox.max_files, files, 1, "files are there or being uploaded"),
-        ("max_storage", sandbox.max_storage, held_bytes, size_bytes, "bytes are there or being uploaded"),
-        ("max_rows", sandbox.max_rows, rows, 1, "uploads were begun, the failed and deleted ones included"),
+        ("max_files", sandbox.max_files, there.files, 1, "files are there or being uploaded"),
+        ("max_storage", sandbox.max_storage, there.held_bytes, size_bytes, "bytes are there or being uploaded"),
+        ("max_rows", sandbox.max_rows, there.rows, 1, "uploads were begun, the failed and deleted ones included"),
     ):
         if limit is not None and present + wanted > limit:
             raise TierLimitExceeded(
@@ -69,7 +39,7 @@ def require_few_failed(project_id: str, environment: str) -> None:
     They free their place at once, but not their rows: those that are not swept yet are needed, and the others go in their turn. Anonymous
     ones have limits of their own, and keep nobody else out. Raises RateLimited.
     """
-    if connection.execute(_FAILED, (project_id, environment, MOST_FAILED)).fetchone() is not None:
+    if counters.more_came_to_nothing_than(MOST_FAILED, project_id, environment):
         raise RateLimited(
             f"{MOST_FAILED} uploads of this project failed or were aborted lately, and are still to be cleared away",
             "Look at GET /api/v1/logs?status=FAILED for the reason, and begin uploads that come to something",
@@ -85,72 +55,51 @@ def reserve(project_id: str, environment: str, size_bytes: int, limits: TierConf
     if environment == "test":
         return 0
     period = clock.month_of(clock.now_ms())
-    cursor = connection.execute(
-        _RESERVE,
-        {
-            "project": project_id,
-            "size": size_bytes,
-            "max_storage": limits.max_storage,
-            "max_uploads": limits.max_uploads_per_month,
-            "period": period,
-        },
-    )
-    if cursor.rowcount == 1:
-        return size_bytes
-    raise _limit_exceeded(project_id, size_bytes, limits, period)
+    fits = counters.reserve(project_id, period, size_bytes, max_storage=limits.max_storage, max_uploads=limits.max_uploads_per_month)
+    if not fits:
+        raise _limit_exceeded(project_id, size_bytes, limits, period)
+    return size_bytes
 
 
 def settle(file: File, uploaded_at: int) -> None:
     """Turn the reservation of an upload that was completed at `uploaded_at` (milliseconds) into use, and count it in that month."""
     if file.environment == "live":
-        connection.execute(
-            "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ?, storage_used_bytes = storage_used_bytes + ?,"
-            " uploads_reserved = uploads_reserved - 1, files_stored = files_stored + 1 WHERE id = ?",
-            (file.reserved_bytes, file.size_bytes, file.project_id),
-        )
-    connection.execute(_COUNT, (file.project_id, file.environment, clock.month_of(uploaded_at), 1, file.size_bytes, 0))
+        counters.settle(file.project_id, reserved_bytes=file.reserved_bytes, size_bytes=file.size_bytes)
+    month = clock.month_of(uploaded_at)
+    counters.count_in_month(file.project_id, file.environment, month, uploads=1, bytes_uploaded=file.size_bytes)
 
 
 def release_upload(file: File) -> None:
     """Give back the upload (not its bytes) of a row that has just left UPLOADING without success."""
     if file.environment == "live":
-        connection.execute("UPDATE project SET uploads_reserved = uploads_reserved - 1 WHERE id = ?", (file.project_id,))
+        counters.release_upload(file.project_id)
 
 
 def release_bytes(file: File) -> None:
     """Give back the bytes that a failed row still holds; its `reserved_bytes` become 0."""
     if file.reserved_bytes:
-        connection.execute(
-            "UPDATE project SET storage_reserved_bytes = storage_reserved_bytes - ? WHERE id = ?", (file.reserved_bytes, file.project_id)
-        )
-        File.update(reserved_bytes=0).where(File.id == file.id).execute()
+        counters.release_bytes(file.project_id, file.id, file.reserved_bytes)
 
 
 def forget(file: File, deleted_at: int) -> None:
     """Free the storage of a file that was deleted at `deleted_at` (milliseconds)."""
     if file.environment == "live":
-        connection.execute(
-            "UPDATE project SET storage_used_bytes = storage_used_bytes - ?, files_stored = files_stored - 1 WHERE id = ?",
-            (file.size_bytes, file.project_id),
-        )
-    connection.execute(_COUNT, (file.project_id, file.environment, clock.month_of(deleted_at), 0, 0, file.size_bytes))
+        counters.free_storage(file.project_id, file.size_bytes)
+    counters.count_in_month(file.project_id, file.environment, clock.month_of(deleted_at), bytes_deleted=file.size_bytes)
 
 
 def remember_purged(file: File) -> None:
     """Note what a file's row had counted, just before the row itself goes: its months can be recomputed without it from then on."""
     if file.uploaded_at is None:
         return
-    _add_purged(file, file.uploaded_at, 1, file.size_bytes, 0)
+    scope = (file.project_id, file.environment)
+    counters.count_purged(*scope, clock.month_of(file.uploaded_at), uploads=1, bytes_uploaded=file.size_bytes)
     if file.deleted_at is not None:
-        _add_purged(file, file.deleted_at, 0, 0, file.size_bytes)
-
-
-def _add_purged(file: File, at_ms: int, uploads: int, uploaded: int, deleted: int) -> None:
-    connection.execute(_PURGED, (uploads, uploaded, deleted, file.project_id, file.environment, clock.month_of(at_ms)))
+        counters.count_purged(*scope, clock.month_of(file.deleted_at), bytes_deleted=file.size_bytes)
 
 
 def _limit_exceeded(project_id: str, size_bytes: int, limits: TierConfig, period: str) -> TierLimitExceeded:
-    project = Project.get_by_id(project_id)
+    project = project_queries.get(project_id)
     held = project.storage_used_bytes + project.storage_reserved_bytes
     if limits.max_storage is not None and held + size_bytes > limits.max_storage:
         return TierLimitExceeded(

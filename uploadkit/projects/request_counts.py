@@ -11,16 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from uploadkit.core import clock
-from uploadkit.db.connection import execute, write
-from uploadkit.db.models import RequestCount
+from uploadkit.db.connection import write
+from uploadkit.projects.queries import counters
 
 WRITE_EVERY_SECONDS = 60
-# A project that has gone meanwhile has nothing to be counted.
-_ADD = """
-INSERT INTO request_count (project_id, environment, day, requests)
-SELECT :project, :environment, :day, :requests WHERE EXISTS (SELECT 1 FROM project WHERE id = :project)
-ON CONFLICT (project_id, environment, day) DO UPDATE SET requests = requests + excluded.requests
-"""
 _Scope = tuple[str, str, int]
 
 
@@ -53,7 +47,7 @@ class RequestCounts:
             return 0
         with write():
             for (project_id, environment, day), requests in counted.items():
-                execute(_ADD, {"project": project_id, "environment": environment, "day": _name_of(day), "requests": requests})
+                counters.add_requests(project_id, environment, _name_of(day), requests)
         with self._lock:
             self._unwritten -= Counter(counted)
         return sum(counted.values())
@@ -62,13 +56,11 @@ class RequestCounts:
         """Return the requests of each of these projects since the month `first_month`, those that are not written yet among them."""
         today = _name_of(clock.now_ms() // clock.DAY_MS)
         found = {project_id: Requests(0, Counter()) for project_id in project_ids}
-        rows = RequestCount.select().where(
-            RequestCount.project << list(project_ids), RequestCount.environment == environment, RequestCount.day >= f"{first_month}-01"
-        )
+        written = counters.requests_by_day(project_ids, environment, f"{first_month}-01")
         with self._lock:
             unwritten = [(scope[0], _name_of(scope[2]), count) for scope, count in self._unwritten.items() if scope[1] == environment]
         by_day = Counter[tuple[str, str]]()
-        for project_id, day, count in [*((row.project_id, row.day, row.requests) for row in rows), *unwritten]:
+        for project_id, day, count in [*written, *unwritten]:
             by_day[project_id, day] += count
         for (project_id, day), count in by_day.items():
             if project_id in found:

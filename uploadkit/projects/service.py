@@ -18,11 +18,11 @@ from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound, ValidationFailed
 from uploadkit.core.ids import new_id
 from uploadkit.core.shipped import PROGRAM
-from uploadkit.db import paging
 from uploadkit.db.connection import write
 from uploadkit.db.models import Project
 from uploadkit.db.paging import Page
 from uploadkit.projects import file_routes
+from uploadkit.projects.queries import projects as queries
 
 UNLIMITED = "unlimited"
 _MAX_SLUG_LENGTH = 80
@@ -39,7 +39,7 @@ def create_project(config: Config, caller: Caller, name: str, tier: str | None =
     now = clock.now_ms()
     with write():
         _require_room(config)
-        project = Project.create(id=new_id(), name=name, slug=_free_slug(name), tier=tier, created_at=now, updated_at=now)
+        project = queries.insert(new_id(), name=name, slug=_free_slug(name), tier=tier, at_ms=now)
         file_routes.add_default(project)
         audit.record(caller.key_id, "created", "project", project.id, project.id, {"name": name, "tier": tier})
         remember(project.id)
@@ -48,10 +48,7 @@ def create_project(config: Config, caller: Caller, name: str, tier: str | None =
 
 def find_by_id_or_slug(id_or_slug: str | None = None) -> Project:
     """Return the project with this id or slug, for the command line; without one, the oldest. Raises NotFound."""
-    query = Project.select().where(Project.deleted_at.is_null())
-    if id_or_slug is not None:
-        query = query.where((Project.id == id_or_slug) | (Project.slug == id_or_slug))
-    project: Project | None = query.order_by(Project.created_at, Project.id).first()
+    project = queries.find(id_or_slug)
     if project is None:
         raise NotFound(
             f"There is no project {id_or_slug!r}" if id_or_slug else "There is no project yet",
@@ -62,30 +59,28 @@ def find_by_id_or_slug(id_or_slug: str | None = None) -> Project:
 
 def all_projects() -> list[Project]:
     """Return all projects, oldest first, for the command line."""
-    return list(Project.select().where(Project.deleted_at.is_null()).order_by(Project.created_at, Project.id))
+    return queries.oldest_first()
 
 
 def newest(most: int) -> list[Project]:
     """Return the newest `most` projects at most, the oldest of them first."""
-    found = Project.select().where(Project.deleted_at.is_null()).order_by(Project.created_at.desc(), Project.id.desc()).limit(most)
-    return list(found)[::-1]
+    return queries.newest_first(most)[::-1]
 
 
 def biggest(most: int) -> list[Project]:
     """Return up to `most` projects, those that store the most first."""
-    return list(Project.select().where(Project.deleted_at.is_null()).order_by(Project.storage_used_bytes.desc(), Project.id).limit(most))
+    return queries.biggest_first(most)
 
 
 def names(project_ids: Collection[str]) -> dict[str, str]:
     """Return the names of those of `project_ids` that are there, by id."""
-    found = Project.select(Project.id, Project.name).where(Project.id << list(project_ids), Project.deleted_at.is_null())
-    return {row.id: row.name for row in found}
+    return queries.names(project_ids)
 
 
 def list_projects(caller: Caller, limit: int, cursor: str | None) -> Page[Project]:
     """Return up to `limit` projects, newest first. Raises Forbidden (no account access), ValidationFailed (cursor)."""
     require_account(caller)
-    return paging.newest_first(Project.select().where(Project.deleted_at.is_null()), Project.created_at, Project.id, limit, cursor)
+    return queries.page(limit, cursor)
 
 
 def update_project(config: Config, caller: Caller, project_id: str, changes: Mapping[str, Any]) -> Project:
@@ -107,9 +102,9 @@ def update_project(config: Config, caller: Caller, project_id: str, changes: Map
             wanted["limit_overrides"] = _laid_over(project.limit_overrides, wanted["limit_overrides"])
         different = audit.differences(project.__data__, wanted)
         if different:
-            Project.update(**wanted, updated_at=clock.now_ms()).where(Project.id == project.id).execute()
+            queries.update(project.id, {**wanted, "updated_at": clock.now_ms()})
             audit.record(caller.key_id, "changed", "project", project.id, project.id, different)
-            project = Project.get_by_id(project.id)
+            project = queries.get(project.id)
     return project
 
 
@@ -123,8 +118,7 @@ def delete_project(caller: Caller, project_id: str) -> None:
     with write():
         project = find_project(caller, project_id)
         api_keys.revoke_keys_of(project, now)
-        # Its slug is free for another project from now on.
-        Project.update(deleted_at=now, updated_at=now, slug=project.id).where(Project.id == project.id).execute()
+        queries.mark_deleted(project.id, now)
         audit.record(caller.key_id, "deleted", "project", project.id, project.id, {"name": project.name, "slug": project.slug})
 
 
@@ -137,7 +131,7 @@ def _laid_over(overrides: Mapping[str, int | None], changes: Mapping[str, int | 
 
 def _require_room(config: Config) -> None:
     most = config.limits.max_projects
-    if most and Project.select().where(Project.deleted_at.is_null()).count() >= most:
+    if most and queries.count() >= most:
         raise Conflict(
             f"This appliance is set to have at most {most} project{'' if most == 1 else 's'}",
             "Delete a project that is no longer used, or raise limits.max_projects in config.toml",
@@ -162,7 +156,7 @@ def _free_slug(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     base = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG_LENGTH] or "project"
     slug, number = base, 1
-    while Project.select().where(Project.slug == slug).exists():
+    while queries.slug_is_taken(slug):
         number += 1
         slug = f"{base}-{number}"
     return slug

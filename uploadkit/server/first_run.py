@@ -14,6 +14,7 @@ from uploadkit.db.connection import open_database
 from uploadkit.db.models import ApiKey, Project
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
+from uploadkit.projects.queries import projects as queries
 
 FIRST_PROJECT_NAME = "Default"
 FIRST_KEY_NAME = "First key"
@@ -44,7 +45,7 @@ def prepare(config: Config) -> Start:
     """
     open_database(config, upgrade=True)
     _require_tiers(config)
-    if not Project.select().exists():
+    if not queries.any_ever():
         projects.create_project(config, COMMAND_LINE, FIRST_PROJECT_NAME)
     project = projects.find_by_id_or_slug()
     file_routes.note_first_project(project.id)
@@ -81,5 +82,6 @@ def write_note(config: Config, start: Start) -> None:
 
 def _require_tiers(config: Config) -> None:
     """Refuse to go on when a project has a tier that the configuration no longer has. Raises ConfigError."""
-    for project in Project.select(Project.name, Project.tier).where(Project.tier.not_in(list(config.tiers))).limit(1):
+    project = queries.one_outside(config.tiers)
+    if project is not None:
         raise ConfigError(f"tiers.{project.tier}: project {project.name!r} has this tier, but the configuration lacks it; put it back")

@@ -11,7 +11,7 @@ from tests.conftest import House
 from uploadkit.core import clock
 from uploadkit.db.models import Project, RequestCount
 from uploadkit.maintenance.scheduler import Scheduler
-from uploadkit.projects import request_counts
+from uploadkit.projects.queries import counters
 
 NOON = 1_790_000_000_000  # in September 2026
 DAY_MS = 86_400_000
@@ -49,7 +49,7 @@ def test_a_failure_loses_nothing_and_a_project_that_has_gone_stops_nobody(house:
         raise OperationalError("database is locked")
 
     with monkeypatch.context() as patched:
-        patched.setattr(request_counts, "execute", locked)
+        patched.setattr(counters, "add_requests", locked)
         with pytest.raises(OperationalError):
             counts.write_down()
     assert counts.write_down() == 2

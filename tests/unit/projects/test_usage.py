@@ -21,7 +21,7 @@ from uploadkit.files import service as files
 from uploadkit.files.service import FileFilter
 from uploadkit.files.single_upload import UploadRequest
 from uploadkit.maintenance import sweeper
-from uploadkit.projects import daily_uploads, quotas, usage
+from uploadkit.projects import quotas, usage
 from uploadkit.webhooks import event_log
 from uploadkit.webhooks.event_log import EventFilter
 
@@ -260,7 +260,7 @@ def test_the_sandbox_and_the_live_files_never_meet(house: House, sandbox: Caller
 
 def test_uploads_by_day_count_each_once(house: House) -> None:
     def shown() -> list[int]:
-        return [day.uploads for day in daily_uploads.last_days(house.caller, 3)]
+        return [day.uploads for day in usage.last_days(house.caller, 3)]
 
     with clock.travelled_to(at("2026-04-08T23:30:00")) as advance:
         assert shown() == [0, 0, 0]
@@ -276,4 +276,4 @@ def test_uploads_by_day_count_each_once(house: House) -> None:
         assert shown() == [1, 0, 0]
         advance(-2 * DAY_MS)  # a clock that is put right
         assert shown() == [0, 2, 1]
-        assert [day.uploads for day in daily_uploads.last_days(house.caller, 1)] == [1]
+        assert [day.uploads for day in usage.last_days(house.caller, 1)] == [1]

@@ -7,7 +7,7 @@ from flask import g, render_template
 from uploadkit.auth import api_keys
 from uploadkit.files import service as files
 from uploadkit.observability import health
-from uploadkit.projects import daily_uploads, usage
+from uploadkit.projects import usage
 from uploadkit.web.dashboard.files import thumbnail
 from uploadkit.web.dashboard.guard import caller, project
 from uploadkit.web.requests import context
@@ -19,7 +19,7 @@ _NEWEST = 10
 @project.get("/overview")
 def show_overview() -> str:
     """Show figures, a chart of uploads per day, the newest files, and the appliance's health."""
-    days = daily_uploads.last_days(caller(), _DAYS)
+    days = usage.last_days(caller(), _DAYS)
     now = usage.present(context().config, caller())
     return render_template(
         "dashboard/overview.html",
