@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import House
 from tests.support.appliance import JPEG, Answer, Appliance, running
+from tests.support.clock import travelled_to
 from tests.support.pages import PAGE, Page
 from tests.support.sdk_clients import FILE_FIELDS, xhr_put
 from uploadkit.config import RateLimitsConfig
@@ -325,7 +326,7 @@ NEW = {"action": "request-upload", "fileName": "a.jpg", "contentType": "image/jp
 
 def test_an_expired_token_begins_nothing_but_finishes_what_it_began(house: House) -> None:
     door = house.door()
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         address = issue(house, expiresIn=60, maxFiles=5)
         slot = door.post(address, json=NEW).json
         assert xhr_put(slot["uploadUrl"], JPEG, "image/jpeg").status == 200
@@ -343,7 +344,7 @@ def test_an_expired_token_begins_nothing_but_finishes_what_it_began(house: House
 
 def test_requests_are_limited_by_token(house: House) -> None:
     door = house.door()
-    with clock.travelled_to(NOW):
+    with travelled_to(NOW):
         one, other = issue(house), issue(house)
         assert {door.get(one).status_code for _ in range(house.ctx.config.browser.requests_per_minute or 0)} == {200}
         limited = door.get(one)
@@ -355,7 +356,7 @@ def test_requests_are_limited_by_token(house: House) -> None:
 def test_wrong_tokens_are_limited_by_address(house: House) -> None:
     door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=3)))
     wrong = f"/api/uploadkit/t/ukt_{'x' * 32}/default"
-    with clock.travelled_to(NOW):
+    with travelled_to(NOW):
         assert [door.get(wrong).status_code for _ in range(4)] == [401, 401, 401, 429]
         assert door.get(issue(house)).status_code == 200
 

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import House
 from tests.support.appliance import JPEG, Answer, Appliance, running
+from tests.support.clock import travelled_to
 from uploadkit.coordination import idempotency
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
@@ -164,7 +165,7 @@ def test_a_crash_between_file_and_record_leaves_neither(house: House, monkeypatc
 
 def test_a_fresh_url_puts_the_deadline_off(house: House) -> None:
     now = clock.now_ms()
-    with clock.travelled_to(now) as advance:
+    with travelled_to(now) as advance:
         first = ask(house).json
         file = File.get()
         advance(HOUR_MS)
@@ -188,7 +189,7 @@ def test_an_upload_that_was_deleted_is_not_made_again(house: House) -> None:
 
 
 def test_after_a_day_the_key_is_free_and_then_the_record_goes(house: House) -> None:
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         first = ask(house).json["fileId"]
         ask(house, idempotency_key="another")
         advance(idempotency.KEPT_MS - 1)

@@ -12,9 +12,9 @@ import pytest
 
 from tests.conftest import House
 from tests.support.appliance import Answer, Appliance, running
+from tests.support.clock import travelled_to
 from uploadkit.config import RateLimitsConfig
 from uploadkit.coordination.rate_limits import RateLimits
-from uploadkit.core import clock
 from uploadkit.db.models import Project
 
 NOW = 1_775_000_000_000
@@ -63,7 +63,7 @@ def test_200_requests_at_once_on_a_key_of_tier_free(tmp_path: Path) -> None:
 def test_after_retry_after_the_next_one_passes(house: House) -> None:
     Project.update(tier="free").execute()
     door = house.door()
-    with clock.travelled_to(NOW) as advance:
+    with travelled_to(NOW) as advance:
         for _ in range(30):
             assert door.get("/api/v1/files").status_code == 200
         advance(20_300)
@@ -83,7 +83,7 @@ def test_after_retry_after_the_next_one_passes(house: House) -> None:
 def test_a_changed_tier_takes_effect_at_once(house: House) -> None:
     Project.update(tier="free").execute()
     door = house.door()
-    with clock.travelled_to(NOW):
+    with travelled_to(NOW):
         assert [door.get("/api/v1/files").status_code for _ in range(61)].count(200) == 60
         Project.update(tier="pro").execute()
         answer = door.get("/api/v1/files")
@@ -134,7 +134,7 @@ def test_what_needs_no_key_is_not_counted(house: House) -> None:
 def test_a_foreign_credential_counts_as_a_wrong_key_only_where_it_is_the_only_one(house: House) -> None:
     for path in ("/api/v1/files", "/sdk/api/v1/files"):
         door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=2)))
-        with clock.travelled_to(NOW):
+        with travelled_to(NOW):
             for _ in range(5):
                 assert door.get(path, headers={"Authorization": "Bearer a.b.c"}).status_code == 200
                 both = {"x-api-key": "of-a-gateway", "Authorization": f"Bearer {house.api_key}"}
@@ -149,7 +149,7 @@ def test_wrong_keys_are_limited_by_address_and_valid_ones_never_refused(house: H
     door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=5)))
     wrong = {"x-api-key": "uk_live_" + "x" * 32}
     here, elsewhere = {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": "192.0.2.2"}
-    with clock.travelled_to(NOW) as advance:
+    with travelled_to(NOW) as advance:
         for path in ("/files", "/nowhere", "/files", "/files", "/files"):
             assert door.get(f"/api/v1{path}", headers=wrong, environ_base=here).status_code == 401
         refused = door.get("/api/v1/files", headers=wrong, environ_base=here)

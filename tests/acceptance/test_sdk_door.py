@@ -16,8 +16,8 @@ import pytest
 
 from tests.conftest import House
 from tests.support.appliance import Answer, Appliance, running, wait_until
+from tests.support.clock import travelled_to
 from tests.support.sdk_clients import FILE_FIELDS, PAGE, xhr_put
-from uploadkit.core import clock
 from uploadkit.db.models import Project
 
 MIB = 1024**2
@@ -375,7 +375,7 @@ def test_a_503_is_tried_again(tmp_path: Path) -> None:
 def test_a_429_has_its_type_and_passes_when_a_place_is_free(house: House) -> None:
     Project.update(limit_overrides={"requests_per_minute": 2}).execute()
     door = house.door()
-    with clock.travelled_to(1_800_000_000_000) as advance:
+    with travelled_to(1_800_000_000_000) as advance:
         assert door.post("/sdk/api/v1/upload/request", json=SMALL).status_code == 200
         advance(55_000)
         assert door.get("/sdk/api/v1/files").headers["X-RateLimit-Remaining"] == "0"

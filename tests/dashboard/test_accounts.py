@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import House
 from tests.dashboard.visitors import EMAIL, PASSWORD, Visitor, new_admin, read, setup_token, wrong
 from tests.support.appliance import ROOT, Appliance, running, wait_until
+from tests.support.clock import travelled_to
 from uploadkit.auth import admins, passwords
 from uploadkit.core import clock
 from uploadkit.core.errors import RateLimited
@@ -189,7 +190,7 @@ def test_a_password_that_was_just_set_is_taken_from_anywhere(house: House) -> No
     """Whoever is locked out where nobody knows them has the machine: a new password lets them in, however long others go on guessing."""
     limits = house.door().application.extensions["uploadkit.rate_limits"]
     link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         admins.set_up(link, EMAIL, PASSWORD)
         advance(admins.NEW_PASSWORD_MINUTES * 60_000)
         assert not admins.has_new_password(EMAIL)

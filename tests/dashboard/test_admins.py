@@ -6,6 +6,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from uploadkit.auth import admins, api_keys, audit, passwords, sessions
 from uploadkit.core import clock
 from uploadkit.core.errors import Unauthorized
@@ -39,7 +40,7 @@ def token_of(url: str) -> str:
 
 def test_links_and_sessions_expire(house: House) -> None:
     config = house.ctx.config
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         url = admins.make_setup_link(config, "cli")
         advance(24 * HOUR_MS)
         with pytest.raises(Unauthorized):

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from tests.conftest import House
 from tests.dashboard.visitors import EMAIL, PASSWORD
+from tests.support.clock import travelled_to
 from uploadkit.auth import admins, sessions
 from uploadkit.core import clock
 from uploadkit.core.ids import new_id
@@ -59,7 +60,7 @@ def test_the_csv_of_all_projects_has_all(crowded: FlaskClient) -> None:
 def test_an_admin_has_no_more_sessions_than_somebody_can_look_through(house: House) -> None:
     entered(house)
     admin = admins.find_by_email(EMAIL)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         for _ in range(sessions.MOST_OF_AN_ADMIN + 5):
             advance(1000)
             token = admins.begin_session(house.ctx.config, admin, "127.0.0.1", "")

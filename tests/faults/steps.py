@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.clock import travelled_to
 from uploadkit import config
 from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
@@ -58,17 +59,17 @@ def delete(ctx: Context, caller: Caller, facts: Facts) -> None:
 
 def purge(ctx: Context, caller: Caller, facts: Facts) -> None:
     """The sandbox is emptied, and what ended long ago is forgotten."""
-    with clock.travelled_to(clock.now_ms() + DAY_MS):
+    with travelled_to(clock.now_ms() + DAY_MS):
         for _ in range(2):
             sweeper.purge_test_files(ctx)
             sweeper.sweep_due(ctx)
-    with clock.travelled_to(clock.now_ms() + 100 * DAY_MS):
+    with travelled_to(clock.now_ms() + 100 * DAY_MS):
         retention.forget(ctx)
 
 
 def delete_project(ctx: Context, caller: Caller, facts: Facts) -> None:
     projects.delete_project(caller, facts["project"])
-    with clock.travelled_to(clock.now_ms() + DAY_MS):
+    with travelled_to(clock.now_ms() + DAY_MS):
         for _ in range(2):
             project_removal.remove_deleted_projects(ctx)
             sweeper.sweep_due(ctx)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import put_by, travelled_to
 from tests.support.completed_rows import completed as completed_in_rows
 from tests.support.killed_uploads import completed, requested
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
@@ -41,17 +42,17 @@ def statuses(*ids: str) -> list[str]:
 
 def test_no_upload_is_thrown_away_early_when_the_clock_is_put_forward_and_back(house: House) -> None:
     """An upload has 75 minutes. After 60 of them the clock is put to minute 80, to 60, to 40, and so on."""
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         arrived = requested(house, house.caller)
         late = single_upload.request_upload(house.ctx, house.caller, UploadRequest("b.jpg", 4, "image/jpeg", "default", {}))
         file = completed(house, house.caller)
         for minute in (0, 30, 60):
             for jump in JUMPS:
-                with clock.put_by(jump):
+                with put_by(jump):
                     sweeper.sweep_due(house.ctx)
                     assert statuses(arrived["id"], late.file.id) == ["UPLOADING", "UPLOADING"], (minute, jump)
             advance(30 * MINUTE_MS if minute < 60 else 0)
-        with clock.put_by(JUMPS[0]):
+        with put_by(JUMPS[0]):
             assert put(late.upload_url, b"\xff\xd8\xff\xe0") == 200
             assert single_upload.complete_upload(house.ctx, house.caller, late.file.id, {}).status == "UPLOADED"
             sweeper.sweep_due(house.ctx)
@@ -70,11 +71,11 @@ def test_no_upload_is_thrown_away_early_when_the_clock_is_put_forward_and_back(h
 
 def test_a_late_put_is_looked_for_after_the_deadline_by_both_clocks(house: House) -> None:
     """The second look at `pending/` must not come while the URL is still good."""
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         slot = requested(house, house.caller)
         single_upload.complete_upload(house.ctx, house.caller, slot["id"], {})
         advance(60 * MINUTE_MS)
-        with clock.put_by(20 * MINUTE_MS):
+        with put_by(20 * MINUTE_MS):
             sweeper.sweep_due(house.ctx)
             assert File.get_by_id(slot["id"]).sweep_at == clock.now_ms() + 15 * MINUTE_MS
             advance(15 * MINUTE_MS)
@@ -88,7 +89,7 @@ def test_rates_sessions_and_events_stand_it(house: House) -> None:
     token = sessions.begin(house.ctx.config, admin, "127.0.0.1", "test")
     refused = []
     for jump in JUMPS:
-        with clock.put_by(jump) if jump else nullcontext():
+        with put_by(jump) if jump else nullcontext():
             standing = limits.count_request("key", 3)
             assert standing
             refused.append(standing.retry_after_seconds is not None)
@@ -116,10 +117,10 @@ def test_no_webhook_is_lost_stuck_or_sent_twice_at_once(house: House, jumps: tup
         return Outcome(500 if failures[url] >= 0 else 200, None, None, None, 5)
 
     with ExitStack() as clocks:
-        advance = clocks.enter_context(clock.travelled_to(clock.now_ms()))
+        advance = clocks.enter_context(travelled_to(clock.now_ms()))
         for second in range(0, 3 * 3600, step_seconds):
             for at in [at for at in jump_at if at <= second]:
-                clocks.enter_context(clock.put_by(jump_at.pop(at) * MINUTE_MS))
+                clocks.enter_context(put_by(jump_at.pop(at) * MINUTE_MS))
             if second % 30 == 0 and second < 900:
                 url = f"https://{second}.example/"
                 FileRoute.update(webhook_url=url).execute()

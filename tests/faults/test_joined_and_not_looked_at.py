@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import House, new_house
 from tests.faults import steps
 from tests.faults.steps import Facts
+from tests.support.clock import travelled_to
 from tests.support.killed_uploads import PARTS, sent_in_parts, settle_and_check
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from tests.support.stored import counters, objects, put
@@ -34,7 +35,7 @@ MINUTE_MS = 60_000
 
 
 def sweep_after(ms: int, house: House) -> None:
-    with clock.travelled_to(clock.now_ms() + ms):
+    with travelled_to(clock.now_ms() + ms):
         sweeper.sweep_due(house.ctx)
 
 
@@ -129,7 +130,7 @@ def test_a_store_that_puts_parts_together_late(house: House, gate: Gate) -> None
 def test_a_store_that_never_did(house: House, gate: Gate) -> None:
     """It is asked some times, then the upload has its deadline as ever, and can be completed until then."""
     facts = asked_in_vain(house, gate)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         for _ in range(20):
             advance(MINUTE_MS)
             sweeper.sweep_due(house.ctx)
@@ -159,7 +160,7 @@ def test_a_join_under_way_is_left_alone(house: House, gate: Gate) -> None:
         lifecycle.expect_joined(File.get_by_id(facts["id"]), {})
         sweep_after(24 * 60 * MINUTE_MS, house)
     assert status(facts) == "UPLOADING"
-    with clock.travelled_to(clock.now_ms() + 24 * 60 * MINUTE_MS):
+    with travelled_to(clock.now_ms() + 24 * 60 * MINUTE_MS):
         assert File.get_by_id(facts["id"]).sweep_at <= clock.now_ms() + MINUTE_MS, "and looked at soon"
 
 
@@ -199,7 +200,7 @@ def test_a_new_deadline_does_not_put_off_the_look(house: House, gate: Gate) -> N
 def test_a_store_that_fails_for_hours_is_looked_at_within_a_minute_of_its_return(house: House, gate: Gate) -> None:
     facts = asked_in_vain(house, gate)
     late(gate)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         with away(house):
             for _ in range(60):
                 advance(MINUTE_MS)

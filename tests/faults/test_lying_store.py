@@ -12,6 +12,7 @@ from typing import IO, Any
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from tests.support.killed_uploads import sent_in_parts
 from tests.support.single_uploads import upload
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
@@ -104,7 +105,7 @@ def test_lists_of_parts(house: House, lie: str) -> None:
         straight, house.ctx.store = house.ctx.store, ObjectStore(address, timeout_seconds=2)
         with pytest.raises(StorageUnavailable):
             multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
-        with clock.travelled_to(clock.now_ms() + 86_400_000):
+        with travelled_to(clock.now_ms() + 86_400_000):
             sweeper.sweep_due(house.ctx)
         assert File.get_by_id(facts["id"]).status == "UPLOADING", "no upload ends by an answer that is none"
         house.ctx.store = straight
@@ -319,7 +320,7 @@ def test_parts_of_the_future_put_no_deadline_off_for_ever(house: House) -> None:
 
     with proxied(house.ctx.store.address, rule) as address:
         straight, house.ctx.store = house.ctx.store, ObjectStore(address, timeout_seconds=2)
-        with clock.travelled_to(clock.now_ms() + 86_400_000):
+        with travelled_to(clock.now_ms() + 86_400_000):
             sweeper.sweep_due(house.ctx)
             deadline_at = File.get_by_id(facts["id"]).deadline_at
             assert deadline_at <= clock.now_ms() + house.ctx.config.housekeeping.abandoned_upload_seconds * 1000

@@ -18,6 +18,7 @@ from tests.conftest import House
 from tests.property.driver import Driver, new_driver
 from tests.property.model import HOUR_MS, Model, Step, explanation
 from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.support.clock import travelled_to
 from tests.support.stored import put
 from uploadkit.core import clock
 from uploadkit.core.errors import InvalidParts
@@ -150,7 +151,7 @@ def test_whatever_happens_at_once_some_order_of_it_explains(
     with new_driver(tmp_path / "data", house_bucket) as driver:
         for number in range(ROUNDS):
             race = Race(driver, number)
-            with clock.travelled_to(clock.now_ms()) as advance:
+            with travelled_to(clock.now_ms()) as advance:
                 race.prepare()
                 advance(race.chance.choice([0, 0, HOUR_MS, 2 * HOUR_MS]))
                 done = race.run(race.steps())

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import House, new_house
 from tests.property.model import CONTENTS, DAY_MS, TIERS, Step
+from tests.support.clock import travelled_to
 from uploadkit import config
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
@@ -215,7 +216,7 @@ class Driver:
 
     def settle(self) -> None:
         """Let every deadline pass and all of housekeeping go round: then objects = rows, and of deleted projects nothing is left."""
-        with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
+        with travelled_to(clock.now_ms() + 3 * DAY_MS):
             for _ in range(2):
                 sweeper.sweep_due(self.ctx)
                 sweeper.purge_test_files(self.ctx)

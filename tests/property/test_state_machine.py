@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.property.driver import new_driver
 from tests.property.model import CONTENTS, DAY_MS, HOUR_MS, MINUTE_MS, TIERS, Model, Step
+from tests.support.clock import travelled_to
 from uploadkit.core import clock
 from uploadkit.files import multipart_upload
 from uploadkit.objectstore.store import ObjectStore
@@ -43,7 +44,7 @@ def machine_on(store: ObjectStore) -> type[RuleBasedStateMachine]:
             self.home = Path(tempfile.mkdtemp())
             self.open.callback(shutil.rmtree, self.home)
             self.real = self.open.enter_context(new_driver(self.home / "data", store))
-            self.advance = self.open.enter_context(clock.travelled_to(clock.now_ms()))
+            self.advance = self.open.enter_context(travelled_to(clock.now_ms()))
             self.model = Model()
             self.count = itertools.count()
             self.requests: list[tuple[Step, int]] = []

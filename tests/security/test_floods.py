@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys, audit
 from uploadkit.auth.callers import COMMAND_LINE, Caller
 from uploadkit.coordination import idempotency, rate_limits
@@ -81,7 +82,7 @@ def begin_and_abort(house: House, caller: Caller, slug: str = "drop") -> str:
 def test_what_one_address_and_all_together_begin_is_bounded(house: House) -> None:
     open_route(house)
     with_settings(house, "browser", anonymous_uploads_per_hour=3, anonymous_uploads_per_day=5)
-    with clock.travelled_to(1_800_000_000_000) as advance:
+    with travelled_to(1_800_000_000_000) as advance:
         for _ in range(3):
             begin_and_abort(house, visitor())
         with pytest.raises(RateLimited, match="3 uploads were begun from this address in this hour") as refused:
@@ -101,7 +102,7 @@ def test_what_one_address_and_all_together_begin_is_bounded(house: House) -> Non
 
 def test_what_browsers_abort_is_forgotten_after_a_day(house: House) -> None:
     open_route(house, webhook_url="https://hooks.example.com/x", webhook_events=["file.failed"])
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         ids = [begin_and_abort(house, visitor()) for _ in range(3)]
         kept = begin_and_abort(house, house.caller, "default")
         newest = Event.select().order_by(Event.sequence.desc()).get()
@@ -122,7 +123,7 @@ def test_what_browsers_abort_is_forgotten_after_a_day(house: House) -> None:
 
 def test_of_failed_uploads_the_newest_are_kept(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "MOST_FAILED", 2)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         ids = [begin_and_abort(house, house.caller, "default") for _ in range(5)]
         assert retention.forget_early(house.ctx) == 0, "what is still to be swept"
         advance(2 * 3600_000)
@@ -212,7 +213,7 @@ def test_test_events_that_wait_are_bounded(house: House) -> None:
 def test_what_was_sent_by_hand_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     hooked(house)
     monkeypatch.setattr(webhook_delivery, "MOST_ATTEMPTS_KEPT", 3)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         delivery = outbox.send_test(house.ctx.config, house.caller, "default")
         for _ in range(5):
             (claim,) = claim_due(house.ctx)
@@ -259,7 +260,7 @@ def test_the_windows_of_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -
 def test_what_was_deleted_unfinished_came_to_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deleting an upload that had failed took its row out of those of which the newest are kept, and left 35 KB for 90 days."""
     monkeypatch.setattr(retention, "MOST_FAILED", 2)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         for _ in range(5):
             key = single_upload.request_upload(house.ctx, house.caller, new()).file.key
             for _ in range(2):  # what is under way is aborted by it
@@ -279,7 +280,7 @@ def test_a_project_whose_uploads_fail_and_fail_has_to_wait(house: House, monkeyp
     monkeypatch.setattr(retention, "MOST_FAILED", 1)
     woken: list[bool] = []
     house.ctx.signals.wake_forgetting = lambda: woken.append(True)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         for _ in range(6):
             begin_and_abort(house, visitor())
         for number in range(4):
@@ -329,7 +330,7 @@ def test_the_deliveries_of_a_file_are_found_by_the_file(house: House) -> None:
 def test_idempotency_keys_of_a_project_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "MOST_KEPT", 2)
     other = api_keys.find_caller(api_keys.issue_key(house.ctx.config, house.caller, house.project.id, "other").plaintext)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         for number in range(5):
             attempt = idempotency.attempt_of((house.caller, other)[number % 2].key_id, "POST /x", str(number), {})
             with write():
@@ -345,7 +346,7 @@ def test_test_events_that_are_kept_are_bounded(house: House, monkeypatch: pytest
     hooked(house)
     monkeypatch.setattr(outbox, "MOST_TESTS_KEPT", 2)
     file_id = begin_and_abort(house, house.caller, "default")
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         for _ in range(6):
             newest = outbox.send_test(house.ctx.config, house.caller, "default")
             for claim in claim_due(house.ctx):
@@ -388,7 +389,7 @@ def test_what_is_told_of_the_sandbox_is_bounded(house: House, monkeypatch: pytes
     hooked(house)
     monkeypatch.setattr(retention, "MOST_IN_SANDBOX", 4)
     tester = api_keys.find_caller(api_keys.issue_key(house.ctx.config, house.caller, house.project.id, "t", environment="test").plaintext)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         for _ in range(5):
             for caller in (house.caller, tester):
                 begin_and_abort(house, caller, "default")

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import House
 from tests.support.appliance import JPEG, Appliance
+from tests.support.clock import travelled_to
 from uploadkit.auth import admins, api_keys, passwords, sessions
 from uploadkit.core import clock
 from uploadkit.core.errors import NotFound, Unauthorized
@@ -127,9 +128,9 @@ def test_no_bit_of_a_link_can_be_changed(linked: tuple[Any, str, str, str]) -> N
 
 def test_a_link_ends_to_the_second(linked: tuple[Any, str, str, str]) -> None:
     ask, _, expires, signature = linked
-    with clock.travelled_to(int(expires) * 1000 - 1):
+    with travelled_to(int(expires) * 1000 - 1):
         assert ask(expires, signature)
-    with clock.travelled_to(int(expires) * 1000), pytest.raises(NotFound):
+    with travelled_to(int(expires) * 1000), pytest.raises(NotFound):
         ask(expires, signature)
 
 

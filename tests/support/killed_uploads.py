@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.conftest import House
 from tests.faults.steps import Facts
+from tests.support.clock import travelled_to
 from tests.support.stored import MIB, objects, put
 from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
@@ -49,7 +50,7 @@ def settle_and_check(house: House, kept: str, left: int) -> None:
     """Let housekeeping run until every deadline is past, then hold rows, bucket and counters against each other."""
     project = house.project.id
     for later in (0, 2 * HOUR_MS, DAY_MS + HOUR_MS, 2 * DAY_MS):
-        with clock.travelled_to(clock.now_ms() + later):
+        with travelled_to(clock.now_ms() + later):
             project_removal.remove_deleted_projects(house.ctx)
             sweeper.purge_test_files(house.ctx)
             sweeper.sweep_due(house.ctx)

@@ -129,7 +129,7 @@ class RateLimits:
     def __init__(self, settings: RateLimitsConfig) -> None:
         storage = _storage_at(settings.storage_uri.get_secret_value())
         # Times that a storage gives are on the clock it counts by.
-        self._now_ms = clock.monotonic_ms if isinstance(storage, MemoryWindows) else clock.now_ms
+        self._counts_monotonic_time = isinstance(storage, MemoryWindows)
         self._limiter = MovingWindowRateLimiter(storage)
         self._failures_per_minute = settings.auth_failures_per_minute
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -222,7 +222,8 @@ class RateLimits:
             # Better to answer uncounted than not at all.
             log.error("requests are not counted: the storage of the rate limits fails: %s", type(error.storage_error).__name__)
             return None
-        wait_ms = max(0, math.ceil(window.reset_time * 1000) - self._now_ms())
+        now_ms = clock.monotonic_ms() if self._counts_monotonic_time else clock.now_ms()
+        wait_ms = max(0, math.ceil(window.reset_time * 1000) - now_ms)
         return Standing(
             limit=limit,
             remaining=max(0, window.remaining),

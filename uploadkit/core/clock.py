@@ -1,18 +1,13 @@
-"""The only reader of time. Everything else asks here, so that a test can say what time it is."""
+"""The only reader of time. Everything else calls these functions by `clock.now_ms()`, so that a test can put others in their place."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 
 HOUR_MS = 3600_000
 DAY_MS = 24 * HOUR_MS
-
-_read_seconds: Callable[[], float] = time.time
-_read_monotonic_seconds: Callable[[], float] = time.monotonic
 
 
 def _since_boot_seconds() -> float:
@@ -23,32 +18,24 @@ def _since_boot_seconds() -> float:
 _STARTED_AT = time.time() - _since_boot_seconds()
 
 
-def _carried_on_seconds() -> float:
-    """What the clock showed when the process began, carried on."""
-    return _STARTED_AT + _since_boot_seconds()
-
-
-_read_carried_on_seconds: Callable[[], float] = _carried_on_seconds
-
-
 def now_ms() -> int:
     """Return the present time in milliseconds since the Unix epoch (UTC)."""
-    return int(_read_seconds() * 1000)
+    return int(time.time() * 1000)
 
 
 def machine_ms() -> int:
-    """Return the present time as this machine has it, also while a test holds ours: for what a store compares with its own clock."""
+    """Return the same, also while a test holds `now_ms`: for what a store compares with its own clock."""
     return int(time.time() * 1000)
 
 
 def monotonic_ms() -> int:
-    """Return milliseconds on a clock that nobody puts forward or back: for what lasts a while within this process."""
-    return int(_read_monotonic_seconds() * 1000)
+    """Return milliseconds on a monotonic clock: for what lasts a while within this process."""
+    return int(time.monotonic() * 1000)
 
 
 def carried_on_ms() -> int:
     """Return what the clock showed when the process began, carried on by one that nobody sets: for what ends with the process."""
-    return int(_read_carried_on_seconds() * 1000)
+    return int((_STARTED_AT + _since_boot_seconds()) * 1000)
 
 
 def cautious_ms() -> int:
@@ -88,34 +75,3 @@ def month_of(at_ms: int) -> str:
 @lru_cache(maxsize=64)
 def _month_of_day(days: int) -> str:
     return time.strftime("%Y-%m", time.gmtime(days * 86_400))
-
-
-@contextmanager
-def travelled_to(at_ms: int) -> Iterator[Callable[[int], None]]:
-    """Hold the clock at `at_ms` for a test; the yielded function moves it on by so many milliseconds."""
-    global _read_seconds, _read_monotonic_seconds, _read_carried_on_seconds
-    before, held = (_read_seconds, _read_monotonic_seconds, _read_carried_on_seconds), [at_ms]
-
-    def held_seconds() -> float:
-        return held[0] / 1000
-
-    def advance(by_ms: int) -> None:
-        held[0] += by_ms
-
-    _read_seconds = _read_monotonic_seconds = _read_carried_on_seconds = held_seconds
-    try:
-        yield advance
-    finally:
-        _read_seconds, _read_monotonic_seconds, _read_carried_on_seconds = before
-
-
-@contextmanager
-def put_by(by_ms: int) -> Iterator[None]:
-    """Put the clock forward (or back, below 0) for a test, as somebody does who corrects it; the monotonic one goes on as ever."""
-    global _read_seconds
-    before = _read_seconds
-    _read_seconds = lambda: before() + by_ms / 1000  # noqa: E731
-    try:
-        yield
-    finally:
-        _read_seconds = before

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from limits.storage import MemoryStorage, MovingWindowSupport
 from pydantic import SecretStr
 
+from tests.support.clock import travelled_to
 from uploadkit.config import RateLimitsConfig
 from uploadkit.coordination.rate_limits import MemoryWindows, RateLimits, Standing, network_of, site_of
 from uploadkit.core import clock
@@ -44,7 +45,7 @@ def test_any_minute_holds_no_more_than_the_limit_and_the_wait_is_enough(steps: l
     for pause, key, limit in steps:
         now += pause
         counted = [at for at in passed[key] if at > now - MINUTE_MS]
-        with clock.travelled_to(now) as advance:
+        with travelled_to(now) as advance:
             standing = count(limits, key, limit)
             assert (standing.retry_after_seconds is None) == (len(counted) < limit)
             if standing.retry_after_seconds is None:
@@ -61,7 +62,7 @@ def test_any_minute_holds_no_more_than_the_limit_and_the_wait_is_enough(steps: l
 
 
 def test_a_changed_limit_takes_effect_at_once_and_forgets_nothing(limits: RateLimits) -> None:
-    with clock.travelled_to(NOW) as advance:
+    with travelled_to(NOW) as advance:
         assert [passes(limits, "k", 60) for _ in range(61)].count(True) == 60
         raised = count(limits, "k", 300)
         assert (raised.remaining, raised.retry_after_seconds) == (300 - 61, None)
@@ -89,12 +90,12 @@ def test_32_threads_on_one_window(limits: RateLimits) -> None:
         start.wait()
         return sum(passes(limits, "k", 60) for _ in range(10))
 
-    with clock.travelled_to(NOW), ThreadPoolExecutor(32) as pool:
+    with travelled_to(NOW), ThreadPoolExecutor(32) as pool:
         assert sum(pool.map(go, range(32))) == 60
 
 
 def test_wrong_keys_are_counted_by_address(limits: RateLimits) -> None:
-    with clock.travelled_to(NOW) as advance:
+    with travelled_to(NOW) as advance:
         for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1", "unix"):
             for _ in range(3):
                 limits.count_failure(address)
@@ -116,7 +117,7 @@ def test_wrong_keys_need_not_be_counted() -> None:
 @pytest.mark.long
 def test_windows_of_those_who_left_take_no_memory() -> None:
     limits = RateLimits(RateLimitsConfig())
-    with clock.travelled_to(NOW) as advance:
+    with travelled_to(NOW) as advance:
         tracemalloc.start()
         try:
             sizes = []
@@ -199,7 +200,7 @@ def test_a_storage_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.fixture
 def windows() -> Iterator[MemoryWindows]:
-    with clock.travelled_to(NOW):
+    with travelled_to(NOW):
         yield MemoryWindows()
 
 

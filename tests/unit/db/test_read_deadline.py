@@ -13,6 +13,7 @@ import pytest
 from peewee import OperationalError
 
 from tests.conftest import House, new_house
+from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys
 from uploadkit.core import clock
 from uploadkit.db import connection as db_connection
@@ -124,7 +125,7 @@ def test_a_transaction_is_never_ended_by_the_time_of_its_readers(stocked: House)
 
 
 def test_what_a_request_waits_for_elsewhere_does_not_count(stocked: House) -> None:
-    with clock.travelled_to(1_790_000_000_000) as advance, read_deadline.within(2):
+    with travelled_to(1_790_000_000_000) as advance, read_deadline.within(2):
         execute(MUCH).fetchall()
         advance(3_600_000)  # the store was slow
         assert execute(MUCH).fetchone()[0] > 50_000

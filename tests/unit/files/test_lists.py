@@ -16,11 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.clock import travelled_to
 from uploadkit import config
 from uploadkit.auth import api_keys
 from uploadkit.auth.callers import COMMAND_LINE, Caller
 from uploadkit.context import Context
-from uploadkit.core import clock, ids
+from uploadkit.core import ids
 from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.core.errors import NotFound
 from uploadkit.db import connection as db_connection
@@ -100,7 +101,7 @@ def listed(caller: Caller, wanted: FileFilter = ALL, limit: int = 100, between: 
 
 
 def test_every_filter_and_all_of_them_together(desk: Desk, caller: Caller) -> None:
-    with clock.travelled_to(NOON) as advance:
+    with travelled_to(NOON) as advance:
         old = desk.add(caller, "Holiday 1.jpg")
         advance(1000)
         video = desk.add(caller, "holiday 2.mp4", 'video/mp4; codecs="avc1"')
@@ -268,7 +269,7 @@ def test_pages_hold_still_whatever_the_clock_does(desk: Desk, steps: list[int], 
     """Equal times, a clock that jumps back, and rows that come and go between two pages."""
     caller = desk.new_project()
     rest = iter(changes)
-    with clock.travelled_to(NOON) as advance:
+    with travelled_to(NOON) as advance:
         made = []
         for step in steps:
             advance(step)
@@ -295,7 +296,7 @@ def test_pages_hold_still_whatever_the_clock_does(desk: Desk, steps: list[int], 
 @pytest.mark.long
 def test_ten_thousand_files_while_eight_writers_add_and_delete(desk: Desk, caller: Caller) -> None:
     lasting, passing = 10_000, 3_000
-    with clock.travelled_to(NOON):  # many share a millisecond
+    with travelled_to(NOON):  # many share a millisecond
         sample = desk.add(caller, "lasting photo.jpg")
     lasting_ids = {sample.id} | set(_copy(sample, lasting - 1, "lasting photo.jpg"))
     victims = [File.get_by_id(file_id) for file_id in _copy(sample, passing, "passing photo.jpg")]

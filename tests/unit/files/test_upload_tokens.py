@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys
 from uploadkit.auth.callers import COMMAND_LINE, Caller
 from uploadkit.core import clock
@@ -145,7 +146,7 @@ def test_a_refused_upload_gives_its_place_back(house: House) -> None:
 
 
 def test_few_refused_uploads_have_urls_that_are_good_still(house: House) -> None:
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         browser = browser_of(house, expires_seconds=86400)
         first = fail(house, browser)
         for _ in range(4):
@@ -190,7 +191,7 @@ def test_a_token_for_several_file_routes(house: House) -> None:
 
 
 def test_a_second_try_takes_the_place_of_the_first(house: House) -> None:
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         film = UploadRequest("film.mp4", 11 * MIB, "video/mp4", "default", {"user": "ann"})
         browser = upload_tokens.find_caller(
             upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"user": "ann"}).plaintext
@@ -217,7 +218,7 @@ def test_a_second_try_takes_the_place_of_the_first(house: House) -> None:
 
 def test_nobodys_upload_is_ended_where_that_makes_no_room(house: House) -> None:
     """Two tokens may vouch for the same (`{"form": "contact"}`): one visitor could end what the other one is sending, and gain nothing."""
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         tokens = [upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"form": "contact"}) for _ in range(2)]
         visitor, stranger = (upload_tokens.find_caller(token.plaintext) for token in tokens)
         film = UploadRequest("film.mp4", 11 * MIB, "video/mp4", "default", {"form": "contact"})
@@ -241,7 +242,7 @@ def test_nobodys_upload_is_ended_where_that_makes_no_room(house: House) -> None:
 def test_the_tokens_of_a_project_are_bounded(house: House) -> None:
     limits = house.ctx.config.limits.model_copy(update={"max_upload_tokens": 2})
     config = house.ctx.config.model_copy(update={"limits": limits})
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         upload_tokens.issue_token(config, house.caller, ["default"], {}, expires_seconds=1)
         used = upload_tokens.issue_token(config, house.caller, ["default"], {}, expires_seconds=1)
         single_upload.request_upload(house.ctx, upload_tokens.find_caller(used.plaintext), new())
@@ -261,7 +262,7 @@ def test_only_its_own_project_and_environment_revoke_a_token(house: House) -> No
 
 
 def test_old_tokens_are_purged_and_their_files_stay(house: House) -> None:
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         file = single_upload.request_upload(house.ctx, browser_of(house, expires_seconds=1), new()).file
         advance(1_000 + upload_tokens.KEPT_MS - 1)
         assert upload_tokens.purge_expired(house.ctx) == 0
@@ -297,7 +298,7 @@ def test_a_removed_project_leaves_no_tokens(house: House) -> None:
     projects.delete_project(house.caller, project.id)
     with pytest.raises(Unauthorized):
         upload_tokens.find_caller(issued.plaintext)
-    with clock.travelled_to(clock.now_ms() + 120_000):
+    with travelled_to(clock.now_ms() + 120_000):
         assert project_removal.remove_deleted_projects(house.ctx) == 1
     assert UploadToken.select().where(UploadToken.project == project.id).count() == 0
     assert Project.get_or_none(Project.id == project.id) is None

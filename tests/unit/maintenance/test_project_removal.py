@@ -6,6 +6,7 @@ import pytest
 import urllib3
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys, audit, callers
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadKitError, UploadNotFound, UploadNotVerified
@@ -116,7 +117,7 @@ def test_everything_goes_and_nothing_else(house: House, doomed: Doomed) -> None:
     assert statuses == {"DELETED"}
     put(doomed.pending.upload_url)  # it is good for an hour
     deadline = max(slot.file.deadline_at for slot in doomed.slots)
-    with clock.travelled_to(deadline):
+    with travelled_to(deadline):
         assert one_round(house) == 1
     assert doomed.objects() == set()
     assert doomed.rows() == {}
@@ -142,7 +143,7 @@ def test_an_empty_project_stays_until_the_last_requests_have_ended(house: House)
     projects.delete_project(callers.COMMAND_LINE, project.id)
     deleted_at = Project.get_by_id(project.id).deleted_at or 0
     assert one_round(house) == 0
-    with clock.travelled_to(deleted_at + MINUTE_MS):
+    with travelled_to(deleted_at + MINUTE_MS):
         assert one_round(house) == 1
 
 
@@ -153,7 +154,7 @@ def test_a_request_that_was_let_in_before_is_cleared_up_after(house: House, doom
     put(late.upload_url)
     one_round(house)
     assert File.get_by_id(late.file.id).status == "DELETED"
-    with clock.travelled_to(late.file.deadline_at):
+    with travelled_to(late.file.deadline_at):
         assert one_round(house) == 1
     assert doomed.rows() == {}
 
@@ -176,10 +177,10 @@ def test_the_store_is_away(house: House, doomed: Doomed, monkeypatch: pytest.Mon
     deadline = max(slot.file.deadline_at for slot in doomed.slots)
     with monkeypatch.context() as patched:
         patched.setattr(house.ctx.store, "delete", refuse)
-        with clock.travelled_to(deadline):
+        with travelled_to(deadline):
             assert one_round(house) == 0
     assert doomed.objects()
-    with clock.travelled_to(deadline + 2 * 3600_000):
+    with travelled_to(deadline + 2 * 3600_000):
         assert one_round(house) == 1
     assert doomed.objects() == set()
 
@@ -187,7 +188,7 @@ def test_the_store_is_away(house: House, doomed: Doomed, monkeypatch: pytest.Mon
 def test_it_stops_between_steps(house: House, doomed: Doomed) -> None:
     projects.delete_project(callers.COMMAND_LINE, doomed.project.id)
     house.ctx.stopping.set()
-    with clock.travelled_to(clock.now_ms() + 24 * 3600_000):
+    with travelled_to(clock.now_ms() + 24 * 3600_000):
         assert one_round(house) == 0
         house.ctx.stopping.clear()
         assert one_round(house) == 1
@@ -212,7 +213,7 @@ def test_it_goes_on_where_it_was(house: House, doomed: Doomed, broken_off_after:
             raise PowerCut
         return real()
 
-    with clock.travelled_to(max(slot.file.deadline_at for slot in doomed.slots)):
+    with travelled_to(max(slot.file.deadline_at for slot in doomed.slots)):
         with monkeypatch.context() as patched:
             patched.setattr(project_removal, "write", counted)
             try:

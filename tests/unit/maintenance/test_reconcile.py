@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from tests.support.single_uploads import request, upload
 from tests.support.stored import MIB, counters, objects, put
 from uploadkit.core import clock
@@ -76,7 +77,7 @@ def test_objects_that_no_file_refers_to(house: House) -> None:
     report = reconcile.compare(house.ctx)
     assert {finding.key for finding in report.findings} == set(stray), "what is pending may be under way"
     assert report.not_ours == len(foreign)
-    with clock.travelled_to(clock.now_ms() + 3 * 86_400_000):
+    with travelled_to(clock.now_ms() + 3 * 86_400_000):
         report = reconcile.fix(house.ctx, reconcile.compare(house.ctx))
         assert {finding.key for finding in report.findings if finding.fixed} == {*stray, pending}
         assert reconcile.compare(house.ctx).findings == []
@@ -94,7 +95,7 @@ def test_the_leavings_of_a_project_that_is_gone_are_known_by_the_audit_trail(hou
 def test_objects_of_files_that_have_ended(house: House) -> None:
     deleted = upload(house, house.caller)
     files.delete_file(house.ctx, house.caller, deleted.key)
-    with clock.travelled_to(deleted.deadline_at):
+    with travelled_to(deleted.deadline_at):
         sweeper.sweep_due(house.ctx)
     write_object(house, deleted.key)  # somebody brings it back behind our back
     assert found(house) == {("object_without_row", deleted.key)}
@@ -151,7 +152,7 @@ def test_a_database_that_is_an_old_one_costs_nothing(house: House) -> None:
     upload(house, house.caller)
     for _ in range(3):
         write_object(house, f"{house.project.id}/default/{new_id()}/a.jpg")
-    with clock.travelled_to(clock.now_ms() + 2 * 86_400_000), pytest.raises(Conflict, match="or an old, database"):
+    with travelled_to(clock.now_ms() + 2 * 86_400_000), pytest.raises(Conflict, match="or an old, database"):
         reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
 
 
@@ -162,7 +163,7 @@ def test_what_is_young_may_be_in_use_by_somebody_else(house: House) -> None:
     write_object(house, f"{house.project.id}/default/{new_id()}/a.jpg")
     with pytest.raises(Conflict, match="1 of the objects without a file are younger than a day"):
         reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
-    with clock.travelled_to(clock.now_ms() + 2 * 86_400_000):
+    with travelled_to(clock.now_ms() + 2 * 86_400_000):
         report = reconcile.compare(house.ctx)
         reconcile.require_plausible(house.ctx, report)
         assert [finding.fixed for finding in reconcile.fix(house.ctx, report).findings] == [True]
@@ -173,7 +174,7 @@ def test_what_a_killed_doctor_leaves_is_found_after_days(house: House) -> None:
     write_object(house, key)
     house.ctx.store.create_multipart(f"{key}-parts", "video/mp4", "inline")
     assert reconcile.compare(house.ctx).findings == []
-    with clock.travelled_to(clock.now_ms() + 3 * 86_400_000):
+    with travelled_to(clock.now_ms() + 3 * 86_400_000):
         found = reconcile.compare(house.ctx)
         assert {(finding.kind, finding.key) for finding in found.findings} == {
             ("object_without_row", key),
@@ -191,7 +192,7 @@ def test_what_changes_while_it_looks_is_no_finding(house: House, monkeypatch: py
     def listing_of_a_moment_ago(store: object) -> list[list[object]]:
         files.delete_file(house.ctx, house.caller, goes.key)
         sweeper.sweep_due(house.ctx)
-        with clock.travelled_to(goes.deadline_at):
+        with travelled_to(goes.deadline_at):
             sweeper.sweep_due(house.ctx)
         upload(house, house.caller)
         return listed  # type: ignore[return-value]
@@ -216,7 +217,7 @@ def test_without_the_permission_it_says_which(house: House, monkeypatch: pytest.
 
 def test_a_late_sweeper_is_seen(house: House) -> None:
     slot = request(house, house.caller)
-    with clock.travelled_to(slot.file.deadline_at + 3_600_001):
+    with travelled_to(slot.file.deadline_at + 3_600_001):
         assert reconcile.compare(house.ctx).waiting == 1
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from tests.support.single_uploads import DAY_MS, request, upload
 from tests.support.stored import objects
 from uploadkit.config import HousekeepingConfig
@@ -34,12 +35,12 @@ def deliver(house: House, file: File, name: str, status: str) -> None:
 
 def test_files_go_after_the_retention_days_of_their_project(house: House) -> None:
     old, unfinished = upload(house, house.caller), request(house, house.caller).file
-    with clock.travelled_to(old.created_at + DAY_MS):
+    with travelled_to(old.created_at + DAY_MS):
         young = upload(house, house.caller)
         assert sweeper.retire_old_files(house.ctx) == 0, "off by default"
         Project.update(retention_days=1).execute()
         assert sweeper.retire_old_files(house.ctx) == 0, "a day is not over until it is"
-    with clock.travelled_to(old.created_at + DAY_MS + 1):
+    with travelled_to(old.created_at + DAY_MS + 1):
         assert sweeper.retire_old_files(house.ctx) == 1
         assert sweeper.retire_old_files(house.ctx) == 0
         sweeper.sweep_due(house.ctx)
@@ -60,11 +61,11 @@ def test_history_goes_after_its_days(house: House) -> None:
     for number, status in enumerate(("delivered", "dead", "pending", "delivering")):
         deliver(house, deleted, str(number), status)
     files.delete_file(house.ctx, house.caller, deleted.key)
-    with clock.travelled_to(max(deleted.deadline_at, failed.deadline_at)):
+    with travelled_to(max(deleted.deadline_at, failed.deadline_at)):
         sweeper.sweep_due(house.ctx)
         ended_at = clock.now_ms()
         assert retention.forget(house.ctx) == 0
-    with clock.travelled_to(ended_at + 2 * DAY_MS + 1):
+    with travelled_to(ended_at + 2 * DAY_MS + 1):
         assert retention.forget(house.ctx) > 0
         assert retention.forget(house.ctx) == 0
     assert [file.id for file in File.select()] == [kept.id]
@@ -80,7 +81,7 @@ def test_a_reader_of_the_feed_learns_that_it_came_too_late(house: House) -> None
     request(house, house.caller)
     first = event_log.feed(house.caller, 0, 10)
     assert [event.file_id for event in first.items] == [old.id]
-    with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
+    with travelled_to(clock.now_ms() + 3 * DAY_MS):
         retention.forget(house.ctx)
         young = upload(house, house.caller)
         late = event_log.feed(house.caller, 0, 10)
@@ -98,7 +99,7 @@ def test_destinations_go_when_nothing_refers_to_them(house: House) -> None:
     FileRoute.update(webhook_url="https://named.example/").execute()
     retention.forget(house.ctx)
     assert {destination.id for destination in WebhookDestination.select()} == {"d", "named"}
-    with clock.travelled_to(clock.now_ms() + 3 * DAY_MS):
+    with travelled_to(clock.now_ms() + 3 * DAY_MS):
         retention.forget(house.ctx)
     assert {destination.id for destination in WebhookDestination.select()} == {"named"}
 
@@ -108,10 +109,10 @@ def test_a_dead_letter_is_kept_for_its_days_from_its_death(house: House) -> None
     deliver(house, upload(house, house.caller), "late", "pending")
     died_at = clock.now_ms() + 3 * DAY_MS
     WebhookDelivery.update(status="dead", next_attempt_at=None, ended_at=died_at).execute()
-    with clock.travelled_to(died_at + 2 * DAY_MS):
+    with travelled_to(died_at + 2 * DAY_MS):
         retention.forget(house.ctx)
         assert WebhookDelivery.select().exists()
-    with clock.travelled_to(died_at + 2 * DAY_MS + 1):
+    with travelled_to(died_at + 2 * DAY_MS + 1):
         retention.forget(house.ctx)
     assert not WebhookDelivery.select().exists()
 
@@ -120,7 +121,7 @@ def test_what_still_has_to_be_swept_is_not_forgotten(house: House) -> None:
     keep(house, 1)
     file = upload(house, house.caller)
     files.delete_file(house.ctx, house.caller, file.key)
-    with clock.travelled_to(file.created_at + 3 * DAY_MS):
+    with travelled_to(file.created_at + 3 * DAY_MS):
         retention.forget(house.ctx)
         assert File.get_by_id(file.id).sweep_at is not None
         sweeper.sweep_due(house.ctx)
@@ -131,7 +132,7 @@ def test_what_still_has_to_be_swept_is_not_forgotten(house: House) -> None:
 def test_history_can_be_kept_for_ever(house: House) -> None:
     keep(house, None)
     file = upload(house, house.caller)
-    with clock.travelled_to(file.created_at + 10_000 * DAY_MS):
+    with travelled_to(file.created_at + 10_000 * DAY_MS):
         assert retention.forget(house.ctx) == 0
     assert Event.select().exists()
 
@@ -149,7 +150,7 @@ def test_a_crash_in_the_middle_costs_nothing(house: House, monkeypatch: pytest.M
             raise RuntimeError("a crash")
         real(file)
 
-    with clock.travelled_to(gone[-1].deadline_at + 2 * DAY_MS):
+    with travelled_to(gone[-1].deadline_at + 2 * DAY_MS):
         sweeper.sweep_due(house.ctx)
         with monkeypatch.context() as patched:
             patched.setattr(quotas, "remember_purged", crash_at_the_second)
@@ -170,7 +171,7 @@ def test_more_than_a_batch_goes_in_one_run(house: House) -> None:
             request(house, caller)
     File.update(status="FAILED", failure="aborted", sweep_at=None, reserved_bytes=0).execute()
     Project.update(storage_reserved_bytes=0, uploads_reserved=0).execute()
-    with pytest.MonkeyPatch.context() as patched, clock.travelled_to(clock.now_ms() + 2 * DAY_MS):
+    with pytest.MonkeyPatch.context() as patched, travelled_to(clock.now_ms() + 2 * DAY_MS):
         patched.setattr(retention, "_BATCH", 2)
         assert retention.forget(house.ctx) == 12
     assert not File.select().exists()

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from tests.support.stored import MIB, counters, objects, put
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadExpired, UploadNotFound, UploadNotVerified
@@ -30,9 +31,9 @@ def test_an_upload_that_nobody_completes(house: House) -> None:
     assert counters(house) == (0, 5, 1)
     deadline = slot.file.deadline_at
     assert deadline == slot.file.expires_at + 15 * 60_000
-    with clock.travelled_to(deadline - 1):
+    with travelled_to(deadline - 1):
         assert sweeper.sweep_due(house.ctx) == 0
-    with clock.travelled_to(deadline):
+    with travelled_to(deadline):
         assert sweeper.sweep_due(house.ctx) == 1
         assert sweeper.sweep_due(house.ctx) == 0
         with pytest.raises(UploadExpired):
@@ -68,7 +69,7 @@ def test_a_late_put_is_swept_at_the_deadline(house: House, ending: str) -> None:
     assert under_way == 0
     assert (slot.file.key in objects(house)) == (ending == "complete")
     put(slot.upload_url, b"evil!")
-    with clock.travelled_to(slot.file.deadline_at):
+    with travelled_to(slot.file.deadline_at):
         sweeper.sweep_due(house.ctx)
     assert slot.file.pending_key not in objects(house)
     assert counters(house) == (used, 0, 0)
@@ -89,7 +90,7 @@ def test_a_multipart_that_still_receives_parts_is_spared(house: House) -> None:
     spared = File.get_by_id(slot.file.id)
     assert spared.status == "UPLOADING"
     assert spared.sweep_at > clock.now_ms()
-    with clock.travelled_to(spared.sweep_at + 1000):
+    with travelled_to(spared.sweep_at + 1000):
         sweeper.sweep_due(house.ctx)
         assert File.get_by_id(slot.file.id).failure == "expired"
     assert counters(house) == (0, 0, 0)
@@ -119,7 +120,7 @@ def test_many_uploads_in_parts_are_looked_at_in_turns(house: House, monkeypatch:
     monkeypatch.setattr(part_floods, "_MOST_LOOKED_AT", 2)
     looked_at: list[str] = []
     monkeypatch.setattr(part_floods, "_end_if_flooded", lambda ctx, file: looked_at.append(file.id) or False)
-    with clock.travelled_to(clock.now_ms()) as advance:
+    with travelled_to(clock.now_ms()) as advance:
         ids = []
         for _ in range(3):
             slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
@@ -134,7 +135,7 @@ def test_many_uploads_in_parts_are_looked_at_in_turns(house: House, monkeypatch:
 def test_a_multipart_whose_start_died_before_its_upload_id_was_saved(house: House) -> None:
     slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
     File.update(upload_id=None).execute()
-    with clock.travelled_to(slot.file.deadline_at):
+    with travelled_to(slot.file.deadline_at):
         sweeper.sweep_due(house.ctx)
     assert house.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") is None
     assert counters(house) == (0, 0, 0)
@@ -155,7 +156,7 @@ def test_a_deletion_that_the_store_refuses_is_tried_again(house: House, monkeypa
     row = File.get_by_id(slot.file.id)
     assert row.sweep_at > clock.now_ms()
     assert slot.file.key in objects(house)
-    with clock.travelled_to(row.sweep_at):
+    with travelled_to(row.sweep_at):
         assert sweeper.sweep_due(house.ctx) == 1
     assert slot.file.key not in objects(house)
 
@@ -170,7 +171,7 @@ def test_a_row_that_can_not_be_swept_holds_up_nobody(house: House, monkeypatch: 
         real(house.ctx, file)
 
     monkeypatch.setattr(lifecycle, "expire", fail_for_the_first)
-    with clock.travelled_to(second.file.deadline_at):
+    with travelled_to(second.file.deadline_at):
         assert sweeper.sweep_due(house.ctx) == 1
     assert File.get_by_id(second.file.id).status == "FAILED"
     assert File.get_by_id(first.file.id).status == "UPLOADING"
@@ -188,7 +189,7 @@ def test_the_second_copy_goes_long_before_the_deadline(house: House) -> None:
 
 def test_an_upload_that_was_resumed_while_the_sweeper_looked_at_it_goes_on(house: House) -> None:
     slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
-    with clock.travelled_to(slot.file.deadline_at):
+    with travelled_to(slot.file.deadline_at):
         stale = File.get_by_id(slot.file.id)
         multipart_upload.resume_multipart(house.ctx, house.caller, slot.file.id, slot.file.upload_id or "", None)
         lifecycle.expire(house.ctx, stale)
@@ -205,7 +206,7 @@ def test_one_refused_object_does_not_stop_the_round(house: House, monkeypatch: p
         real(key)
 
     monkeypatch.setattr(house.ctx.store, "delete", refuse_the_first)
-    with clock.travelled_to(second.file.deadline_at):
+    with travelled_to(second.file.deadline_at):
         sweeper.sweep_due(house.ctx)
         assert File.get_by_id(second.file.id).sweep_at is None
         assert File.get_by_id(first.file.id).sweep_at > clock.now_ms()

@@ -16,9 +16,9 @@ import pytest
 
 from tests.conftest import House
 from tests.support.appliance import JPEG, Appliance, running, wait_until
+from tests.support.clock import travelled_to
 from tests.support.store_proxy import Answered, Asked, minimal_permissions, proxied
 from tests.support.stores import OtherStore, byos_settings
-from uploadkit.core import clock
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload
 from uploadkit.files.lifecycle import UploadRequest
@@ -153,7 +153,7 @@ def test_an_abandoned_multipart_upload_is_swept(house: House) -> None:
         house.ctx.store = ObjectStore(address)
         slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("film", 11 * MIB, "video/mp4", "default", {}))
         assert owner.list_parts(slot.file.key, slot.file.upload_id or "") == []
-        with clock.travelled_to(slot.file.deadline_at):
+        with travelled_to(slot.file.deadline_at):
             sweeper.sweep_due(house.ctx)
     assert owner.list_parts(slot.file.key, slot.file.upload_id or "") is None
     swept = File.get_by_id(slot.file.id)

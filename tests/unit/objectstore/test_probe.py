@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import House
-from uploadkit.core import clock
+from tests.support.clock import travelled_to
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.objectstore.probe import StoreWatch
 
@@ -43,7 +43,7 @@ def test_nobody_waits_for_a_store_that_hangs_once_it_has_answered() -> None:
     store = SlowStore()
     watch = StoreWatch(store)  # type: ignore[arg-type]
     store.may_answer.set()
-    with clock.travelled_to(1_000_000) as advance:
+    with travelled_to(1_000_000) as advance:
         assert watch.failure() is None
         store.may_answer.clear()
         store.was_asked.clear()
@@ -60,7 +60,7 @@ def test_nobody_waits_for_a_store_that_hangs_once_it_has_answered() -> None:
 
 
 def test_an_answer_is_asked_for_anew_after_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    with clock.travelled_to(1_000_000) as advance:
+    with travelled_to(1_000_000) as advance:
         assert house.ctx.store_watch.failure() is None
         monkeypatch.setattr(house.ctx.store, "_problem", lambda: "the disk is full")
         assert house.ctx.store_watch.failure() is None

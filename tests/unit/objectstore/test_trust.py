@@ -15,6 +15,7 @@ from tests.conftest import House
 from tests.dashboard.visitors import new_admin
 from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.believing_store import believing
+from tests.support.clock import travelled_to
 from tests.support.store_proxy import Answered, Asked, PassOn, Rule, proxied
 from tests.support.stores import OtherStore, byos_settings
 from uploadkit import config
@@ -290,7 +291,7 @@ def test_a_store_that_is_busy_at_its_first_look_is_looked_at_again_soon(house: H
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         return (busy if is_busy[0] else taking_forgeries(bucket, lambda asked, pass_on: pass_on(asked)))(asked, pass_on)
 
-    with proxied(bucket.address, rule) as address, clock.travelled_to(clock.now_ms()) as advance:
+    with proxied(bucket.address, rule) as address, travelled_to(clock.now_ms()) as advance:
         trusted = trust(house, address)
         trusted.look_if_due()
         assert trusted.store.distrust is None

@@ -8,7 +8,7 @@ import pytest
 from peewee import OperationalError
 
 from tests.conftest import House
-from uploadkit.core import clock
+from tests.support.clock import travelled_to
 from uploadkit.db.models import Project, RequestCount
 from uploadkit.maintenance.scheduler import Scheduler
 from uploadkit.projects.queries import counters
@@ -23,7 +23,7 @@ def written(house: House) -> dict[tuple[str, str], int]:
 
 def test_days_months_and_what_is_not_written_yet(house: House) -> None:
     counts, mine = house.ctx.request_counts, house.project.id
-    with clock.travelled_to(NOON) as advance:
+    with travelled_to(NOON) as advance:
         for _ in range(3):
             counts.count(mine, "live")
         assert counts.write_down() == 3

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from tests.support.single_uploads import DAY_MS, request, upload
 from tests.support.stored import objects, put
 from uploadkit.auth.callers import Caller
@@ -39,7 +40,7 @@ def sandbox(house: House) -> Caller:
 
 
 def test_use_is_counted_in_the_month_it_happens_in(house: House, sandbox: Caller) -> None:
-    with clock.travelled_to(at("2026-03-31 23:59:59.999")) as advance:
+    with travelled_to(at("2026-03-31 23:59:59.999")) as advance:
         file = upload(house, house.caller)
         upload(house, sandbox, b"1")
         advance(1)
@@ -84,7 +85,7 @@ def abort(house: House) -> None:
 
 def expire(house: House) -> None:
     slot = request(house, house.caller)
-    with clock.travelled_to(slot.file.deadline_at):
+    with travelled_to(slot.file.deadline_at):
         sweeper.sweep_due(house.ctx)
 
 
@@ -109,7 +110,7 @@ def test_the_counters_agree_after_everything_that_can_happen(house: House) -> No
         assert usage.find_differences() == [], name
     sweeper.sweep_due(house.ctx)
     assert usage.find_differences() == []
-    with clock.travelled_to(clock.now_ms() + 2 * DAY_MS):
+    with travelled_to(clock.now_ms() + 2 * DAY_MS):
         sweeper.sweep_due(house.ctx)
         sweeper.purge_test_files(house.ctx)
     assert usage.find_differences() == []
@@ -163,7 +164,7 @@ def purge_all(house: House) -> None:
 
 def test_test_files_go_24_hours_after_their_creation(house: House, sandbox: Caller) -> None:
     start = clock.now_ms()
-    with clock.travelled_to(start) as advance:
+    with travelled_to(start) as advance:
         done, live = upload(house, sandbox), upload(house, house.caller)
         unfinished = request(house, sandbox).file
         fail(house, sandbox)
@@ -190,12 +191,12 @@ def test_test_files_go_24_hours_after_their_creation(house: House, sandbox: Call
 
 def test_a_row_stays_until_no_url_can_bring_its_bytes_back(house: House, sandbox: Caller) -> None:
     slot = request(house, sandbox)
-    with clock.travelled_to(slot.file.created_at + DAY_MS):
+    with travelled_to(slot.file.created_at + DAY_MS):
         File.update(deadline_at=clock.now_ms() + 1000).execute()
         purge_all(house)
         assert File.get_by_id(slot.file.id).status == "DELETED"
         assert put(slot.upload_url, b"12345") == 200
-    with clock.travelled_to(slot.file.created_at + DAY_MS + 1000):
+    with travelled_to(slot.file.created_at + DAY_MS + 1000):
         purge_all(house)
     assert not File.select().exists()
     assert slot.file.pending_key not in objects(house)
@@ -203,7 +204,7 @@ def test_a_row_stays_until_no_url_can_bring_its_bytes_back(house: House, sandbox
 
 def test_a_multipart_test_upload_is_purged_with_its_parts(house: House, sandbox: Caller) -> None:
     slot = multipart_upload.start_multipart(house.ctx, sandbox, UploadRequest("b", 11 * 1024**2, "video/mp4", "default", {}))
-    with clock.travelled_to(slot.file.created_at + DAY_MS):
+    with travelled_to(slot.file.created_at + DAY_MS):
         purge_all(house)
     assert not File.select().exists()
     assert house.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") is None
@@ -213,7 +214,7 @@ def test_a_purge_that_is_cut_off_goes_on(house: House, sandbox: Caller, monkeypa
     """The store away, a crash after each step: nothing is lost, nothing stays."""
     made = [upload(house, sandbox) for _ in range(3)]
     unfinished = request(house, sandbox).file
-    with clock.travelled_to(unfinished.created_at + DAY_MS):
+    with travelled_to(unfinished.created_at + DAY_MS):
         with monkeypatch.context() as patched:
             patched.setattr(house.ctx.store, "delete", _away)
             purge_all(house)
@@ -224,7 +225,7 @@ def test_a_purge_that_is_cut_off_goes_on(house: House, sandbox: Caller, monkeypa
                 purge_all(house)
             assert File.select().count() == 4
         sweeper.sweep_due(house.ctx)
-    with clock.travelled_to(unfinished.created_at + DAY_MS + 3_600_000):
+    with travelled_to(unfinished.created_at + DAY_MS + 3_600_000):
         for _ in range(2):
             purge_all(house)
     assert not File.select().exists()
@@ -243,7 +244,7 @@ def _crash(file: File) -> None:
 def test_deliveries_of_a_purged_file_stay(house: House, sandbox: Caller) -> None:
     FileRoute.update(webhook_url="https://example.com/hook").execute()
     file = upload(house, sandbox)
-    with clock.travelled_to(file.created_at + DAY_MS):
+    with travelled_to(file.created_at + DAY_MS):
         purge_all(house)
     assert not File.select().where(File.id == file.id).exists()
     assert [delivery.file_id for delivery in WebhookDelivery.select()] == [file.id]
@@ -262,7 +263,7 @@ def test_uploads_by_day_count_each_once(house: House) -> None:
     def shown() -> list[int]:
         return [day.uploads for day in usage.last_days(house.caller, 3)]
 
-    with clock.travelled_to(at("2026-04-08T23:30:00")) as advance:
+    with travelled_to(at("2026-04-08T23:30:00")) as advance:
         assert shown() == [0, 0, 0]
         for expected in (1, 2):  # the second is counted beside the first, which has settled by then
             upload(house, house.caller)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import House
+from tests.support.clock import travelled_to
 from tests.support.completed_rows import completed
 from uploadkit import config
 from uploadkit.auth import api_keys, callers
@@ -71,7 +72,7 @@ def told(house: House) -> House:
 
 @pytest.fixture
 def at_noon() -> Iterator[Callable[[int], None]]:
-    with clock.travelled_to(NOON) as advance:
+    with travelled_to(NOON) as advance:
         yield advance
 
 
