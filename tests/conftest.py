@@ -120,5 +120,5 @@ def new_house(data_dir: Path, store: ObjectStore) -> Iterator[House]:
     with lock_data_dir(settings.data_dir):
         start = first_run.prepare(settings)
         assert start.api_key
-        yield House(Context(settings, store), start.project, api_keys.find_caller(start.api_key), start.api_key)
+        yield House(Context(settings, store), start.project, api_keys.find_caller(settings, start.api_key), start.api_key)
         connection.close()

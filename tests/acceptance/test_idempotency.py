@@ -204,7 +204,12 @@ def test_after_a_day_the_key_is_free_and_then_the_record_goes(house: House) -> N
 def test_records_go_in_batches(house: House) -> None:
     for number in range(2500):
         Idempotency.insert(
-            api_key=house.caller.key_id, endpoint="POST /x", idempotency_key=str(number), body_hash="", resource_id="", created_at=number
+            api_key=house.caller.api_key_id,
+            endpoint="POST /x",
+            idempotency_key=str(number),
+            body_hash="",
+            resource_id="",
+            created_at=number,
         ).execute()
     assert idempotency.purge_expired(house.ctx.stopping) == 2500
 

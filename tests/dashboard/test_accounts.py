@@ -16,6 +16,7 @@ from tests.dashboard.visitors import EMAIL, PASSWORD, Visitor, new_admin, read, 
 from tests.support.appliance import ROOT, Appliance, running, wait_until
 from tests.support.clock import travelled_to
 from uploadkit.auth import admins, passwords
+from uploadkit.auth.actors import CommandLine
 from uploadkit.core import clock
 from uploadkit.core.errors import RateLimited
 
@@ -189,7 +190,7 @@ def test_guessing_elsewhere_locks_nobody_out(house: House) -> None:
 def test_a_password_that_was_just_set_is_taken_from_anywhere(house: House) -> None:
     """Whoever is locked out where nobody knows them has the machine: a new password lets them in, however long others go on guessing."""
     limits = house.door().application.extensions["uploadkit.rate_limits"]
-    link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
+    link = admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2]
     with travelled_to(clock.now_ms()) as advance:
         admins.set_up(link, EMAIL, PASSWORD)
         advance(admins.NEW_PASSWORD_MINUTES * 60_000)
@@ -226,7 +227,7 @@ def test_a_set_up_that_made_an_admin_lets_them_in(house: House, monkeypatch: pyt
     token = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
     assert token
     monkeypatch.setattr(passwords._room, "most", 0)
-    link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
+    link = admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2]
     fields = {"form_token": token[1], "token": link, "email": EMAIL, "password": PASSWORD}
     assert browser.post("/dashboard/setup", data=fields).status_code == 302
     assert browser.get("/dashboard/settings").status_code == 200

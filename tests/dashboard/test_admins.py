@@ -7,7 +7,8 @@ from argon2 import PasswordHasher
 
 from tests.conftest import House
 from tests.support.clock import travelled_to
-from uploadkit.auth import admins, api_keys, audit, passwords, sessions
+from uploadkit.auth import admins, api_keys, passwords, sessions
+from uploadkit.auth.actors import CommandLine
 from uploadkit.core import clock
 from uploadkit.core.errors import Unauthorized
 from uploadkit.db.models import Admin, AdminSession, ApiKey, Project, SetupLink
@@ -24,7 +25,7 @@ def found(token: str) -> AdminSession | None:
 
 def signed_in(house: House, email: str) -> str:
     """The session of an admin who has just been made."""
-    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, "cli")), email, PASSWORD)
+    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, CommandLine())), email, PASSWORD)
     return admins.sign_in(house.ctx.config, email, PASSWORD, "127.0.0.1", "")
 
 
@@ -41,7 +42,7 @@ def token_of(url: str) -> str:
 def test_links_and_sessions_expire(house: House) -> None:
     config = house.ctx.config
     with travelled_to(clock.now_ms()) as advance:
-        url = admins.make_setup_link(config, "cli")
+        url = admins.make_setup_link(config, CommandLine())
         advance(24 * HOUR_MS)
         with pytest.raises(Unauthorized):
             admins.set_up(token_of(url), "anna@example.com", "long enough it is")
@@ -83,7 +84,7 @@ def test_a_set_up_link_does_not_outlive_the_trust_in_those_who_may_have_it(house
         lambda: admins.change_password(anna, PASSWORD, "another one it is", ""),
         lambda: admins.reset_password("anna@example.com", PASSWORD),
     ):
-        link = token_of(admins.make_setup_link(config, audit.CLI))
+        link = token_of(admins.make_setup_link(config, CommandLine()))
         is_over()
         with pytest.raises(Unauthorized):
             admins.set_up(link, "eve@example.com", PASSWORD)
@@ -95,7 +96,7 @@ def test_whoever_is_removed_does_nothing_more(house: House) -> None:
     anna = admin_of(signed_in(house, "anna@example.com"))
     ben = admin_of(signed_in(house, "ben@example.com"))
     signed_in(house, "carla@example.com")
-    acting = admins.caller_for(ben, house.project, "live")
+    acting = admins.caller_for(config, ben, house.project, "live")
     admins.remove(anna, ben.id)
     for act in (
         lambda: admins.make_setup_link(config, admins.actor(ben)),
@@ -143,12 +144,12 @@ def test_a_password_that_was_reset_meanwhile_stays(house: House, monkeypatch: py
 )
 def test_a_password_is_what_it_reads_like_whatever_keyboard_wrote_it(house: House, chosen: str, typed: str) -> None:
     config = house.ctx.config
-    admins.set_up(token_of(admins.make_setup_link(config, "cli")), "anna@example.com", chosen)
+    admins.set_up(token_of(admins.make_setup_link(config, CommandLine())), "anna@example.com", chosen)
     assert admins.sign_in(config, "anna@example.com", typed, "127.0.0.1", "")
 
 
 def test_a_password_kept_by_an_earlier_version_is_still_taken(house: House) -> None:
     as_it_came = "pa\u0308ssword of before"
-    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, "cli")), "anna@example.com", PASSWORD)
+    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, CommandLine())), "anna@example.com", PASSWORD)
     Admin.update(password_hash=PasswordHasher().hash(as_it_came)).execute()
     assert admins.sign_in(house.ctx.config, "anna@example.com", as_it_came, "127.0.0.1", "")

@@ -11,6 +11,7 @@ from tests.conftest import House
 from tests.dashboard.visitors import EMAIL, PASSWORD
 from tests.support.clock import travelled_to
 from uploadkit.auth import admins, sessions
+from uploadkit.auth.actors import CommandLine
 from uploadkit.core import clock
 from uploadkit.core.ids import new_id
 from uploadkit.db.connection import write
@@ -24,7 +25,7 @@ def entered(house: House) -> FlaskClient:
     browser = house.door()
     found = re.search(r'name="form_token" value="([0-9a-f]+)"', browser.get("/dashboard/setup").get_data(as_text=True))
     assert found
-    link = admins.make_setup_link(house.ctx.config, "cli").partition("#")[2]
+    link = admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2]
     fields = {"form_token": found[1], "token": link, "email": EMAIL, "password": PASSWORD}
     assert browser.post("/dashboard/setup", data=fields).status_code == 302
     return browser

@@ -37,7 +37,7 @@ def a_sandbox(house: House, caller: Caller) -> Facts:
 
 def a_project(house: House, caller: Caller) -> Facts:
     doomed = projects.create_project(house.ctx.config, callers.COMMAND_LINE, "Doomed")
-    owner = api_keys.find_caller(api_keys.issue_key(house.ctx.config, callers.COMMAND_LINE, doomed.id, "x").plaintext)
+    owner = api_keys.find_caller(house.ctx.config, api_keys.issue_key(house.ctx.config, callers.COMMAND_LINE, doomed.id, "x").plaintext)
     completed(house, owner)
     requested(house, owner)
     begun_in_parts(house, owner)

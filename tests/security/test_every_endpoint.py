@@ -15,6 +15,7 @@ from flask import Flask
 
 from tests.conftest import House
 from uploadkit.auth import admins, passwords
+from uploadkit.auth.actors import CommandLine
 from uploadkit.files import upload_tokens
 
 JSON = "application/json"
@@ -91,7 +92,7 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 def signed_in(house: House) -> str:
     """The cookie of an admin's session."""
     config = house.ctx.config
-    admins.set_up(admins.make_setup_link(config, "cli").partition("#")[2], "anna@example.com", "long enough it is")
+    admins.set_up(admins.make_setup_link(config, CommandLine()).partition("#")[2], "anna@example.com", "long enough it is")
     return admins.sign_in(config, "anna@example.com", "long enough it is", "127.0.0.1", "")
 
 

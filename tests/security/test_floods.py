@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import House
 from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys, audit
+from uploadkit.auth.actors import ApiKey
 from uploadkit.auth.callers import COMMAND_LINE, Caller
 from uploadkit.coordination import idempotency, rate_limits
 from uploadkit.core import clock
@@ -69,8 +70,8 @@ def open_route(house: House, project: Project | None = None, slug: str = "drop",
     return file_routes.create_file_route(house.ctx.config, COMMAND_LINE, (project or house.project).id, chosen)
 
 
-def visitor(address: str = "192.0.2.1") -> Caller:
-    return anonymous_uploads.find_caller("drop", GOOD, address)
+def visitor(house: House, address: str = "192.0.2.1") -> Caller:
+    return anonymous_uploads.find_caller(house.ctx.config, "drop", GOOD, address)
 
 
 def begin_and_abort(house: House, caller: Caller, slug: str = "drop") -> str:
@@ -84,18 +85,18 @@ def test_what_one_address_and_all_together_begin_is_bounded(house: House) -> Non
     with_settings(house, "browser", anonymous_uploads_per_hour=3, anonymous_uploads_per_day=5)
     with travelled_to(1_800_000_000_000) as advance:
         for _ in range(3):
-            begin_and_abort(house, visitor())
+            begin_and_abort(house, visitor(house))
         with pytest.raises(RateLimited, match="3 uploads were begun from this address in this hour") as refused:
-            begin_and_abort(house, visitor())
+            begin_and_abort(house, visitor(house))
         assert refused.value.retry_after_seconds == 3600
         advance(3600_000)
         for number in range(2):
-            begin_and_abort(house, visitor(f"192.0.2.{number}"))
+            begin_and_abort(house, visitor(house, f"192.0.2.{number}"))
         with pytest.raises(RateLimited, match="5 uploads were begun in this project in this day"):
-            begin_and_abort(house, visitor("192.0.2.7"))
+            begin_and_abort(house, visitor(house, "192.0.2.7"))
         assert File.select().count() == 5
         advance(2 * 86_400_000)
-        begin_and_abort(house, visitor())
+        begin_and_abort(house, visitor(house))
         anonymous_uploads.forget_counts(house.ctx)
         assert AnonymousBegun.select().count() == 2, "this hour's and this day's"
 
@@ -103,7 +104,7 @@ def test_what_one_address_and_all_together_begin_is_bounded(house: House) -> Non
 def test_what_browsers_abort_is_forgotten_after_a_day(house: House) -> None:
     open_route(house, webhook_url="https://hooks.example.com/x", webhook_events=["file.failed"])
     with travelled_to(clock.now_ms()) as advance:
-        ids = [begin_and_abort(house, visitor()) for _ in range(3)]
+        ids = [begin_and_abort(house, visitor(house)) for _ in range(3)]
         kept = begin_and_abort(house, house.caller, "default")
         newest = Event.select().order_by(Event.sequence.desc()).get()
         advance(retention.KEPT_OF_BROWSERS_MS)
@@ -143,7 +144,7 @@ def test_the_metadata_of_a_request_stays_with_the_file(house: House) -> None:
 
 def test_the_sandbox_has_limits_of_its_own(house: House) -> None:
     test_key = api_keys.issue_key(house.ctx.config, house.caller, house.project.id, "t", environment="test")
-    tester = api_keys.find_caller(test_key.plaintext)
+    tester = api_keys.find_caller(house.ctx.config, test_key.plaintext)
     with_settings(house, "sandbox", max_files=2, max_storage=100, max_rows=3)
     first = single_upload.request_upload(house.ctx, tester, new()).file
     with pytest.raises(TierLimitExceeded, match="test sandbox of this project is full: 10 bytes") as refused:
@@ -233,7 +234,7 @@ def test_audit_entries_of_a_project_are_bounded(house: House, monkeypatch: pytes
     before = {entry.id for entry in Audit.select().where(Audit.project_id == "")}
     for number in range(5):
         with write():
-            audit.record("k", "created", "file_route", f"r{number}", house.project.id)
+            audit.record(ApiKey("k"), "created", "file_route", f"r{number}", house.project.id)
     retention.forget_early(house.ctx)
     kept = [entry.subject_id for entry in Audit.select().where(Audit.project_id == house.project.id).order_by(Audit.id)]
     assert kept == ["r2", "r3", "r4"]
@@ -282,15 +283,15 @@ def test_a_project_whose_uploads_fail_and_fail_has_to_wait(house: House, monkeyp
     house.ctx.signals.wake_forgetting = lambda: woken.append(True)
     with travelled_to(clock.now_ms()) as advance:
         for _ in range(6):
-            begin_and_abort(house, visitor())
+            begin_and_abort(house, visitor(house))
         for number in range(4):
             issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {})
-            begin_and_abort(house, upload_tokens.find_caller(issued.plaintext) if number else house.caller, "default")
-        for caller in (house.caller, upload_tokens.find_caller(issued.plaintext)):
+            begin_and_abort(house, upload_tokens.find_caller(house.ctx.config, issued.plaintext) if number else house.caller, "default")
+        for caller in (house.caller, upload_tokens.find_caller(house.ctx.config, issued.plaintext)):
             with pytest.raises(RateLimited, match="3 uploads of this project failed"):
                 begin_and_abort(house, caller, "default")
         assert len(woken) == 2
-        begin_and_abort(house, visitor())
+        begin_and_abort(house, visitor(house))
         advance(2 * 3600_000)
         sweeper.sweep_due(house.ctx)
         retention.forget_early(house.ctx)
@@ -299,7 +300,7 @@ def test_a_project_whose_uploads_fail_and_fail_has_to_wait(house: House, monkeyp
 
 def test_one_token_for_very_many_files_fails_a_thousand_times_beside(house: House) -> None:
     issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}, max_files=5000)
-    holder = upload_tokens.find_caller(issued.plaintext)
+    holder = upload_tokens.find_caller(house.ctx.config, issued.plaintext)
     UploadToken.update(uploads_begun=6020).execute()
     with pytest.raises(Forbidden, match="6020 uploads were begun"):
         single_upload.request_upload(house.ctx, holder, new())
@@ -329,10 +330,10 @@ def test_the_deliveries_of_a_file_are_found_by_the_file(house: House) -> None:
 
 def test_idempotency_keys_of_a_project_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "MOST_KEPT", 2)
-    other = api_keys.find_caller(api_keys.issue_key(house.ctx.config, house.caller, house.project.id, "other").plaintext)
+    other = api_keys.find_caller(house.ctx.config, api_keys.issue_key(house.ctx.config, house.caller, house.project.id, "other").plaintext)
     with travelled_to(clock.now_ms()) as advance:
         for number in range(5):
-            attempt = idempotency.attempt_of((house.caller, other)[number % 2].key_id, "POST /x", str(number), {})
+            attempt = idempotency.attempt_of((house.caller, other)[number % 2].api_key_id, "POST /x", str(number), {})
             with write():
                 idempotency.run_once(house.ctx.locks, attempt, lambda remember, number=number: remember(f"made {number}"), lambda _: None)
             advance(1)
@@ -388,7 +389,8 @@ def test_what_is_told_of_the_sandbox_is_bounded(house: House, monkeypatch: pytes
     """It is emptied each day, and may be filled each day; its log and its webhooks were kept for 90."""
     hooked(house)
     monkeypatch.setattr(retention, "MOST_IN_SANDBOX", 4)
-    tester = api_keys.find_caller(api_keys.issue_key(house.ctx.config, house.caller, house.project.id, "t", environment="test").plaintext)
+    issued = api_keys.issue_key(house.ctx.config, house.caller, house.project.id, "t", environment="test")
+    tester = api_keys.find_caller(house.ctx.config, issued.plaintext)
     with travelled_to(clock.now_ms()) as advance:
         for _ in range(5):
             for caller in (house.caller, tester):
@@ -408,25 +410,25 @@ def test_the_project_is_in_the_address(house: House) -> None:
     stranger = projects.create_project(house.ctx.config, house.caller, "Stranger")
     open_route(house, stranger)
     with pytest.raises(RouteNotFound, match="no such file route"):
-        visitor()
+        visitor(house)
     assert not anonymous_uploads.allows("drop", GOOD), "who comes first gets no other project's uploads"
     open_route(house)
-    assert visitor().project_id == house.project.id
+    assert visitor(house).project_id == house.project.id
     for named, expected in ((stranger.id, stranger), ("stranger", stranger), (house.project.id, house.project)):
-        assert anonymous_uploads.find_caller("drop", GOOD, "192.0.2.1", named).project_id == expected.id
+        assert anonymous_uploads.find_caller(house.ctx.config, "drop", GOOD, "192.0.2.1", named).project_id == expected.id
     for wrong in ("", "nobody", "t", house.project.id.upper()):
         with pytest.raises(RouteNotFound):
-            anonymous_uploads.find_caller("drop", GOOD, "192.0.2.1", wrong)
+            anonymous_uploads.find_caller(house.ctx.config, "drop", GOOD, "192.0.2.1", wrong)
     projects.delete_project(house.caller, stranger.id)
     with pytest.raises(RouteNotFound):
-        anonymous_uploads.find_caller("drop", GOOD, "192.0.2.1", stranger.id)
+        anonymous_uploads.find_caller(house.ctx.config, "drop", GOOD, "192.0.2.1", stranger.id)
 
 
 def test_a_short_address_of_before_stays_with_its_origins(house: House) -> None:
     other = projects.create_project(house.ctx.config, house.caller, "Other")
     route = open_route(house, other)
     FileRoute.update(short_origins=[GOOD]).where(FileRoute.id == route.id).execute()
-    assert visitor().project_id == other.id
+    assert visitor(house).project_id == other.id
     added = "https://victim.example.com"
     file_routes.update_file_route(house.ctx.config, COMMAND_LINE, route.id, {"allowed_origins": [GOOD, added]})
     assert not anonymous_uploads.allows("drop", added), "no origin comes to it any more"

@@ -29,7 +29,7 @@ def test_no_repr_shows_a_secret(house: House) -> None:
     )
     store = ObjectStore(replace(house.ctx.store.address, secret_access_key=hush, upload_secret_access_key=hush))
     issued = api_keys.issue_key(house.ctx.config, COMMAND_LINE, house.project.id, "x")
-    caller = api_keys.find_caller(issued.plaintext)
+    caller = api_keys.find_caller(house.ctx.config, issued.plaintext)
     signing = webhook_secrets.signing_secrets(house.project.id)
     alive = [
         upload(house, caller),

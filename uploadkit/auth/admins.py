@@ -6,17 +6,16 @@ What an admin does in a project is done with account access; the audit trail nam
 from __future__ import annotations
 
 import re
-import secrets
 
-from uploadkit.auth import audit, passwords, sessions
-from uploadkit.auth.callers import Caller, Environment
-from uploadkit.config import Config
-from uploadkit.core import clock
+from uploadkit.auth import actors, audit, passwords, queries, sessions
+from uploadkit.auth.actors import Actor
+from uploadkit.auth.callers import NO_LIMITS, Caller, Environment
+from uploadkit.config import Config, tier_limits
+from uploadkit.core import clock, tokens
 from uploadkit.core.errors import Conflict, NotFound, Unauthorized, ValidationFailed
-from uploadkit.core.ids import new_id
 from uploadkit.core.shipped import PROGRAM
 from uploadkit.db.connection import write
-from uploadkit.db.models import Admin, Project, SetupLink
+from uploadkit.db.models import Admin, Project
 
 SETUP_LINK_HOURS = 24
 SHORTEST_PASSWORD = 10
@@ -24,40 +23,40 @@ NEW_PASSWORD_MINUTES = 10
 _EMAIL = re.compile(r"[^@\s\x00-\x20\x7f-\x9f]{1,64}@[^@\s\x00-\x20\x7f-\x9f]{1,189}")
 
 
-def actor(admin: Admin) -> str:
-    """Return how the audit trail names an admin."""
-    return f"{audit.ADMIN}{admin.email}"
+def actor(admin: Admin) -> actors.Admin:
+    """Return an admin as the one who does something."""
+    return actors.Admin(admin.email)
 
 
-def caller_for(admin: Admin, project: Project, environment: Environment) -> Caller:
+def caller_for(config: Config, admin: Admin, project: Project, environment: Environment) -> Caller:
     """Return what an admin may do in a project: everything, and what concerns files in one environment at a time."""
-    return Caller(actor(admin), project.id, environment, "account", project.tier, project.limit_overrides)
+    limits = tier_limits.limits_of(config, project.tier, project.limit_overrides)
+    return Caller(actor(admin), project.id, environment, "account", limits)
 
 
 def everywhere(admin: Admin) -> Caller:
     """Return what an admin may do outside of any project."""
-    return Caller(actor(admin), "", "live", "account", "")
+    return Caller(actor(admin), "", "live", "account", NO_LIMITS)
 
 
-def make_setup_link(config: Config, made_by: str) -> str:
+def make_setup_link(config: Config, made_by: Actor) -> str:
     """Return the URL of a new one-time link that makes an admin, good for `SETUP_LINK_HOURS`; links made before end.
 
     The token stands in the fragment, which no browser sends, so that no log ever sees it.
     """
-    token, now = f"uks_{secrets.token_urlsafe(24)}", clock.now_ms()
+    token, now = tokens.new_setup_token(), clock.now_ms()
     with write():
-        SetupLink.delete().execute()
-        expires_at = now + SETUP_LINK_HOURS * 3600_000
-        SetupLink.create(token_hash=sessions.hash_token(token), created_at=now, expires_at=expires_at)
+        queries.delete_setup_links()
+        queries.insert_setup_link(tokens.hashed(token), created_at=now, expires_at=now + SETUP_LINK_HOURS * 3600_000)
         audit.record(made_by, "created", "setup_link", "", "")
     return f"{config.server.base_url}/dashboard/setup#{token}"
 
 
 def first_setup_link(config: Config) -> str | None:
     """Return the URL of a link for the first admin; None when there is an admin, or a link that still holds."""
-    if Admin.select().exists() or SetupLink.select().where(SetupLink.expires_at > clock.now_ms()).exists():
+    if queries.is_there_an_admin() or queries.is_there_a_setup_link(clock.now_ms()):
         return None
-    return make_setup_link(config, audit.CLI)
+    return make_setup_link(config, actors.CommandLine())
 
 
 def set_up(token: str, email: str, password: str) -> Admin:
@@ -65,20 +64,20 @@ def set_up(token: str, email: str, password: str) -> Admin:
 
     Raises Unauthorized (link unknown, used or expired), ValidationFailed (email, password), Conflict (address taken).
     """
-    link, email = SetupLink.token_hash == sessions.hash_token(token), email.strip().lower()
+    token_hash, email = tokens.hashed(token), email.strip().lower()
     wrong = _wrong_email(email) | _wrong_password(password)
-    if not SetupLink.select().where(link, SetupLink.expires_at > clock.now_ms()).exists():
+    if not queries.is_setup_link(token_hash, clock.now_ms()):
         raise _no_link(wrong)
     _refuse(wrong)
     password_hash = passwords.hash_password(password)
     now = clock.now_ms()
     with write():
-        if Admin.select().where(Admin.email == email).exists():
+        if queries.is_admin(email):
             words = {"email": ["is that of an admin already: sign in, or give another one"]}
             raise Conflict("There is an admin with this address already", details=words)
-        if not SetupLink.delete().where(link, SetupLink.expires_at > now).execute():
+        if not queries.use_up_setup_link(token_hash, now):
             raise _no_link({})
-        admin: Admin = Admin.create(id=new_id(), email=email, password_hash=password_hash, created_at=now, password_changed_at=now)
+        admin = queries.insert_admin(email, password_hash, now)
         audit.record(actor(admin), "created", "admin", admin.id, "", {"email": email})
     return admin
 
@@ -96,7 +95,7 @@ def sign_in(config: Config, email: str, password: str, client: str, user_agent: 
 
     Raises Unauthorized, without saying what was wrong, and RateLimited when too many passwords are being looked at.
     """
-    admin: Admin | None = Admin.get_or_none(Admin.email == email.strip().lower())
+    admin = queries.find_admin_by_email(email.strip().lower())
     if not passwords.matches(admin.password_hash if admin else None, password, is_known=is_known) or admin is None:
         raise Unauthorized("E-mail address and password don't belong together", f"'{PROGRAM} admin reset-password' sets a new one")
     return begin_session(config, admin, client, user_agent)
@@ -108,7 +107,7 @@ def begin_session(config: Config, admin: Admin, client: str, user_agent: str) ->
     Raises Unauthorized when the password is another one by now, or the admin has been removed.
     """
     with write():
-        if Admin.select(Admin.password_hash).where(Admin.id == admin.id).scalar() != admin.password_hash:
+        if queries.password_hash_of(admin.id) != admin.password_hash:
             raise Unauthorized("The password has just been changed", "Sign in with the new one")
         token = sessions.begin(config, admin, client, user_agent)
         audit.record(actor(admin), "signed_in", "admin", admin.id, "")
@@ -118,8 +117,8 @@ def begin_session(config: Config, admin: Admin, client: str, user_agent: str) ->
 def has_new_password(email: str) -> bool:
     """Say whether an admin has had a password for `NEW_PASSWORD_MINUTES` at most."""
     now = clock.now_ms()
-    is_new = Admin.password_changed_at.between(now - NEW_PASSWORD_MINUTES * 60_000 + 1, now)  # not for years, after the clock was put back
-    return bool(Admin.select().where(Admin.email == email.strip().lower(), is_new).exists())
+    # Until `now`: not for years, after the clock was put back.
+    return queries.has_password_from(email.strip().lower(), now - NEW_PASSWORD_MINUTES * 60_000 + 1, now)
 
 
 def change_password(admin: Admin, present: str, wanted: str, session_hash: str) -> None:
@@ -139,18 +138,17 @@ def reset_password(email: str, wanted: str) -> Admin:
     """
     admin = find_by_email(email)
     _refuse(_wrong_password(wanted))
-    _set_password(admin, wanted, audit.CLI, None)
+    _set_password(admin, wanted, actors.CommandLine(), None)
     return admin
 
 
-def _set_password(admin: Admin, wanted: str, changed_by: str, session_hash: str | None) -> None:
+def _set_password(admin: Admin, wanted: str, changed_by: Actor, session_hash: str | None) -> None:
     password_hash, now = passwords.hash_password(wanted), clock.now_ms()
     with write():
-        unchanged = Admin.password_hash == admin.password_hash  # that took a while, and the owner's reset must not be undone
-        changed = Admin.update(password_hash=password_hash, password_changed_at=now).where(Admin.id == admin.id, unchanged)
-        if not changed.execute():
+        # Hashing took a while, and the owner's reset must not be undone.
+        if not queries.change_password(admin.id, admin.password_hash, password_hash, now):
             raise Unauthorized("The password has just been changed", "Sign in with the new one")
-        SetupLink.delete().execute()  # whoever was in this account may have made one to come back with
+        queries.delete_setup_links()  # whoever was in this account may have made one to come back with
         sessions.end_all(admin.id, but=session_hash)
         audit.record(changed_by, "changed", "admin", admin.id, "", {"password": "changed", "email": admin.email})
 
@@ -169,12 +167,12 @@ def find_by_email(email: str | None) -> Admin:
 
 def all_admins() -> list[Admin]:
     """Return all admins, the oldest first."""
-    return list(Admin.select().order_by(Admin.created_at, Admin.id))
+    return queries.all_admins()
 
 
 def are_there_any() -> bool:
     """Say whether anybody has set up the dashboard."""
-    return bool(Admin.select().exists())
+    return queries.is_there_an_admin()
 
 
 def remove(removed_by: Admin, admin_id: str) -> None:
@@ -183,14 +181,14 @@ def remove(removed_by: Admin, admin_id: str) -> None:
     Raises NotFound, Conflict (the last one), Unauthorized (who removes has been removed).
     """
     with write():
-        admin: Admin | None = Admin.get_or_none(Admin.id == admin_id)
+        admin = queries.find_admin(admin_id)
         if admin is None:
             raise NotFound("There is no such admin")
-        if Admin.select().count() == 1:
+        if queries.count_admins() == 1:
             raise Conflict("The last admin stays", "Add another one first")
         audit.record(actor(removed_by), "deleted", "admin", admin.id, "", {"email": admin.email})
-        SetupLink.delete().execute()
-        Admin.delete().where(Admin.id == admin.id).execute()
+        queries.delete_setup_links()
+        queries.delete_admin(admin.id)
 
 
 def _wrong_email(email: str) -> dict[str, list[str]]:

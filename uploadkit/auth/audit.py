@@ -11,18 +11,13 @@ from typing import Any, Literal
 
 import orjson
 
+from uploadkit.auth import queries
+from uploadkit.auth.actors import Actor, Admin
 from uploadkit.core import clock
 from uploadkit.core.errors import Unauthorized
-from uploadkit.core.ids import new_id
-from uploadkit.db import paging
-from uploadkit.db.models import Admin, Audit, database
+from uploadkit.db.connection import require_transaction
+from uploadkit.db.models import Audit
 from uploadkit.db.paging import Page
-
-CLI = "cli"
-"""The actor that is no API key: whoever may run commands on the appliance's machine."""
-
-ADMIN = "admin:"
-"""What stands before the address of an admin where the actor is one."""
 
 _MOST_DETAIL_BYTES, _MOST_CHARACTERS = 2048, 200
 
@@ -30,21 +25,18 @@ Action = Literal["created", "changed", "revoked", "deleted", "rotated", "resumed
 Kind = Literal["project", "key", "file_route", "file", "webhook_secret", "webhook_delivery", "webhook_destination", "admin", "setup_link"]
 
 
-def record(actor: str, action: Action, kind: Kind, subject_id: str, project_id: str, details: Mapping[str, Any] | None = None) -> None:
-    """Note that `actor` (the id of an API key, `CLI`, or `ADMIN` and an address) did `action` to a thing, inside the caller's write
-    transaction. What belongs to no project has the project id "".
+def record(actor: Actor, action: Action, kind: Kind, subject_id: str, project_id: str, details: Mapping[str, Any] | None = None) -> None:
+    """Note that `actor` did `action` to a thing, inside the caller's write transaction. What belongs to no project has the project id "".
 
     Raises Unauthorized for an admin who has been removed: a request of theirs may have been let in before, and come here after.
     """
-    if not database.in_transaction():
-        raise RuntimeError("an audit entry belongs into the transaction of the change")
-    if actor.startswith(ADMIN) and not Admin.select().where(Admin.email == actor.removeprefix(ADMIN)).exists():
+    require_transaction("an audit entry belongs into the transaction of the change")
+    if isinstance(actor, Admin) and not queries.is_admin(actor.email):
         raise Unauthorized("You are no admin here any more", "Another admin has removed you")
-    Audit.create(
-        id=new_id(),
+    queries.insert_audit(
+        actor.name,
+        action,
         at=clock.now_ms(),
-        actor=actor,
-        action=action,
         subject_kind=kind,
         subject_id=subject_id,
         project_id=project_id,
@@ -71,4 +63,4 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], secret: fro
 
 def list_entries(limit: int, cursor: str | None) -> Page[Audit]:
     """Return up to `limit` entries of the whole appliance, newest first. Raises ValidationFailed (cursor)."""
-    return paging.newest_first(Audit.select(), Audit.at, Audit.id, limit, cursor)
+    return queries.list_audit(limit, cursor)

@@ -5,59 +5,46 @@ A thing that the caller may not know of is answered exactly like one that does n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
 
-from uploadkit.auth import audit
+from uploadkit.auth import queries
+from uploadkit.auth.actors import Access as Access
+from uploadkit.auth.actors import Actor, ApiKey, CommandLine
+from uploadkit.auth.actors import Browser as Browser
+from uploadkit.auth.actors import Environment as Environment
+from uploadkit.config import TierConfig
 from uploadkit.core.errors import Forbidden, NotFound
 from uploadkit.core.shipped import PROGRAM
 from uploadkit.db.models import Project
 
-Environment = Literal["live", "test"]
-Access = Literal["project", "account"]
-
-
-@dataclass(frozen=True)
-class Browser:
-    """What a browser without an API key may do: upload by one file route, and go on with what it began there itself.
-
-    With an upload token, `metadata` is what the token's owner vouches for, `max_files` how many it lets in, and `route_slugs` all that it
-    is for, of which `route_slug` is the one asked for. Without one, `network` is the client's address (IPv6: its /64).
-    """
-
-    route_slug: str
-    upload_token_id: str | None = None
-    expires_at: int | None = None
-    max_files: int | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    network: str | None = None
-    route_slugs: tuple[str, ...] = ()
+NO_LIMITS = TierConfig()
+"""The limits of those who have no project of their own."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking: a valid API key and its project, a browser that the project lets in, an admin, or the command line.
+    """Who is asking (`actor`), for which project and environment, with which access, and under which limits of the project's tier."""
 
-    A browser's `key_id` is the key that made its upload token; "" without a token. For admins and the command line it is what the audit
-    trail calls them.
-    """
-
-    key_id: str
+    actor: Actor
     project_id: str
     environment: Environment
     access: Access
-    tier: str
-    limit_overrides: dict[str, Any] = field(default_factory=dict)
-    browser: Browser | None = None
+    limits: TierConfig
+
+    @property
+    def browser(self) -> Browser | None:
+        """What the caller may do, if it is a browser without an API key."""
+        return self.actor if isinstance(self.actor, Browser) else None
 
     @property
     def api_key_id(self) -> str | None:
-        """The API key behind this caller, if there is one."""
-        is_key = self.key_id not in ("", audit.CLI) and not self.key_id.startswith(audit.ADMIN)
-        return self.key_id if is_key else None
+        """The API key behind this caller, or behind its upload token, if there is one."""
+        if isinstance(self.actor, ApiKey):
+            return self.actor.id
+        return self.actor.api_key_id if isinstance(self.actor, Browser) else None
 
 
-COMMAND_LINE = Caller(key_id=audit.CLI, project_id="", environment="live", access="account", tier="")
+COMMAND_LINE = Caller(CommandLine(), project_id="", environment="live", access="account", limits=NO_LIMITS)
 """Whoever runs commands on the appliance's machine: may do all that a key with account access may, and has no project of their own."""
 
 
@@ -82,9 +69,8 @@ def find_project(caller: Caller, project_id: str) -> Project:
 
     Inside a write transaction this also says that the project is not being deleted.
     """
-    project: Project | None = None
-    if caller.access == "account" or caller.project_id == project_id:
-        project = Project.get_or_none(Project.id == project_id, Project.deleted_at.is_null())
+    may_know = caller.access == "account" or caller.project_id == project_id
+    project = queries.find_project(project_id) if may_know else None
     if project is None:
         raise NotFound(f"There is no project {project_id!r}")
     return project

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from uploadkit.auth import admins, audit
+from uploadkit.auth import actors, admins
 from uploadkit.cli.output import open_installation
 from uploadkit.cli.terminal import tell
 from uploadkit.observability.logging import printable
@@ -22,7 +22,7 @@ def admin_commands() -> None:
 def setup_link(context: click.Context) -> None:
     """Print a new one-time link that adds an admin; a link made before ends."""
     loaded = open_installation(context)
-    tell(admins.make_setup_link(loaded, audit.CLI))
+    tell(admins.make_setup_link(loaded, actors.CommandLine()))
     tell(f"It works once, within {admins.SETUP_LINK_HOURS} hours.", err=True)
     if not loaded.dashboard.enabled:
         tell("dashboard.enabled is false, so there is no page to open with it now.", err=True)

@@ -105,10 +105,15 @@ def snapshot() -> Iterator[None]:
         yield
 
 
+def require_transaction(why: str = "there is no write transaction") -> None:
+    """Refuse to go on outside of a write transaction, which is a mistake of ours. Raises RuntimeError with `why`."""
+    if not database.in_transaction():
+        raise RuntimeError(why)
+
+
 def on_commit(callback: Callable[[], None]) -> None:
     """Have `callback` called once when the caller's write transaction has been committed; if it is rolled back, never."""
-    if not database.in_transaction():
-        raise RuntimeError("there is no write transaction")
+    require_transaction()
     _transaction.after_commit[callback] = None
 
 

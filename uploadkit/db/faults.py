@@ -6,9 +6,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from peewee import DatabaseError
+from peewee import DatabaseError, OperationalError, PeeweeException
 
 from uploadkit.core.shipped import PROGRAM
+
+CannotNow = OperationalError
+"""What a statement raises when the database can't be read or written now: it is locked by another program, its disk is full. It passes."""
+AnyFault = PeeweeException
+"""What a statement raises, whatever is wrong."""
 
 # What SQLite says of it, what that means, and the mend.
 _TROUBLES = {

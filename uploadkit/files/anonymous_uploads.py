@@ -38,7 +38,7 @@ DELETE FROM anonymous_begun WHERE (project_id, network, began_at) IN
 """
 
 
-def find_caller(slug: str, origin: str | None, network: str, project: str | None = None) -> Caller:
+def find_caller(config: Config, slug: str, origin: str | None, network: str, project: str | None = None) -> Caller:
     """Return the browser on a page of `origin` at the address `network`, for the file route `slug` of `project` (id or slug).
 
     Without `project` (the short address) it is the first project's, or another's that had that address before it was the first one's alone.
@@ -59,7 +59,8 @@ def find_caller(slug: str, origin: str | None, network: str, project: str | None
             "Or put an upload token into the endpoint",
         )
     owner = route.project
-    return Caller("", owner.id, "live", "project", owner.tier, owner.limit_overrides, Browser(route.slug, network=network))
+    limits = tier_limits.limits_of(config, owner.tier, owner.limit_overrides)
+    return Caller(Browser(route.slug, network=network), owner.id, "live", "project", limits)
 
 
 def allows(slug: str, origin: str, project: str | None = None) -> bool:
@@ -93,11 +94,10 @@ def require_room(config: Config, caller: Caller, browser: Browser, size_bytes: i
     Else it is counted as begun. Raises FileTooLarge, RateLimited (this address, or all together), TierLimitExceeded (all together).
     """
     _require_room_of_one(config, execute(_PENDING_OF_ONE, (caller.project_id, browser.network)).fetchall(), size_bytes)
-    limits = tier_limits.limits_of(config, caller.tier, caller.limit_overrides)
     uploads, held_bytes = execute(_PENDING, (caller.project_id,)).fetchone()
     percent = config.browser.anonymous_quota_percent
-    if _is_over(uploads + 1, _share(percent, limits.max_uploads_per_month)) or _is_over(
-        held_bytes + size_bytes, _share(percent, limits.max_storage)
+    if _is_over(uploads + 1, _share(percent, caller.limits.max_uploads_per_month)) or _is_over(
+        held_bytes + size_bytes, _share(percent, caller.limits.max_storage)
     ):
         raise TierLimitExceeded(
             f"Anonymous uploads under way hold all that they may of this project's limits ({percent} %)",

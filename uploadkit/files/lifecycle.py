@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from uploadkit.auth import audit
+from uploadkit.auth.actors import Actor
 from uploadkit.auth.callers import Browser, Caller
-from uploadkit.config import tier_limits
 from uploadkit.context import Context
 from uploadkit.coordination.idempotency import Remember
 from uploadkit.core import clock, media_types
@@ -101,9 +101,8 @@ def new_file(ctx: Context, caller: Caller, request: UploadRequest) -> File:
     ctx.database_disk.require_room()
     _require_few_failed(ctx, caller)
     route = file_routes.find_file_route(caller.project_id, request.route_slug)
-    limits = tier_limits.limits_of(ctx.config, caller.tier, caller.limit_overrides)
     content_type = media_types.recorded(request.content_type, request.file_name)
-    file_routes.check_upload(route, limits, request.size_bytes, request.content_type, content_type)
+    file_routes.check_upload(route, caller.limits, request.size_bytes, request.content_type, content_type)
     now, file_id = clock.now_ms(), new_id()
     expires_at, deadline_at = _expiry(ctx, now, request.size_bytes)
     sandbox = "test/" if caller.environment == "test" else ""
@@ -232,8 +231,7 @@ def _take_room(ctx: Context, caller: Caller, file: File) -> int:
         _require_room(ctx, caller, caller.browser, file.size_bytes)
     if caller.environment == "test":
         quotas.require_room_in_sandbox(caller.project_id, file.size_bytes, ctx.config.sandbox)
-    limits = tier_limits.limits_of(ctx.config, caller.tier, caller.limit_overrides)
-    return quotas.reserve(caller.project_id, caller.environment, file.size_bytes, limits)
+    return quotas.reserve(caller.project_id, caller.environment, file.size_bytes, caller.limits)
 
 
 def _require_room(ctx: Context, caller: Caller, browser: Browser, size_bytes: int) -> None:
@@ -365,7 +363,7 @@ def finish_joined(ctx: Context, file: File, stored: StoredObject | None, metadat
     return finish(ctx, file, stored.etag, content_type, metadata, sweep_at=None)
 
 
-def leave_uploading(ctx: Context, file: File, failure: str, message: str, deleted_by: str | None = None) -> None:
+def leave_uploading(ctx: Context, file: File, failure: str, message: str, deleted_by: Actor | None = None) -> None:
     """UPLOADING → FAILED; the sweeper takes it from there."""
     now = clock.now_ms()
     with write():
@@ -386,10 +384,10 @@ def _joined_or_not(failure: str) -> dict[str, None]:
     return {"joining_at": None} if failure == "not_verified" else {}
 
 
-def abort(ctx: Context, file_id: str, *, deleted_by: str | None = None) -> bool:
+def abort(ctx: Context, file_id: str, *, deleted_by: Actor | None = None) -> bool:
     """End an upload that is not complete; say whether it was under way until now.
 
-    `deleted_by` is the id of the API key that deleted its file, for the audit trail.
+    `deleted_by` is who deleted its file, for the audit trail.
 
     Raises Conflict when it is, UploadNotFound when its file has been deleted, StorageUnavailable when the store can't be cleared yet
     (a job goes on).

@@ -193,7 +193,7 @@ def delete_files(ctx: Context, caller: Caller, keys: Sequence[str]) -> Deletion:
                 under_way.append(file)
                 continue
             reclaimed_bytes += mark_deleted(ctx, file)
-            audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": key, "status": file.status})
+            audit.record(caller.actor, "deleted", "file", file.id, file.project_id, {"key": key, "status": file.status})
     ctx.signals.wake_sweeper()
     failures |= _abort_all(ctx, caller, under_way)
     return Deletion(len(set(keys)) - len(failures), reclaimed_bytes, failures)
@@ -218,7 +218,7 @@ def _abort_all(ctx: Context, caller: Caller, under_way: Sequence[File]) -> dict[
 def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
     """Abort an upload; if it ends in this very moment by somebody else, well or not, delete the file that came of it."""
     try:
-        if lifecycle.abort(ctx, file.id, deleted_by=caller.key_id):
+        if lifecycle.abort(ctx, file.id, deleted_by=caller.actor):
             return
     except (Conflict, UploadNotFound):
         if File.get_by_id(file.id).status == "UPLOADING":
@@ -226,7 +226,7 @@ def _abort_or_delete(ctx: Context, caller: Caller, file: File) -> None:
     with write():
         present = find_file(caller, file.key)
         mark_deleted(ctx, present)
-        audit.record(caller.key_id, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": present.status})
+        audit.record(caller.actor, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": present.status})
     ctx.signals.wake_sweeper()
 
 

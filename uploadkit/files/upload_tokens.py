@@ -6,18 +6,15 @@ database keeps its SHA-256. A token dies with the key that made it, with the las
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uploadkit.auth.callers import Browser, Caller
-from uploadkit.config import Config
+from uploadkit.config import Config, tier_limits
 from uploadkit.context import Context
-from uploadkit.core import clock
+from uploadkit.core import clock, tokens
 from uploadkit.core.errors import Forbidden, NotFound, RateLimited, RouteNotFound, Unauthorized
 from uploadkit.core.ids import new_id
 from uploadkit.db.connection import execute, write
@@ -37,7 +34,6 @@ _BEGUN_PER_FILE, _BEGUN_BESIDE, _MOST_COME_TO_NOTHING = 10, 20, 1_000
 _MORE_FAILED = 4
 _BATCH = 1_000
 _NEW_TOKEN = "Have your backend make a new one: POST /api/v1/upload-tokens"  # noqa: S105
-_FORM = re.compile(r"ukt_[A-Za-z0-9_-]{32}")
 _FIND = """
 SELECT t.id, t.project_id, t.api_key_id, t.environment, t.metadata, t.max_files, t.expires_at, p.tier, p.limit_overrides
   FROM upload_token t
@@ -92,7 +88,7 @@ def issue_token(
     `max_files` None is the sum of the file routes' maxFileCount, `max_bytes` None no limit.
     Raises NotFound (file route), ValidationFailed (metadata over 8 KiB), RateLimited (too many tokens that have not ended).
     """
-    plaintext = f"ukt_{secrets.token_urlsafe(24)}"
+    plaintext = tokens.new_upload_token()
     now = clock.now_ms()
     with write():
         _require_few(config, caller)
@@ -100,8 +96,8 @@ def issue_token(
         token = UploadToken.create(
             id=new_id(),
             project=caller.project_id,
-            api_key=caller.key_id,
-            token_hash=_hash(plaintext),
+            api_key=caller.api_key_id,
+            token_hash=tokens.hashed(plaintext),
             environment=caller.environment,
             metadata=merged_metadata({}, metadata),
             max_files=max_files or sum(route.max_file_count for route in routes),
@@ -137,18 +133,26 @@ def revoke_token(caller: Caller, token_id: str) -> None:
         UploadToken.update(revoked_at=clock.now_ms()).where(*own, UploadToken.revoked_at.is_null()).execute()
 
 
-def find_caller(plaintext: str) -> Caller:
+def find_caller(config: Config, plaintext: str) -> Caller:
     """Return the browser behind a token, also one that has expired: it may finish what it began.
 
     Raises Unauthorized when the token is malformed, unknown, revoked or dead with its key, without saying which is the case.
     """
-    row = execute(_FIND, (_hash(plaintext),)).fetchone() if _FORM.fullmatch(plaintext) else None
+    row = execute(_FIND, (tokens.hashed(plaintext),)).fetchone() if tokens.has_form_of_upload_token(plaintext) else None
     if row is None:
         raise Unauthorized("The upload token is unknown or revoked", _NEW_TOKEN)
     token_id, project_id, key_id, environment, metadata, max_files, expires_at, tier, overrides = row
     slugs = tuple(slug for (slug,) in execute(_SLUGS, (token_id,)).fetchall())
-    browser = Browser(slugs[0] if slugs else "", token_id, expires_at, max_files, json.loads(metadata), route_slugs=slugs)
-    return Caller(key_id, project_id, environment, "project", tier, json.loads(overrides), browser)
+    browser = Browser(
+        slugs[0] if slugs else "",
+        upload_token_id=token_id,
+        api_key_id=key_id,
+        expires_at=expires_at,
+        max_files=max_files,
+        metadata=json.loads(metadata),
+        route_slugs=slugs,
+    )
+    return Caller(browser, project_id, environment, "project", tier_limits.limits_of(config, tier, json.loads(overrides)))
 
 
 def by_route(caller: Caller, slug: str) -> Caller:
@@ -158,7 +162,7 @@ def by_route(caller: Caller, slug: str) -> Caller:
         raise RouteNotFound(
             "This upload token is not for that file route, or there is none", "POST /api/v1/upload-tokens takes several routeSlugs"
         )
-    return replace(caller, browser=replace(caller.browser, route_slug=slug))
+    return replace(caller, actor=replace(caller.browser, route_slug=slug))
 
 
 def require_unexpired(browser: Browser) -> None:
@@ -212,8 +216,3 @@ def _purge(ctx: Context, sql: str, before: int) -> int:
             count = execute(sql, (before, _BATCH)).rowcount
         removed += count
     return removed
-
-
-def _hash(plaintext: str) -> str:
-    """SHA-256 is enough: a token is 192 random bits, not a password."""
-    return hashlib.sha256(plaintext.encode()).hexdigest()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from uploadkit.auth import audit
+from uploadkit.auth import actors, audit
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, StorageUnavailable
@@ -280,5 +280,5 @@ def _give_up(ctx: Context, file_id: str) -> bool:
         if file is None:
             return False
         files.mark_deleted(ctx, file, "Its object was missing from the store")
-        audit.record(audit.CLI, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADED"})
+        audit.record(actors.CommandLine(), "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADED"})
     return True

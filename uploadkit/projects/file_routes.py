@@ -52,7 +52,7 @@ def create_file_route(config: Config, caller: Caller, project_id: str, rules: Ma
         _require_free(project.id, rules["slug"])
         _require_room(project.id)
         route = queries.insert(new_id(), project, rules, now)
-        audit.record(caller.key_id, "created", "file_route", route.id, project.id, {"slug": route.slug})
+        audit.record(caller.actor, "created", "file_route", route.id, project.id, {"slug": route.slug})
         remember(route.id)
     return route
 
@@ -103,7 +103,7 @@ def update_file_route(config: Config, caller: Caller, route_id: str, changes: Ma
             # Under its new slug another one may have the short address.
             moved: dict[str, Any] = {"short_origins": []} if "slug" in different else {}
             queries.update(route.id, {**changes, **moved, "updated_at": clock.now_ms()})
-            audit.record(caller.key_id, "changed", "file_route", route.id, route.project_id, different)
+            audit.record(caller.actor, "changed", "file_route", route.id, route.project_id, different)
             route = queries.get(route.id)
     return route
 
@@ -115,7 +115,7 @@ def delete_file_route(caller: Caller, route_id: str) -> None:
         route = find_by_id(caller, route_id)
         _keep_default(route)
         queries.delete(route.id)
-        audit.record(caller.key_id, "deleted", "file_route", route.id, route.project_id, {"slug": route.slug})
+        audit.record(caller.actor, "deleted", "file_route", route.id, route.project_id, {"slug": route.slug})
 
 
 def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ def create_project(config: Config, caller: Caller, name: str, tier: str | None =
         _require_room(config)
         project = queries.insert(new_id(), name=name, slug=_free_slug(name), tier=tier, at_ms=now)
         file_routes.add_default(project)
-        audit.record(caller.key_id, "created", "project", project.id, project.id, {"name": name, "tier": tier})
+        audit.record(caller.actor, "created", "project", project.id, project.id, {"name": name, "tier": tier})
         remember(project.id)
     return project
 
@@ -103,7 +103,7 @@ def update_project(config: Config, caller: Caller, project_id: str, changes: Map
         different = audit.differences(project.__data__, wanted)
         if different:
             queries.update(project.id, {**wanted, "updated_at": clock.now_ms()})
-            audit.record(caller.key_id, "changed", "project", project.id, project.id, different)
+            audit.record(caller.actor, "changed", "project", project.id, project.id, different)
             project = queries.get(project.id)
     return project
 
@@ -119,7 +119,7 @@ def delete_project(caller: Caller, project_id: str) -> None:
         project = find_project(caller, project_id)
         api_keys.revoke_keys_of(project, now)
         queries.mark_deleted(project.id, now)
-        audit.record(caller.key_id, "deleted", "project", project.id, project.id, {"name": project.name, "slug": project.slug})
+        audit.record(caller.actor, "deleted", "project", project.id, project.id, {"name": project.name, "slug": project.slug})
 
 
 def _laid_over(overrides: Mapping[str, int | None], changes: Mapping[str, int | str | None]) -> dict[str, int | None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from uploadkit.auth.callers import Caller
-from uploadkit.config import Config, TierConfig, tier_limits
+from uploadkit.config import TierConfig
 from uploadkit.core import clock
 from uploadkit.db import read_places
 from uploadkit.db.connection import snapshot, write
@@ -76,20 +76,19 @@ class Difference:
     recomputed: int
 
 
-def present(config: Config, caller: Caller) -> Now:
+def present(caller: Caller) -> Now:
     """Return what the caller's project uses now; for a test key, what its sandbox holds, which has no quota.
 
     The sandbox has no counters: its files are added up. Raises StorageUnavailable as `files.list_files` does.
     """
     period = clock.month_of(clock.now_ms())
     uploads = counters.uploads_in(caller.project_id, caller.environment, period)
-    limits = tier_limits.limits_of(config, caller.tier, caller.limit_overrides)
     if caller.environment == "test":
         with read_places.taken(caller.project_id):
             stored = counters.stored_bytes(caller.project_id, caller.environment)
-        return Now(period, stored, 0, uploads, limits.model_copy(update=_NO_QUOTA))
+        return Now(period, stored, 0, uploads, caller.limits.model_copy(update=_NO_QUOTA))
     used, reserved = counters.storage_of(caller.project_id)
-    return Now(period, used, reserved, uploads, limits)
+    return Now(period, used, reserved, uploads, caller.limits)
 
 
 def history(caller: Caller) -> list[Month]:

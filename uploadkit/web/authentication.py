@@ -10,8 +10,9 @@ from functools import lru_cache
 from flask import Request, g
 
 from uploadkit.auth import api_keys
-from uploadkit.config import Config, ServerConfig, tier_limits
+from uploadkit.config import Config, ServerConfig
 from uploadkit.coordination.rate_limits import RateLimits, Standing
+from uploadkit.core import tokens
 from uploadkit.core.errors import HttpsRequired, RateLimited, Unauthorized
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -28,13 +29,12 @@ def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> N
     refuse_plain_http(request, config.server)
     presented = _presented_key(request)
     try:
-        caller = api_keys.find_caller(presented)
+        caller = api_keys.find_caller(config, presented)
     except Unauthorized:
         rate_limits.count_failure(client_address(request, config.server))
         raise
     g.caller = caller
-    limits = tier_limits.limits_of(config, caller.tier, caller.limit_overrides)
-    g.standing = standing = rate_limits.count_request(caller.key_id, limits.requests_per_minute)
+    g.standing = standing = rate_limits.count_request(str(caller.api_key_id), caller.limits.requests_per_minute)
     _refuse_too_many(standing)
 
 
@@ -67,8 +67,8 @@ def _presented_key(request: Request) -> str:
     header, bearer = _presented(request)
     if not header and not bearer:
         raise Unauthorized("This call needs an API key")
-    if not (api_keys.looks_like_one(header) and api_keys.looks_like_one(bearer)):
-        return bearer if api_keys.looks_like_one(bearer) else header or bearer
+    if not (tokens.is_meant_as_api_key(header) and tokens.is_meant_as_api_key(bearer)):
+        return bearer if tokens.is_meant_as_api_key(bearer) else header or bearer
     if not hmac.compare_digest(header.encode(), bearer.encode()):
         raise Unauthorized("x-api-key and Authorization carry different keys", "Send one of the two headers")
     return header
@@ -76,7 +76,7 @@ def _presented_key(request: Request) -> str:
 
 def came_as_bearer(request: Request) -> bool:
     """Say whether the API key of an authenticated request stood in `Authorization`, and not in `x-api-key`."""
-    return not api_keys.looks_like_one(_presented(request)[0])
+    return not tokens.is_meant_as_api_key(_presented(request)[0])
 
 
 def _presented(request: Request) -> tuple[str, str]:

@@ -9,7 +9,6 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 
 from uploadkit.auth.callers import Browser, Caller
-from uploadkit.config import tier_limits
 from uploadkit.coordination import idempotency
 from uploadkit.coordination.rate_limits import network_of
 from uploadkit.core.errors import Unauthorized, UploadNotFound, UploadNotVerified, ValidationFailed
@@ -40,8 +39,7 @@ def get_rules(token: str | None, project: str | None, slug: str) -> Response:
     caller, visitor = _let_in(token, project, slug)
     upload_tokens.require_unexpired(visitor)
     route = file_routes.find_file_route(caller.project_id, slug)
-    limits = tier_limits.limits_of(context().config, caller.tier, caller.limit_overrides)
-    return json_answer(documented.upload_rules(route, limits, visitor.max_files))
+    return json_answer(documented.upload_rules(route, caller.limits, visitor.max_files))
 
 
 @browser.post("/<slug>", defaults={"token": None, "project": None})
@@ -82,10 +80,10 @@ def _let_in(token: str | None, project: str | None, slug: str) -> tuple[Caller, 
     address, body_bytes = authentication.client_address(request, config.server), request.content_length or 0
     if token is None:
         limits.count_browser_request(network_of(address), config.browser.requests_per_minute, body_bytes)
-        caller = anonymous_uploads.find_caller(slug, request.headers.get("Origin"), network_of(address), project)
+        caller = anonymous_uploads.find_caller(config, slug, request.headers.get("Origin"), network_of(address), project)
     else:
         try:
-            caller = upload_tokens.find_caller(token)
+            caller = upload_tokens.find_caller(config, token)
         except Unauthorized:
             limits.count_failure(address)
             raise
@@ -143,11 +141,12 @@ def _once(caller: Caller, asked: schemas_browser.BeginBody, first: Callable[[ide
 
     So a lost answer does not use up a token. Without a token there is nothing to use up, and nobody to remember it for.
     """
-    token_id = caller.browser.upload_token_id if caller.browser else None
-    if asked.idempotency_key is None or token_id is None or caller.browser is None:
+    visitor = caller.browser
+    if asked.idempotency_key is None or visitor is None or visitor.upload_token_id is None:
         return first(idempotency.forget)
     body = request.get_json()
-    attempt = idempotency.attempt_of(caller.key_id, f"{body['action']} {token_id} {caller.browser.route_slug}", asked.idempotency_key, body)
+    endpoint = f"{body['action']} {visitor.upload_token_id} {visitor.route_slug}"
+    attempt = idempotency.attempt_of(str(visitor.api_key_id), endpoint, asked.idempotency_key, body)
     return idempotency.run_once(context().locks, attempt, first, again)
 
 

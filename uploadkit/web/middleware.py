@@ -121,7 +121,7 @@ def _log_access(answer: Response) -> None:
             "status": answer.status_code,
             "duration_ms": round((time.perf_counter() - here.began) * 1000, 1),
             "project": caller.project_id if caller else None,
-            "key": (caller.key_id or None) if caller else None,
+            "key": caller.api_key_id if caller else None,
         },
     )
 

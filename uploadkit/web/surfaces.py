@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Request
 
+from uploadkit.core import tokens
 from uploadkit.core.errors import FileTypeNotAllowed, UploadKitError
 from uploadkit.files import anonymous_uploads
 from uploadkit.schemas import sdk_rendering
@@ -18,7 +19,9 @@ from uploadkit.schemas.uploads import Json
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, section 5.6.2
 _MOST_ASKED_HEADERS, _MOST_ASKED_CHARACTERS = 64, 2048
 # Tokens of uploads and set-up links, API keys; secrets of webhooks are in base64, which has slashes.
-_SECRET = re.compile(r"(?P<kind>ukt_|uks_|uk_live_|uk_test_)[A-Za-z0-9_-]+|(?P<signing>whsec_)[A-Za-z0-9+/=]+")
+_SECRET = re.compile(
+    rf"(?P<kind>{tokens.UPLOAD_TOKEN}|{tokens.SETUP_LINK}|{tokens.API_KEY}(?:live|test)_)[A-Za-z0-9_-]+|(?P<signing>whsec_)[A-Za-z0-9+/=]+"
+)
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def delete_delivery(caller: Caller, delivery_id: str) -> None:
         if not WebhookDelivery.delete().where(WebhookDelivery.id == delivery_id, WebhookDelivery.status != "delivering").execute():
             raise _being_tried()
         details = {"event": delivery.event, "eventId": delivery.event_id, "status": delivery.status}
-        audit.record(caller.key_id, "deleted", "webhook_delivery", delivery_id, delivery.project_id, details)
+        audit.record(caller.actor, "deleted", "webhook_delivery", delivery_id, delivery.project_id, details)
 
 
 def _being_tried() -> Conflict:
@@ -249,7 +249,7 @@ def resume(caller: Caller, destination_id: str) -> WebhookDestination:
         if destination is None:
             raise NotFound(f"There is no webhook destination {destination_id!r}", "GET /api/v1/webhooks/destinations lists them")
         if destination.paused_at is not None:
-            audit.record(caller.key_id, "resumed", "webhook_destination", destination_id, destination.project_id)
+            audit.record(caller.actor, "resumed", "webhook_destination", destination_id, destination.project_id)
         destination.paused_at, destination.dead_in_a_row = None, 0
         WebhookDestination.update(paused_at=None, dead_in_a_row=0, counted_from=clock.now_ms()).where(
             WebhookDestination.id == destination_id

@@ -49,7 +49,7 @@ def rotate_secrets(caller: Caller, project_id: str) -> Secrets:
             WebhookSecret.project == project_id, WebhookSecret.current_secret == before.current
         )
         if changed.execute():
-            audit.record(caller.key_id, "rotated", "webhook_secret", project_id, project_id)
+            audit.record(caller.actor, "rotated", "webhook_secret", project_id, project_id)
     return signing_secrets(project_id)
 
 

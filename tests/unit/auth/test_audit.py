@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import House
 from uploadkit.auth import api_keys, audit, callers
+from uploadkit.auth.actors import CommandLine
+from uploadkit.core import tokens
 from uploadkit.core.errors import UploadKitError
 from uploadkit.db.connection import write
 from uploadkit.db.models import Audit, Project
@@ -26,7 +28,7 @@ def test_everything_that_is_administered_leaves_an_entry(house: House) -> None:
     config, admin = house.ctx.config, house.caller
     project = projects.create_project(config, admin, "Photos")
     issued = api_keys.issue_key(config, admin, project.id, "CI")
-    insider = api_keys.find_caller(issued.plaintext)
+    insider = api_keys.find_caller(house.ctx.config, issued.plaintext)
     route = file_routes.create_file_route(house.ctx.config, insider, project.id, {"slug": "pics"})
     hook = "https://example.com/hooks/sesame"
     file_routes.update_file_route(house.ctx.config, insider, route.id, {"visibility": "private", "webhook_url": hook})
@@ -36,17 +38,17 @@ def test_everything_that_is_administered_leaves_an_entry(house: House) -> None:
     api_keys.revoke_key(callers.COMMAND_LINE, issued.key.id)
     projects.delete_project(admin, project.id)
     assert trail(project.id) == [
-        (admin.key_id, "project created", project.id, {"name": "Photos", "tier": "pro"}),
-        (admin.key_id, "key created", issued.key.id, {"name": "CI", "environment": "live", "access": "project"}),
-        (insider.key_id, "file_route created", route.id, {"slug": "pics"}),
-        (insider.key_id, "file_route changed", route.id, {"visibility": ["public", "private"], "webhook_url": "changed"}),
-        (insider.key_id, "file_route deleted", route.id, {"slug": "pics"}),
-        (admin.key_id, "project changed", project.id, {"tier": ["pro", "free"], "limit_overrides": [{}, {"max_keys": None}]}),
+        (admin.api_key_id, "project created", project.id, {"name": "Photos", "tier": "pro"}),
+        (admin.api_key_id, "key created", issued.key.id, {"name": "CI", "environment": "live", "access": "project"}),
+        (insider.api_key_id, "file_route created", route.id, {"slug": "pics"}),
+        (insider.api_key_id, "file_route changed", route.id, {"visibility": ["public", "private"], "webhook_url": "changed"}),
+        (insider.api_key_id, "file_route deleted", route.id, {"slug": "pics"}),
+        (admin.api_key_id, "project changed", project.id, {"tier": ["pro", "free"], "limit_overrides": [{}, {"max_keys": None}]}),
         ("cli", "key revoked", issued.key.id, {"name": "CI", "maskedKey": issued.key.masked_key}),
-        (admin.key_id, "project deleted", project.id, {"name": "Photos", "slug": "photos"}),
+        (admin.api_key_id, "project deleted", project.id, {"name": "Photos", "slug": "photos"}),
     ]
     everything = json.dumps([entry.details for entry in Audit.select()])
-    for secret in (issued.plaintext, api_keys.hash_key(issued.plaintext), "sesame"):
+    for secret in (issued.plaintext, tokens.hashed(issued.plaintext), "sesame"):
         assert secret not in everything
 
 
@@ -59,7 +61,7 @@ def test_what_does_not_happen_leaves_no_entry(house: House) -> None:
     for refused in (
         lambda: projects.delete_project(house.caller, house.project.id),
         lambda: projects.create_project(house.ctx.config, house.caller, " "),
-        lambda: api_keys.revoke_key(house.caller, house.caller.key_id),
+        lambda: api_keys.revoke_key(house.caller, house.caller.api_key_id),
         lambda: file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "default"}),
     ):
         with pytest.raises(UploadKitError):
@@ -74,7 +76,7 @@ def test_an_entry_goes_with_its_transaction(house: House) -> None:
     def fail_after(action: audit.Action) -> None:
         with write():
             Project.update(name="x").where(Project.id == house.project.id).execute()
-            audit.record(audit.CLI, action, "project", house.project.id, house.project.id)
+            audit.record(CommandLine(), action, "project", house.project.id, house.project.id)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -82,7 +84,7 @@ def test_an_entry_goes_with_its_transaction(house: House) -> None:
     assert Audit.select().count() == before
     assert Project.get_by_id(house.project.id).name == house.project.name
     with pytest.raises(RuntimeError, match="transaction"):
-        audit.record(audit.CLI, "changed", "project", house.project.id, house.project.id)
+        audit.record(CommandLine(), "changed", "project", house.project.id, house.project.id)
 
 
 def test_long_lists_are_cut_short(house: House) -> None:

@@ -75,7 +75,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         key = first_run.prepare(loaded).api_key
         assert key
         nowhere = ObjectStore(StoreAddress("http://127.0.0.1:9", "http://127.0.0.1:9", "us-east-1", "b", "path", "id", "secret"))
-        yield Desk(Context(loaded, nowhere), api_keys.find_caller(key))
+        yield Desk(Context(loaded, nowhere), api_keys.find_caller(loaded, key))
         database.close()
 
 
@@ -398,7 +398,7 @@ def test_the_log_by_operation_route_time_and_key(desk: Desk, caller: Caller, mon
     file, failed = desk.add(caller, "photo.jpg"), desk.add(caller, status="FAILED")
     with db_connection.write():
         File.update(api_key=None).where(File.id == failed.id).execute()
-    outsider = replace(desk.new_project(), key_id=caller.key_id)
+    outsider = replace(desk.new_project(), actor=caller.actor)
     desk.add(outsider)
     for most in (5000, 0):  # few files by that key, or too many to go by them
         monkeypatch.setattr(event_log, "_FEW_FILES", most)
@@ -409,8 +409,8 @@ def test_the_log_by_operation_route_time_and_key(desk: Desk, caller: Caller, mon
             (EventFilter(event="upload.failed", status="UPLOADED"), []),
             (EventFilter(route_slug="nope"), []),
             (EventFilter(until=file.created_at), []),
-            (EventFilter(api_key_id=caller.key_id), [file, file]),
-            (EventFilter(api_key_id=caller.key_id, status="UPLOADED", since=file.created_at), [file]),
+            (EventFilter(api_key_id=caller.api_key_id), [file, file]),
+            (EventFilter(api_key_id=caller.api_key_id, status="UPLOADED", since=file.created_at), [file]),
             (EventFilter(api_key_id="nobody"), []),
         ):
             assert [entry.file_id for entry in event_log.list_events(caller, wanted, 100, None).items] == [one.id for one in found], wanted

@@ -31,7 +31,8 @@ def new(size: int = 10) -> UploadRequest:
 
 
 def browser_of(house: House, **limits: int) -> Caller:
-    return upload_tokens.find_caller(upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}, **limits).plaintext)
+    issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}, **limits)
+    return upload_tokens.find_caller(house.ctx.config, issued.plaintext)
 
 
 def test_only_the_hash_is_kept_and_nothing_shows_the_token(house: House) -> None:
@@ -39,14 +40,14 @@ def test_only_the_hash_is_kept_and_nothing_shows_the_token(house: House) -> None
     row = UploadToken.get()
     assert row.token_hash == hashlib.sha256(issued.plaintext.encode()).hexdigest()
     assert issued.plaintext not in repr(issued) + repr(row.__data__)
-    assert issued.plaintext[4:] not in repr(upload_tokens.find_caller(issued.plaintext))
+    assert issued.plaintext[4:] not in repr(upload_tokens.find_caller(house.ctx.config, issued.plaintext))
     assert (row.max_files, row.max_bytes, row.expires_at - row.created_at) == (1, None, 900_000)
 
 
 @pytest.mark.parametrize("presented", ["", "ukt_", "ukt_" + "x" * 32, "ukt_" + "é" * 32, "uk_live_" + "x" * 32, "\x00", "x" * 100_000])
 def test_what_is_no_token(house: House, presented: str) -> None:
     with pytest.raises(Unauthorized):
-        upload_tokens.find_caller(presented)
+        upload_tokens.find_caller(house.ctx.config, presented)
 
 
 @pytest.mark.parametrize("anonymous", [False, True])
@@ -106,7 +107,7 @@ def test_a_race_for_the_last_bytes(house: House) -> None:
 
 def test_a_race_between_uploads_and_the_revocation(house: House) -> None:
     issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}, max_files=1000)
-    browser = upload_tokens.find_caller(issued.plaintext)
+    browser = upload_tokens.find_caller(house.ctx.config, issued.plaintext)
     revoked_at: list[int] = []
 
     def begin() -> None:
@@ -173,7 +174,7 @@ def test_a_token_for_several_file_routes(house: House) -> None:
         file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": slug, "max_file_count": count})
     issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["pictures", "films", "pictures"], {})
     assert ([route.slug for route in issued.routes], issued.token.max_files) == (["pictures", "films"], 6)
-    caller = upload_tokens.find_caller(issued.plaintext)
+    caller = upload_tokens.find_caller(house.ctx.config, issued.plaintext)
     with pytest.raises(RouteNotFound):
         upload_tokens.by_route(caller, "default")
     for slug in ("pictures", "films") * 3:
@@ -183,7 +184,7 @@ def test_a_token_for_several_file_routes(house: House) -> None:
         single_upload.request_upload(house.ctx, upload_tokens.by_route(caller, "films"), new())
     routes = {route.slug: route for route in file_routes.all_file_routes(house.project.id)}
     file_routes.delete_file_route(house.caller, routes["pictures"].id)
-    left = upload_tokens.find_caller(issued.plaintext).browser
+    left = upload_tokens.find_caller(house.ctx.config, issued.plaintext).browser
     assert left is not None
     assert left.route_slugs == ("films",)
     file_routes.delete_file_route(house.caller, routes["films"].id)
@@ -194,7 +195,7 @@ def test_a_second_try_takes_the_place_of_the_first(house: House) -> None:
     with travelled_to(clock.now_ms()) as advance:
         film = UploadRequest("film.mp4", 11 * MIB, "video/mp4", "default", {"user": "ann"})
         browser = upload_tokens.find_caller(
-            upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"user": "ann"}).plaintext
+            house.ctx.config, upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"user": "ann"}).plaintext
         )
         first = multipart_upload.start_multipart(house.ctx, browser, film).file
         with pytest.raises(Forbidden):  # in one go: that is another file
@@ -210,7 +211,8 @@ def test_a_second_try_takes_the_place_of_the_first(house: House) -> None:
         for vouched, status in (({"user": "eve"}, "UPLOADING"), ({}, "UPLOADING"), ({"user": "ann"}, "FAILED")):
             token = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], vouched)
             try:
-                multipart_upload.start_multipart(house.ctx, upload_tokens.find_caller(token.plaintext), replace(film, metadata=vouched))
+                visitor = upload_tokens.find_caller(house.ctx.config, token.plaintext)
+                multipart_upload.start_multipart(house.ctx, visitor, replace(film, metadata=vouched))
             except TierLimitExceeded:
                 assert status == "UPLOADING", "somebody else's upload is not ended"
             assert File.get_by_id(second.id).status == status
@@ -220,7 +222,7 @@ def test_nobodys_upload_is_ended_where_that_makes_no_room(house: House) -> None:
     """Two tokens may vouch for the same (`{"form": "contact"}`): one visitor could end what the other one is sending, and gain nothing."""
     with travelled_to(clock.now_ms()) as advance:
         tokens = [upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"form": "contact"}) for _ in range(2)]
-        visitor, stranger = (upload_tokens.find_caller(token.plaintext) for token in tokens)
+        visitor, stranger = (upload_tokens.find_caller(house.ctx.config, token.plaintext) for token in tokens)
         film = UploadRequest("film.mp4", 11 * MIB, "video/mp4", "default", {"form": "contact"})
         theirs = multipart_upload.start_multipart(house.ctx, visitor, film).file
         single_upload.request_upload(house.ctx, stranger, new())  # all that this token is for
@@ -231,11 +233,11 @@ def test_nobodys_upload_is_ended_where_that_makes_no_room(house: House) -> None:
         # A single upload holds its bytes until its URL has expired, whatever becomes of it.
         photo = UploadRequest("photo.jpg", 9 * MIB, "image/jpeg", "default", {"user": "ann"})
         ann = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {"user": "ann"}, max_files=2)
-        first = single_upload.request_upload(house.ctx, upload_tokens.find_caller(ann.plaintext), photo).file
+        first = single_upload.request_upload(house.ctx, upload_tokens.find_caller(house.ctx.config, ann.plaintext), photo).file
         Project.update(limit_overrides={"max_storage": 21 * MIB}).where(Project.id == house.project.id).execute()
         advance(6_000)
         with pytest.raises(TierLimitExceeded):
-            single_upload.request_upload(house.ctx, upload_tokens.find_caller(ann.plaintext), photo)
+            single_upload.request_upload(house.ctx, upload_tokens.find_caller(house.ctx.config, ann.plaintext), photo)
         assert File.get_by_id(first.id).status == "UPLOADING"
 
 
@@ -245,7 +247,7 @@ def test_the_tokens_of_a_project_are_bounded(house: House) -> None:
     with travelled_to(clock.now_ms()) as advance:
         upload_tokens.issue_token(config, house.caller, ["default"], {}, expires_seconds=1)
         used = upload_tokens.issue_token(config, house.caller, ["default"], {}, expires_seconds=1)
-        single_upload.request_upload(house.ctx, upload_tokens.find_caller(used.plaintext), new())
+        single_upload.request_upload(house.ctx, upload_tokens.find_caller(house.ctx.config, used.plaintext), new())
         with pytest.raises(RateLimited):
             upload_tokens.issue_token(config, house.caller, ["default"], {})
         advance(1_000 + upload_tokens.KEPT_UNUSED_MS)
@@ -258,7 +260,7 @@ def test_only_its_own_project_and_environment_revoke_a_token(house: House) -> No
     for stranger in (replace(house.caller, environment="test"), replace(house.caller, project_id="other"), COMMAND_LINE):
         with pytest.raises(NotFound):
             upload_tokens.revoke_token(stranger, issued.token.id)
-    assert upload_tokens.find_caller(issued.plaintext)
+    assert upload_tokens.find_caller(house.ctx.config, issued.plaintext)
 
 
 def test_old_tokens_are_purged_and_their_files_stay(house: House) -> None:
@@ -279,14 +281,14 @@ def test_a_deleted_file_route_takes_its_tokens_along(house: House) -> None:
     file_routes.delete_file_route(house.caller, route.id)
     assert UploadToken.select().count() == 0
     with pytest.raises(Unauthorized):
-        upload_tokens.find_caller(issued.plaintext)
+        upload_tokens.find_caller(house.ctx.config, issued.plaintext)
 
 
 def test_a_renamed_file_route_keeps_its_tokens(house: House) -> None:
     route = file_routes.create_file_route(house.ctx.config, house.caller, house.project.id, {"slug": "before"})
     issued = upload_tokens.issue_token(house.ctx.config, house.caller, ["before"], {})
     file_routes.update_file_route(house.ctx.config, house.caller, route.id, {"slug": "after"})
-    found = upload_tokens.by_route(upload_tokens.find_caller(issued.plaintext), "after").browser
+    found = upload_tokens.by_route(upload_tokens.find_caller(house.ctx.config, issued.plaintext), "after").browser
     assert found is not None
     assert found.route_slug == "after"
 
@@ -294,10 +296,10 @@ def test_a_renamed_file_route_keeps_its_tokens(house: House) -> None:
 def test_a_removed_project_leaves_no_tokens(house: House) -> None:
     project = projects.create_project(house.ctx.config, house.caller, "Gone soon")
     key = api_keys.issue_key(house.ctx.config, house.caller, project.id, "a")
-    issued = upload_tokens.issue_token(house.ctx.config, api_keys.find_caller(key.plaintext), ["default"], {})
+    issued = upload_tokens.issue_token(house.ctx.config, api_keys.find_caller(house.ctx.config, key.plaintext), ["default"], {})
     projects.delete_project(house.caller, project.id)
     with pytest.raises(Unauthorized):
-        upload_tokens.find_caller(issued.plaintext)
+        upload_tokens.find_caller(house.ctx.config, issued.plaintext)
     with travelled_to(clock.now_ms() + 120_000):
         assert project_removal.remove_deleted_projects(house.ctx) == 1
     assert UploadToken.select().where(UploadToken.project == project.id).count() == 0

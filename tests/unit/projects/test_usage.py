@@ -46,7 +46,7 @@ def test_use_is_counted_in_the_month_it_happens_in(house: House, sandbox: Caller
         advance(1)
         upload(house, house.caller, b"123")
         files.delete_file(house.ctx, house.caller, file.key)
-        now = usage.present(house.ctx.config, house.caller)
+        now = usage.present(house.caller)
         assert (now.period, now.storage_used_bytes, now.storage_reserved_bytes, now.uploads) == ("2026-04", 3, 0, 1)
         assert now.limits == house.ctx.config.tiers["pro"]
         months = usage.history(house.caller)
@@ -59,12 +59,12 @@ def test_the_sandbox_has_figures_of_its_own_and_no_quota(house: House, sandbox: 
     upload(house, house.caller)
     file = upload(house, sandbox, b"123")
     request(house, sandbox)
-    now = usage.present(house.ctx.config, sandbox)
+    now = usage.present(sandbox)
     assert (now.storage_used_bytes, now.storage_reserved_bytes, now.uploads) == (3, 0, 1)
     assert (now.limits.max_storage, now.limits.max_uploads_per_month) == (None, None)
     assert now.limits.requests_per_minute == house.ctx.config.tiers["pro"].requests_per_minute
     files.delete_file(house.ctx, sandbox, file.key)
-    assert usage.present(house.ctx.config, sandbox).storage_used_bytes == 0
+    assert usage.present(sandbox).storage_used_bytes == 0
     assert tuple(usage.history(sandbox)[0])[1:] == (1, 3, 3)
     assert tuple(usage.history(house.caller)[0])[1:] == (1, 5, 0)
 
@@ -185,7 +185,7 @@ def test_test_files_go_24_hours_after_their_creation(house: House, sandbox: Call
         assert {entry.file_id for entry in log} >= {done.id, unfinished.id}
         assert next(entry.detail for entry in log if entry.file_id == done.id) == "Test files are purged 24 hours after their creation"
         assert usage.find_differences() == []
-        assert usage.present(house.ctx.config, sandbox).storage_used_bytes == 5
+        assert usage.present(sandbox).storage_used_bytes == 5
         assert usage.history(sandbox)[0].uploads + usage.history(sandbox)[1].uploads == 3
 
 

@@ -388,7 +388,7 @@ def another_project(house: House, name: str = "Shop") -> House:
     project = projects.create_project(house.ctx.config, house.caller, name)
     api_key = api_keys.issue_key(house.ctx.config, house.caller, project.id, "k").plaintext
     FileRoute.update(webhook_url=URL, webhook_events=["onUploadComplete"]).where(FileRoute.project == project).execute()
-    return House(house.ctx, project, api_keys.find_caller(api_key), api_key)
+    return House(house.ctx, project, api_keys.find_caller(house.ctx.config, api_key), api_key)
 
 
 @pytest.mark.parametrize("arrived", [True, None, False])
@@ -571,7 +571,7 @@ def test_one_that_arrives_begins_the_count_anew(told: House, calls: Calls, at_no
 
 def test_the_sandbox_has_destinations_of_its_own(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
     issued = api_keys.issue_key(told.ctx.config, callers.COMMAND_LINE, told.project.id, "x", environment="test")
-    tester = api_keys.find_caller(issued.plaintext)
+    tester = api_keys.find_caller(told.ctx.config, issued.plaintext)
     calls.status = 500
     for _ in range(20):
         completed(told, tester)
@@ -638,10 +638,10 @@ def test_secrets_are_made_once_and_rotate(told: House) -> None:
     assert second.current == first.next
     assert second.next not in (first.current, first.next)
     (entry,) = Audit.select().where(Audit.subject_kind == "webhook_secret")
-    assert (entry.action, entry.actor, entry.details) == ("rotated", told.caller.key_id, {})
+    assert (entry.action, entry.actor, entry.details) == ("rotated", told.caller.api_key_id, {})
     issued = api_keys.issue_key(told.ctx.config, callers.COMMAND_LINE, told.project.id, "x", environment="test")
     with pytest.raises(Forbidden):
-        webhook_secrets.show_secrets(api_keys.find_caller(issued.plaintext), told.project.id)
+        webhook_secrets.show_secrets(api_keys.find_caller(told.ctx.config, issued.plaintext), told.project.id)
 
 
 def test_no_secret_is_kept_beside_an_attempt_or_logged(told: House, calls: Calls, caplog: pytest.LogCaptureFixture) -> None:

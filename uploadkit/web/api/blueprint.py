@@ -56,5 +56,5 @@ def once(first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) 
     if header is None:
         return first(idempotency.forget)
     endpoint = f"{request.method} {request.path}"
-    attempt = idempotency.attempt_of(g.caller.key_id, endpoint, header.strip(), request.get_json())
+    attempt = idempotency.attempt_of(g.caller.api_key_id, endpoint, header.strip(), request.get_json())
     return idempotency.run_once(context().locks, attempt, first, again)

@@ -12,14 +12,14 @@ from uploadkit.schemas import files as shapes
 from uploadkit.schemas import uploads as documented
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
-from uploadkit.web.requests import context, json_answer
+from uploadkit.web.requests import json_answer
 from uploadkit.webhooks import event_log
 
 
 @api.get("/usage", **answers(shapes.UsageObject, StorageUnavailable))
 def get_usage() -> Response:
     """Get what the project uses now, and its limits."""
-    return json_answer(documented.usage_now(usage.present(context().config, g.caller)))
+    return json_answer(documented.usage_now(usage.present(g.caller)))
 
 
 @api.get("/usage/history", **answers(shapes.UsageHistory))

@@ -147,12 +147,12 @@ def _in_templates() -> dict[str, Any]:
 
 def caller() -> Caller:
     """Return the signed-in admin as they act in this page's project and environment."""
-    return admins.caller_for(g.admin, g.project, g.environment)
+    return admins.caller_for(context().config, g.admin, g.project, g.environment)
 
 
 def administrator() -> Caller:
     """Return the signed-in admin as they change projects, keys and file routes, which have no environment."""
-    return admins.caller_for(g.admin, g.project, "live")
+    return admins.caller_for(context().config, g.admin, g.project, "live")
 
 
 def form_token() -> str:

@@ -20,7 +20,7 @@ _NEWEST = 10
 def show_overview() -> str:
     """Show figures, a chart of uploads per day, the newest files, and the appliance's health."""
     days = usage.last_days(caller(), _DAYS)
-    now = usage.present(context().config, caller())
+    now = usage.present(caller())
     return render_template(
         "dashboard/overview.html",
         now=now,

@@ -32,7 +32,7 @@ def show_usage() -> str:
     """Show what is used now and what happened in each of the last twelve months."""
     return render_template(
         "dashboard/usage.html",
-        now=usage.present(context().config, caller()),
+        now=usage.present(caller()),
         months=usage.history(caller()),
         requests=_requests([g.project.id], g.environment)[g.project.id],
     )
