@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
+from uploadkit.client.answers import is_sound
 from uploadkit.client.errors import UploadKitApiError, UploadKitClientError, not_this_api
 from uploadkit.client.resume import UploadState, forget_given_up
 from uploadkit.client.source import MAX_STREAM_BYTES, Readable, guess_content_type, open_source
@@ -46,6 +47,8 @@ class UploadedFile:
     def from_json(cls, raw: Mapping[str, Any]) -> UploadedFile:
         """Return the file that the API's JSON object `raw` describes; UploadKitApiError if it describes none."""
         try:
+            if not is_sound(raw):
+                raise not_this_api(200)
             return cls(
                 id=raw["id"],
                 key=raw["key"],
@@ -97,7 +100,8 @@ class Client:
     """A connection to one project of an UploadKit appliance; safe to share between threads.
 
     `base_url` such as `http://127.0.0.1:8080`, with or without `/api/v1`. `timeout_seconds` is the longest silence on a connection,
-    `retry_seconds` the longest that one step waits altogether before it is tried again (network trouble, 5xx, 429).
+    and the longest that an answer takes once it has begun; `retry_seconds` is the longest that one step waits altogether before it is
+    tried again (network trouble, 5xx, 429).
     `headers` go to the appliance with every request, and never to the store: what a gate in front of it wants, such as a login of its own.
     Raises ValueError for a `base_url`, `api_key` or `headers` that can't be used. Every method raises UploadKitClientError and subclasses.
     """

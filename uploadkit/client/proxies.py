@@ -12,14 +12,18 @@ import urllib.request
 from base64 import b64encode
 from contextlib import suppress
 from importlib.util import find_spec
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 
+from uploadkit.client.answers import TimelyResponse
 from uploadkit.client.errors import UploadKitConnectionError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SUGGESTION = "Set HTTPS_PROXY to http://host:port or http://name:password@host:port, or name this host in NO_PROXY"
+
+Manager = TypeVar("Manager", bound=urllib3.PoolManager)
 
 
 class Pools:
@@ -34,7 +38,7 @@ class Pools:
         proxy = proxy_for(url)
         with self._lock:
             if proxy not in self._pools:
-                self._pools[proxy] = urllib3.PoolManager(maxsize=16) if proxy is None else _by_proxy(proxy)
+                self._pools[proxy] = _timely(urllib3.PoolManager(maxsize=16)) if proxy is None else _timely(_by_proxy(proxy))
             return self._pools[proxy]
 
     def clear(self) -> None:
@@ -98,6 +102,17 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _without_password(proxy: str) -> str:
     scheme, _, rest = proxy.partition("://")
     return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
+
+
+def _timely(manager: Manager) -> Manager:
+    """Have the answers on all connections of `manager`, those of a proxy included, come to their end."""
+
+    def with_ends(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
+        connection = type("Connection", (pool.ConnectionCls,), {"response_class": TimelyResponse})
+        return type("Pool", (pool,), {"ConnectionCls": connection})
+
+    manager.pool_classes_by_scheme = {scheme: with_ends(pool) for scheme, pool in manager.pool_classes_by_scheme.items()}
+    return manager
 
 
 def _by_proxy(proxy: str) -> urllib3.PoolManager:

@@ -13,6 +13,7 @@ from uploadkit.client.wire import Stopped, Wire
 
 _BLOCK_BYTES = 128 * 1024
 _MAX_STALE_URLS = 3
+_MAX_PARTS = 10_000  # S3's own limit; a list of more would take the memory that the sender of a part size chooses
 
 ProgressCallback = Callable[[int, int], None]
 
@@ -56,6 +57,8 @@ class Parts:
         self._wire, self._source, self._progress, self._ask = wire, source, progress, ask
         self._renew_after_hang_up = renew_after_hang_up
         self._part_size, self._headers = int(answer["partSize"]), answer.get("headers") or {}
+        if -(-source.size_bytes // self._part_size) > _MAX_PARTS:
+            raise not_this_api(200)
         self._urls: dict[int, str] = {}
         self.etags: dict[int, str | None] = {}
         self._lock, self._stopped, self._generation = threading.Lock(), threading.Event(), 0

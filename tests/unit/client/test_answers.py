@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from uploadkit.client import Client, UploadKitClientError, UploadKitConnectionError, answers
+from uploadkit.client import Client, UploadedFile, UploadKitClientError, UploadKitConnectionError, answers
 
 PUT = "http://127.0.0.1:9/put"
 SLOT = {"fileId": "f", "uploadUrl": PUT, "headers": {"Content-Type": "image/jpeg"}}
@@ -77,6 +77,12 @@ ODD = {
     "parts of some size": once(200, changed(IN_PARTS, partSize="x")),
     "no parts": once(200, changed(IN_PARTS, parts=None)),
     "parts that are none": once(200, changed(IN_PARTS, parts=[1, {}])),
+    "parts of one byte each": once(200, changed(IN_PARTS, partSize=1)),
+    "a header without a name": once(200, changed(SLOT, headers={"": "x"})),
+    "a header that no line may have": once(200, changed(SLOT, headers={"A": "\u20ac"})),
+    "another host": once(200, changed(SLOT, headers={"Host": "127.0.0.1"})),
+    "another framing": once(200, changed(SLOT, headers={"Transfer-Encoding": "chunked"})),
+    "very many values": once(200, b'{"a": [' + b"{}," * 3_000_000 + b"{}]}"),
     "arrived parts that are none": once(200, changed(IN_PARTS, uploaded=[{"partNumber": 1}])),
 }
 
@@ -92,6 +98,7 @@ def test_whatever_is_answered_it_is_told_as_an_error(tmp_path: Path, name: str) 
         with pytest.raises(UploadKitClientError) as failure:
             client.upload(path)
         assert isinstance(failure.value.message, str)
+        assert failure.value.code == "UNEXPECTED_ANSWER" or not name.startswith(("another", "parts of one"))
         assert failure.value.suggestion is None or isinstance(failure.value.suggestion, str)
 
 
@@ -128,3 +135,67 @@ def test_an_answer_that_drips_has_an_end(tmp_path: Path) -> None:
         with pytest.raises(UploadKitConnectionError, match="no answer in time"):
             client.upload(path)
         stopped.set()
+
+
+FILE = {
+    **{
+        "id": "f",
+        "key": "k",
+        "url": "http://127.0.0.1/f/k",
+        "fileName": "a",
+        "fileSize": 3,
+        "contentType": "image/jpeg",
+        "status": "UPLOADED",
+    },
+    **{"environment": "live", "routeSlug": "default", "etag": None, "metadata": {}, "createdAt": "2026-04-08T00:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("name", [*FILE, "uploadedAt"])
+@pytest.mark.parametrize("value", [7, ["x"]])
+def test_a_file_is_what_it_says_or_none(name: str, value: Any) -> None:
+    raw = FILE | {name: value}
+    if name == "fileSize" and value == 7:
+        assert UploadedFile.from_json(raw).size_bytes == 7
+        return
+    with pytest.raises(UploadKitClientError):
+        UploadedFile.from_json(raw)
+
+
+@pytest.mark.parametrize(
+    ("begin", "drop"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 ", b"O"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    ],
+    ids=["interim answers", "status", "header", "trailers"],
+)
+def test_what_stands_around_an_answer_has_an_end_as_well(begin: bytes, drop: bytes) -> None:
+    stopped = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(begin)
+        while not stopped.wait(0.05):
+            handler.wfile.write(drop)
+            handler.wfile.flush()
+
+    # The client would go on for ever: its thread does not keep the test.
+    failures: list[BaseException] = []
+
+    def call(url: str) -> None:
+        with Client(url, "uk_live_x", retry_seconds=0, timeout_seconds=0.5) as client:
+            try:
+                client.create_upload_token()
+            except UploadKitClientError as error:
+                failures.append(error)
+
+    with answering(drip) as url:
+        caller = threading.Thread(target=call, args=(url,))
+        caller.start()
+        caller.join(15)
+        stopped.set()
+        caller.join()
+    assert [type(failure) for failure in failures] == [UploadKitConnectionError]
+    assert "no answer in time" in str(failures[0])
