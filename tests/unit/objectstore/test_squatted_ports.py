@@ -83,15 +83,15 @@ def squatting(base: int, offsets: tuple[int, ...] = (), after_the_master: tuple[
 
 
 def test_who_takes_the_s3_port_while_the_store_starts_is_not_taken_for_it(tmp_path: Path) -> None:
-    base = choose_base_port(SeaweedFS(find_weed(), tmp_path), 0, [0])
+    base = choose_base_port(SeaweedFS(find_weed(), tmp_path), 0, [0, 9])
     store = make_store(tmp_path / "data", base)
-    with squatting(base, after_the_master=(0,)) as squatter:
+    with squatting(base, after_the_master=(9,)) as squatter:
         try:
             with pytest.raises(StoreStartError, match="did not come up"):
                 store.start()
         finally:
             store.stop()
-        assert squatter.held == {0}
+        assert squatter.held == {9}
         assert not [said for said in squatter.requests if b"AWS4" in said], "nothing that was signed goes to him"
 
 

@@ -49,8 +49,8 @@ class RunningEngine:
         stopping: threading.Event,
     ) -> None:
         self.engine, self.base = engine, base
-        self._relayed = needs_relay(listen_host)
-        self.s3_port = base + s3_offset(listen_host)
+        self._gate_hosts = gate_hosts(engine, listen_host)
+        self.s3_port = base + s3_offset(engine, listen_host)
         self._listen_host, self._credentials, self._max_disk_bytes = listen_host, credentials, max_disk_bytes
         self._data_dir = data_dir
         self._log, self._pid_file = data_dir / "store.log", data_dir / "store.pid"
@@ -67,20 +67,22 @@ class RunningEngine:
 
     @property
     def endpoint(self) -> str:
-        """The address under which the appliance itself reaches S3."""
-        return f"http://{LOOPBACK}:{self.s3_port}"
+        """The address under which S3 is reached on this machine: the gate's, where the engine is to be reached by its socket alone."""
+        return f"http://{LOOPBACK}:{self.base if self.engine.socket() else self.s3_port}"
 
     def launch(self) -> None:
-        """Spawn the engine and, for another interface than loopback, the relay. Returns before they answer."""
+        """Spawn the engine and, where it needs one, the gate before its S3. Returns before they answer."""
         directory = self.engine.directory
         directory.mkdir(mode=0o700, exist_ok=True)
         self.engine.tidy_up()
         self._limit_bytes = disk.limit_bytes(self._max_disk_bytes, directory)
         self._plan = self.engine.plan(self._limit_bytes)
         commands = [self.engine.serve(self.base, self.s3_port, self._credentials, self._plan)]
-        if self._relayed:
-            program = [sys.executable, "-I", str(Path(__file__).with_name("tcp_proxy.py"))]
-            argv = [*program, self._listen_host, str(self.base), str(self.s3_port)]
+        if self._gate_hosts:
+            program = [sys.executable, "-I", str(Path(__file__).with_name("s3_gate.py"))]
+            # By its name alone, since it works in the socket's folder: paths of sockets are short.
+            socket = self.engine.socket()
+            argv = [*program, str(self.base), str(self.s3_port) if socket is None else socket.name, *self._gate_hosts]
             commands.append(Command(argv, {"PATH": os.defpath}, directory))
         for command in commands:
             self._children.append((processes.spawn(command, self._log), command))
@@ -93,7 +95,7 @@ class RunningEngine:
         Raises StoreStartError, with all children ended, when an internal port lets strangers in.
         """
         while self._dead() is None:
-            if self._answers() and self._shows_ready() and self._relay_answers() and self._holds_its_ports():
+            if self._answers() and self._shows_ready() and self._gate_answers() and self._holds_its_ports():
                 self._require_closed_ports()
                 self._next_port_check = time.monotonic() + FIRST_PORT_CHECK_SECONDS
                 self._last_answer = time.monotonic()
@@ -135,7 +137,7 @@ class RunningEngine:
         """End all children (SIGTERM, `seconds`, SIGKILL) and remove what they leave about."""
         self.trouble = RESTARTING
         self._reclaiming.stop(0.1)
-        # The relay first: nothing new comes in while the engine finishes.
+        # The gate first: nothing new comes in while the engine finishes.
         for child, _ in reversed(self._children):
             processes.stop(child, seconds)
         self._children = []
@@ -200,14 +202,13 @@ class RunningEngine:
         """Whether it was our children who answered: on a port that was free for a moment anybody may listen. Who lives, keeps its ports."""
         return listeners.hold([child.pid for child, _ in self._children], {self.base, self.s3_port, *self.engine.http_ports(self.base)})
 
-    def _relay_answers(self) -> bool:
-        if not self._relayed:
-            return True
-        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self._listen_host, self._listen_host)  # noqa: S104
-        try:
-            urllib3.util.connection.create_connection((host, self.base), timeout=HEALTH_TIMEOUT_SECONDS).close()
-        except OSError:
-            return False
+    def _gate_answers(self) -> bool:
+        for host in self._gate_hosts:
+            reached = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
+            try:
+                urllib3.util.connection.create_connection((reached, self.base), timeout=HEALTH_TIMEOUT_SECONDS).close()
+            except OSError:
+                return False
         return True
 
     def _check_health(self) -> None:
@@ -259,14 +260,20 @@ class RunningEngine:
             os.truncate(self._log, 0)
 
 
-def needs_relay(listen_host: str) -> bool:
-    """Say whether `listen_host` (server.host) is another interface than the one that engines bind."""
-    return listen_host not in (LOOPBACK, "localhost")
+def gate_hosts(engine: Engine, listen_host: str) -> list[str]:
+    """Return the interfaces that a gate before the engine's S3 has to listen on, for a server.host of `listen_host`; none without a gate.
+
+    An engine with a socket has one in any case, on loopback as well; one without is reached by others than this machine's through a gate.
+    """
+    outer = [] if listen_host in (LOOPBACK, "localhost") else [listen_host]
+    if engine.socket() is None or "0.0.0.0" in outer:  # noqa: S104
+        return outer
+    return [LOOPBACK, *outer]
 
 
-def s3_offset(listen_host: str) -> int:
-    """Return where the engine's S3 port lies in its block: behind a relay the tenth, as 0.0.0.0:P excludes 127.0.0.1:P."""
-    return 9 if needs_relay(listen_host) else 0
+def s3_offset(engine: Engine, listen_host: str) -> int:
+    """Return where the engine's own S3 port lies in its block: behind a gate the tenth, as 0.0.0.0:P excludes 127.0.0.1:P."""
+    return 9 if gate_hosts(engine, listen_host) else 0
 
 
 def check_limit(max_disk_bytes: int) -> None:

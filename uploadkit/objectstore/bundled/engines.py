@@ -1,8 +1,8 @@
 """The engines a bundled store can run on: which program, which command line, which environment, which ports.
 
 Nothing is started here. Every listener of an engine stays on 127.0.0.1, and SeaweedFS's internal gRPC ports ask for a
-certificate (`internal_tls.py`), as any user of this machine can reach them. `tcp_proxy.py` carries the S3 port, and only it, to
-other interfaces.
+certificate (`internal_tls.py`), as any user of this machine can reach them. `s3_gate.py` carries S3, and only it, to
+clients, and of their requests those alone that have one meaning.
 Secrets travel in environments, never in arguments, which every user of the machine can read.
 """
 
@@ -161,6 +161,13 @@ class SeaweedFS(Engine):
             # The pause is for clusters; it would add a second to every stop.
             "volume.preStopSeconds": 0,
         }  # fmt: skip
+        if self.socket() is not None:
+            # Who comes past the gate: S3's own port speaks to the engine's certificate alone, so to nobody. The socket is no TLS.
+            identity = f"{internal_tls.FOLDER}/{internal_tls.IDENTITY}"
+            flags |= {
+                "s3.cert.file": identity, "s3.key.file": identity, "s3.cacert.file": f"{internal_tls.FOLDER}/{internal_tls.AUTHORITY}",
+                "s3.tlsVerifyClientCert": "true",
+            }  # fmt: skip
         # By default weed logs to the temporary directory, world-readable and up to 1.8 GB a file.
         argv = [self.binary, "-logtostderr", "mini", *(f"-{name}={value}" for name, value in flags.items())]
         environment = self._environment() | {
@@ -298,7 +305,7 @@ def find_minio(configured: str | None) -> str | None:
 def choose_base_port(engine: Engine, configured: int, extra: Sequence[int]) -> int:
     """Return the first of the ports to use: `configured`, or any with a free block where that is 0.
 
-    `extra` are offsets of further ports needed (the S3 port, the relay's). Raises StoreStartError when a port is taken.
+    `extra` are offsets of further ports needed (the S3 port, the gate's). Raises StoreStartError when a port is taken.
     """
     if configured:
         taken = _first_taken(engine, configured, extra)

@@ -186,7 +186,7 @@ class BundledStore:
 
     def _launch(self, engine: Engine, credentials: Credentials) -> RunningEngine:
         for _ in range(_START_ATTEMPTS):
-            base = choose_base_port(engine, self._settings.port, sorted({0, s3_offset(self._listen_host)}))
+            base = choose_base_port(engine, self._settings.port, sorted({0, s3_offset(engine, self._listen_host)}))
             running = RunningEngine(
                 engine, base, self._listen_host, credentials, self._settings.max_disk_bytes, self._data_dir, self._stopping
             )

@@ -1,0 +1,122 @@
+"""Signed URLs of the bundled store with queries that SeaweedFS's signature check and its choice of what to do read in two ways.
+
+Without the gate, `%zz;partNumber=x` in front of the query makes the URL of a part, which the file's own key stands in, a PUT of that key.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from uploadkit.config import BundledConfig
+from uploadkit.core import clock
+from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.bundled import internal_ports
+from uploadkit.objectstore.bundled.supervisor import BundledStore
+from uploadkit.objectstore.store import ObjectStore
+
+KEY, MIB, END = "project/route/file/film.mp4", 1024**2, b"the last part"
+TURNS = (
+    "partNumber=x",
+    "partNumber=",
+    "partNumber",
+    "uploadId",
+    "acl",
+    "tagging",
+    "retention",
+    "legal-hold",
+    "renameObject",
+    "uploads",
+    "attributes",
+)
+BENT = [f"{before}{turn}" for turn in TURNS for before in ("%zz;", "%;", "a;", ";", "a=%zz;", "a%00;", "%2;", "a&%g1;")]
+
+
+@pytest.fixture(scope="module", params=["127.0.0.1", "0.0.0.0", "127.0.0.3"])
+def bundled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundledStore]:
+    settings = BundledConfig(port=0, engine="seaweedfs", max_disk_bytes=4 * 1024**3)
+    public = "127.0.0.3" if request.param == "127.0.0.3" else "127.0.0.1"
+    made = BundledStore(settings, tmp_path_factory.mktemp("data"), listen_host=request.param, public_host=public)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def store(bundled: BundledStore) -> ObjectStore:
+    keys = (bundled.access_key_id, bundled.secret_access_key)
+    address = StoreAddress(bundled.endpoint, bundled.public_endpoint, bundled.region, bundled.bucket, "path", *keys, socket=bundled.socket)
+    made = ObjectStore(address)
+    made.create_bucket()
+    return made
+
+
+def answer(method: str, url: str, body: bytes = b"") -> int:
+    """Ask for exactly this URL: other clients mend queries that can't be decoded."""
+    parts = urlsplit(url)
+    assert parts.hostname
+    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)) as connection:
+        connection.putrequest(method, f"{parts.path}?{parts.query}")
+        for name, value in {"Content-Type": "text/html", "Content-Length": str(len(body))}.items() if body else ():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        return connection.getresponse().status
+
+
+@pytest.fixture(scope="module")
+def part_url(store: ObjectStore) -> str:
+    """The URL of the second and last part of a file that is complete."""
+    upload_id, first = store.create_multipart(KEY, "video/mp4", "inline"), b"a" * 5 * MIB
+    now = clock.now_ms()
+    urls = [store.presign_part(KEY, upload_id, number, len(body), now, 3600) for number, body in ((1, first), (2, END))]
+    assert [answer("PUT", url, body) for url, body in zip(urls, (first, END), strict=True)] == [200, 200]
+    parts = store.list_parts(KEY, upload_id)
+    assert parts is not None
+    assert store.complete_multipart(KEY, upload_id, len(first + END), [(part.number, part.etag) for part in parts])
+    return urls[1]
+
+
+def answers(method: str, url: str, body: bytes = b"") -> dict[str, int]:
+    """What comes of a URL with each of the turns, before what it was signed with and behind it."""
+    bent = {turn: (url.replace("?", f"?{turn}&", 1), f"{url}&{turn}") for turn in BENT}
+    return {turn: max(answer(method, each, body) for each in urls) for turn, urls in bent.items()}
+
+
+def test_the_url_of_a_part_stays_one(store: ObjectStore, part_url: str) -> None:
+    before = store.look_at(KEY)
+    assert answers("PUT", part_url, b"x" * len(END)) == dict.fromkeys(BENT, 400)
+    assert store.look_at(KEY) == before
+
+
+def test_urls_to_upload_and_to_read_stay_what_they_are(store: ObjectStore) -> None:
+    upload = store.presign_put("pending/a", "text/html", len(END), clock.now_ms(), 3600)
+    assert answer("PUT", upload, END) == 200
+    assert answers("PUT", upload, END) == dict.fromkeys(BENT, 400)
+    read = store.presign_read("GET", "pending/a", "text/plain", None, 3600)
+    assert answer("GET", read) == 200
+    assert answers("GET", read) == dict.fromkeys(BENT, 400)
+
+
+def test_the_engines_own_port_speaks_to_nobody_without_its_certificate(bundled: BundledStore, store: ObjectStore, part_url: str) -> None:
+    port = bundled.base + 9
+    asked = part_url.replace("?", "?%zz;partNumber=x&", 1)
+    host = urlsplit(asked).netloc
+    head = f"PUT {asked.partition(host)[2]} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(END)}\r\nConnection: close\r\n\r\n".encode()
+    before = store.look_at(KEY)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head + END)
+        said = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"HTTP request to an HTTPS server" in said
+    assert store.look_at(KEY) == before
+    assert internal_ports.accepted_stranger(port) is None
+
+
+def test_a_refusal_in_the_midst_of_a_large_upload_is_read(store: ObjectStore) -> None:
+    """The engine answers before all has come, and hangs up."""
+    url = store.presign_put("pending/refused", "text/html", 64 * MIB, clock.now_ms(), 3600)
+    assert answer("PUT", url[:-1] + ("0" if url[-1] != "0" else "1"), b"a" * 64 * MIB) == 403

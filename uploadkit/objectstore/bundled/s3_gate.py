@@ -1,0 +1,249 @@
+"""The gate before the bundled engine's S3, run as a process of its own: `python s3_gate.py PORT TARGET HOST...`.
+
+It listens on PORT of each HOST and carries what is asked there to TARGET, a port on loopback or a Unix socket. It holds no secret and
+imports nothing of the package. Bytes pass as they are, so that signatures hold; of each request it reads the head, and lets through only
+what has one meaning. SeaweedFS checks the signature of a query without the pairs that can't be decoded, and chooses what to do by a query
+that it takes apart in another way: with `%zz;partNumber=x` in front, the URL of a part wrote a whole object
+(docs/decisions/0040-a-gate-before-s3.md).
+
+Anybody may connect and say nothing. Where there are too many, the connection goes on which nothing has moved the longest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import resource
+import signal
+import socket
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+_CHUNK_BYTES = 256 * 1024
+_CONNECT_SECONDS = 10
+_LINGER_SECONDS = 1
+_MOST_CONNECTIONS = 4_000
+_OTHER_DESCRIPTORS = 32
+_MOST_HEAD_BYTES = 64 * 1024
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) /([!-\"$->@-~]*+)(?:\?([!-\"$-~]*+))? HTTP/1\.[01]")
+# A query of which there are no two opinions: no `;`, which some take for `&`, and whatever is escaped can be decoded.
+_PLAIN_QUERY = re.compile(rb"(?:[^%;]|%[0-9A-Fa-f]{2})*+")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([^\0\r\n]*+)")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_REFUSED = (
+    b"HTTP/1.1 %d %b\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+)  # fmt: skip
+
+Task = asyncio.Task[None]
+
+
+class Refused(Exception):
+    """A request that does not go through; `args` are the HTTP status, its phrase and S3's code."""
+
+
+def body_bytes(head: bytes) -> int:
+    """Return how many bytes follow the `head` of a request (with the empty line that ends it). Raises Refused.
+
+    Source: RFC 9112, sections 2.2, 3 and 6; as strict as they allow, so that the engine can't see another request in it.
+    """
+    line, *fields = head[:-4].split(b"\r\n")
+    asked = _REQUEST_LINE.fullmatch(line)
+    if asked is None or not _PLAIN_QUERY.fullmatch(asked[3] or b""):
+        raise Refused(400, b"Bad Request", b"InvalidURI")
+    lengths: list[bytes] = []
+    for field in fields:
+        read = _FIELD.fullmatch(field)
+        if read is None:
+            raise Refused(400, b"Bad Request", b"InvalidRequest")
+        name, value = read[1].lower(), read[2].rstrip(b" \t")
+        if name == b"transfer-encoding":
+            raise Refused(411, b"Length Required", b"MissingContentLength")
+        if name == b"content-type" and b"multipart/form-data" in value.lower():
+            raise Refused(403, b"Forbidden", b"AccessDenied")  # the engine would read a form before it asks who sends it
+        if name == b"content-length":
+            lengths.append(value)
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise Refused(400, b"Bad Request", b"InvalidRequest")
+    return int(lengths[0]) if lengths else 0
+
+
+class Places:
+    """`most` connections at a time, each carried by a task. The one on which nothing has moved the longest stands first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: OrderedDict[Task, None] = OrderedDict()
+
+    async def make_room(self) -> None:
+        """Return when there is a place, if need be by ending the connection that has been silent the longest."""
+        while len(self._taken) >= self._most:
+            silent, _ = self._taken.popitem(last=False)
+            silent.cancel()
+            await asyncio.wait([silent], timeout=1)
+
+    def take(self, task: Task) -> None:
+        """Give `task` a place until it ends."""
+        self._taken[task] = None
+        task.add_done_callback(lambda ended: self._taken.pop(ended, None))
+
+    def moved(self, task: Task) -> None:
+        """Note that something was carried, unless the place has been given to somebody else."""
+        if task in self._taken:
+            self._taken.move_to_end(task)
+
+
+def most_connections() -> int:
+    """Return how many connections there is room for, two descriptors each, after making as much room as this process may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _MOST_CONNECTIONS + _OTHER_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(1, (wanted - _OTHER_DESCRIPTORS) // 2)
+
+
+async def _requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
+    """Carry requests, one after the other, until the client has no more. Raises Refused with the first that does not go through."""
+    while True:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            break
+        except asyncio.LimitOverrunError:
+            head = b""
+        if not 0 < len(head) <= _MOST_HEAD_BYTES:
+            raise Refused(431, b"Request Header Fields Too Large", b"RequestHeaderSectionTooLarge")
+        left = body_bytes(head)
+        moved()
+        writer.write(head)
+        await writer.drain()
+        while left and (chunk := await reader.read(min(left, _CHUNK_BYTES))):
+            moved()
+            left -= len(chunk)
+            writer.write(chunk)
+            await writer.drain()
+        if left:
+            break
+    writer.write_eof()
+
+
+async def _answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
+    while chunk := await reader.read(_CHUNK_BYTES):
+        moved()
+        writer.write(chunk)
+        await writer.drain()
+    writer.write_eof()
+
+
+async def _carry(connection: socket.socket, target: str, places: Places) -> None:
+    """Carry one connection until both sides have finished, either breaks off, or somebody else needs its place."""
+    task = asyncio.current_task()
+    assert task is not None
+    writers: list[asyncio.StreamWriter] = []
+    pumps: list[Task] = []
+    has_asked = False
+
+    def asked() -> None:
+        nonlocal has_asked
+        has_asked = True
+        places.moved(task)
+
+    try:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=_CHUNK_BYTES)
+        writers.append(writer)
+        far_reader, far_writer = await asyncio.wait_for(_opened(target), _CONNECT_SECONDS)
+        writers.append(far_writer)
+        pumps.append(asyncio.ensure_future(_requests(reader, far_writer, asked)))
+        pumps.append(asyncio.ensure_future(_answers(far_reader, writer, lambda: places.moved(task))))
+        # The answer's end is the end: an engine that closes early (a refused upload) must not leave the client sending for ever.
+        # A client's end is not: it may be waiting for the answer, unless its connection broke.
+        done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        failed = pumps[0].exception() if pumps[0] in done else None
+        if isinstance(failed, Refused) and not has_asked:
+            await _refuse(writer, failed)
+            await _linger(reader)
+        elif isinstance(failed, Refused):
+            writer.transport.abort()  # its earlier requests may be under way: an answer now would be taken for theirs
+        elif pumps[1] not in done and failed is None:
+            await asyncio.wait([pumps[1]])
+        elif pumps[0] not in done:
+            pumps[0].cancel()
+            await asyncio.wait([pumps[0]])
+            await _linger(reader)
+    except (OSError, TimeoutError):
+        pass
+    except asyncio.CancelledError:
+        for each in writers:
+            each.transport.abort()  # what still waits there is not waited for
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        if not writers:
+            connection.close()
+        for each in writers:
+            each.close()
+        for each in writers:
+            with contextlib.suppress(OSError):
+                await each.wait_closed()
+
+
+async def _opened(target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if target.isdecimal():
+        return await asyncio.open_connection("127.0.0.1", int(target), limit=_CHUNK_BYTES)
+    return await asyncio.open_unix_connection(target, limit=_CHUNK_BYTES)
+
+
+async def _refuse(writer: asyncio.StreamWriter, refused: Refused) -> None:
+    status, phrase, code = refused.args
+    document = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%b</Code></Error>' % code
+    writer.write(_REFUSED % (status, phrase, len(document)) + document)
+    writer.write_eof()
+    await writer.drain()
+
+
+async def _accept(listener: socket.socket, target: str, places: Places) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await places.make_room()
+        try:
+            connection, _ = await loop.sock_accept(listener)
+        except OSError:  # the client has gone again, or the whole machine is out of descriptors
+            await asyncio.sleep(0.1)
+            continue
+        places.take(asyncio.ensure_future(_carry(connection, target, places)))
+
+
+def _listeners(host: str, port: int) -> list[socket.socket]:
+    return [
+        socket.create_server(address[:2], family=family, backlog=1024)
+        for family, _, _, _, address in dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    ]
+
+
+async def _linger(reader: asyncio.StreamReader) -> None:
+    """Throw away what a client is still sending, for a moment: closed at once, its connection would lose the answer, too."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while await reader.read(_CHUNK_BYTES):
+                pass
+
+
+async def serve(port: int, target: str, hosts: Sequence[str]) -> None:
+    """Listen on `port` of each of `hosts` and carry every connection to `target`, until SIGTERM."""
+    finished = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, finished.set)
+    places = Places(most_connections())
+    accepting = []
+    for listener in [listener for host in hosts for listener in _listeners(host, port)]:
+        listener.setblocking(False)
+        accepting.append(asyncio.ensure_future(_accept(listener, target, places)))
+    await finished.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
