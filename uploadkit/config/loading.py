@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from uploadkit.config.checks import checked
 from uploadkit.config.settings import Config, DataConfig, TierConfig, default_tiers
-from uploadkit.core import shipped
+from uploadkit.core import path_ownership, shipped
 from uploadkit.core.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "UPLOADKIT_"
@@ -24,14 +24,19 @@ ENVIRONMENT_PREFIX = "UPLOADKIT_"
 def find_config_file(named: Path | None, environment: Mapping[str, str]) -> Path | None:
     """Return the file to read: the one named, else `UPLOADKIT_CONFIG`, else `config.toml` beside `app.py`, else none.
 
-    A package that was installed has no `app.py`: there it is `config.toml` in the current folder.
+    A package that was installed has no `app.py`: there it is `config.toml` in the current folder, if nobody else may have put
+    it there: whoever writes it chooses which programs run.
 
-    Raises ConfigError when a file was named that is not there.
+    Raises ConfigError when a file was named that is not there, or the one in the current folder may be somebody else's.
     """
     chosen = named or (Path(environment["UPLOADKIT_CONFIG"]) if environment.get("UPLOADKIT_CONFIG") else None)
     if chosen is None:
         usual = (shipped.CHECKOUT or Path.cwd()) / "config.toml"
-        return usual.resolve() if usual.is_file() else None
+        if not usual.is_file():
+            return None
+        if shipped.CHECKOUT is None and (whose := path_ownership.who_may_replace(usual)):
+            raise ConfigError(f"{usual} is not taken, because {whose}; if it is meant, name it with --config")
+        return usual.resolve()
     if not chosen.is_file():
         raise ConfigError(f"{chosen}: no such configuration file; check --config or UPLOADKIT_CONFIG")
     return chosen.resolve()

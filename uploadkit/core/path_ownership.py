@@ -11,7 +11,8 @@ from pathlib import Path
 def who_may_replace(directory: Path) -> str | None:
     """Say who beside us and root may put another folder in the place of `directory`, or other files into it; None when nobody may.
 
-    Looks at the folder and all above it, as it is named and where symbolic links lead. Group permissions are the owner's affair.
+    A file may be named as well. Looks at it and all folders above it, as it is named and where symbolic links lead. Group permissions are
+    the owner's affair.
     """
     named = Path(os.path.abspath(directory))  # not resolved: a link in it is looked at itself
     for path in dict.fromkeys((named, *named.parents, *_with_parents(directory.resolve()))):
@@ -21,7 +22,8 @@ def who_may_replace(directory: Path) -> str | None:
             continue
         if status.st_uid not in (0, os.geteuid()):
             return f"{path} belongs to {_name(status.st_uid)}"
-        if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        is_bound = stat.S_ISLNK(status.st_mode) or (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX)
+        if status.st_mode & stat.S_IWOTH and not is_bound:
             return f"{path} can be written by everybody"
     return None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import make_certificate
+from tests.support.strangers import NOBODY, needs_root
 from uploadkit import config
+from uploadkit.core import shipped
 from uploadkit.core.errors import ConfigError
 
 BYOS = {
@@ -232,3 +235,40 @@ def test_an_appliance_for_other_machines_needs_an_address_that_they_know() -> No
     assert server(host="::").own_origins == ("http://[::1]:8080", "http://localhost:8080", "http://127.0.0.1:8080")
     assert server(host="0.0.0.0").own_origins == ("http://127.0.0.1:8080", "http://localhost:8080")
     assert server(host="::1").own_origins == ("http://[::1]:8080", "http://localhost:8080")
+
+
+@pytest.fixture
+def installed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that a command which was installed is called in."""
+    folder = tmp_path / "somewhere"
+    folder.mkdir(mode=0o755)
+    (folder / "config.toml").write_text("[server]\nport = 7000")
+    (folder / "config.toml").chmod(0o644)
+    monkeypatch.setattr(shipped, "CHECKOUT", None)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_what_was_installed_reads_the_current_folder(installed_in: Path) -> None:
+    assert config.load(None, {}).server.port == 7000
+    (installed_in / "config.toml").unlink()
+    assert config.load(None, {}).server.port == 8080
+
+
+def test_a_file_that_everybody_may_write_is_not_taken(installed_in: Path) -> None:
+    (installed_in / "config.toml").chmod(0o666)
+    with pytest.raises(ConfigError, match="can be written by everybody; if it is meant, name it with --config"):
+        config.load(None, {})
+    assert config.load(installed_in / "config.toml", {}).server.port == 7000
+
+
+@needs_root
+@pytest.mark.parametrize("whose", ["config.toml", "link", "."])
+def test_a_file_that_somebody_else_left_in_the_current_folder_is_not_taken(installed_in: Path, whose: str) -> None:
+    if whose == "link":
+        (installed_in / "config.toml").rename(installed_in / "mine.toml")
+        (installed_in / "config.toml").symlink_to("mine.toml")
+    os.chown(installed_in / ("." if whose == "." else "config.toml"), NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(ConfigError, match="belongs to the user no"):
+        config.load(None, {})
+    assert config.load(installed_in / "config.toml", {}).server.port == 7000
