@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from contextlib import suppress
 from pathlib import Path
 
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
 from uploadkit.core.durable_files import put_in_place
 from uploadkit.core.errors import ConfigError
-
-_STORAGE = re.compile(r"(?m)^[ \t]*\[storage\][^\n]*\n")
-_NEXT_TABLE = re.compile(r"(?m)^[ \t]*\[")
-_MODE = re.compile(r"(?m)^([ \t]*mode[ \t]*=[ \t]*)(?:\"[^\"\n]*\"|'[^'\n]*')")
 
 
 def set_storage_mode(path: Path, mode: str) -> None:
@@ -37,18 +35,15 @@ def set_storage_mode(path: Path, mode: str) -> None:
 
 def with_storage_mode(text: str, mode: str) -> str:
     """Return a configuration file's text with another `storage.mode`. Pure. Raises ConfigError when the text is too unusual for that."""
-    header = _STORAGE.search(text)
-    if header is None:
-        changed = f'{text.rstrip()}\n\n[storage]\nmode = "{mode}"\n'
-    else:
-        following = _NEXT_TABLE.search(text, header.end())
-        table = text[header.end() : following.start() if following else len(text)]
-        replaced, count = _MODE.subn(rf'\g<1>"{mode}"', table, count=1)
-        replaced = replaced if count else f'mode = "{mode}"\n{table}'
-        changed = text[: header.end()] + replaced + text[header.end() + len(table) :]
+    bom = text[: len(text) - len(text.removeprefix("\ufeff"))]  # left by some editors on Windows
     try:
-        if tomllib.loads(changed)["storage"]["mode"] == mode:
-            return changed
-    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        document = tomlkit.parse(text.removeprefix(bom))
+        wanted = document.unwrap()
+        for tables in (document, wanted):
+            tables.setdefault("storage", {})["mode"] = mode
+        changed = tomlkit.dumps(document)
+        if tomllib.loads(changed) == wanted:
+            return bom + changed
+    except (TOMLKitError, tomllib.TOMLDecodeError, TypeError):
         pass
     raise ConfigError(f"storage.mode: this file can't be changed by a program; set it to {mode!r} yourself")
