@@ -63,6 +63,8 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
     )
     app.request_class = requests.JsonRequest
     app.jinja_env.globals["program"] = shipped.PROGRAM
+    # Lines of templates that hold nothing but a statement leave none in the page.
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     # Keys in paths may hold anything, also two slashes in a row.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = ctx.config.server.max_body_bytes
