@@ -297,8 +297,9 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
     assert "attachment" in table.headers["Content-Disposition"]
     for _ in range(3):
         assert house_of_admins.call("GET", "/nowhere", key=key).status == 404
-    assert re.search(r'<strong>5</strong>\s*<span class="quiet">5 today', photos.admin.get(f"{photos.here}/overview").body.decode())
-    assert '<strong>2</strong><span class="quiet">2 today' in photos.admin.get(f"{photos.test}/overview").body.decode()
+    for address, count in ((photos.here, 5), (photos.test, 2)):
+        page = photos.admin.get(f"{address}/overview").body.decode()
+        assert re.search(rf'<strong>{count}</strong>\s*<span class="quiet">{count} today', page)
     size, everywhere = f"{file['fileSize']} bytes", photos.admin.get("/dashboard/usage").body.decode()
     row = next(part for part in everywhere.split("<tr>") if f"/p/{photos.row['slug']}/live/usage" in part)
     assert re.findall(r'"number"[^>]*>(?:<span[^>]*>)?([\w ]+)<', row) == ["1", size, "0 bytes", "5", "1", size]
