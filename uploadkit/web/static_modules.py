@@ -84,4 +84,5 @@ def _answer(content: bytes, tag: str) -> Response:
     answer.headers["Cache-Control"] = f"public, max-age={_MAX_AGE_SECONDS}"
     answer.headers["Access-Control-Allow-Origin"] = "*"
     answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    return answer.make_conditional(request)
+    answer.make_conditional(request)
+    return answer
