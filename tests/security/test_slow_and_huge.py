@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.appliance import Appliance, free_port, wait_until
 from uploadkit.config import ServerConfig
-from uploadkit.server import waitress_server
+from uploadkit.server import connections, waitress_server
 
 MIB = 1024**2
 MOST_CONNECTIONS = 1000  # docs/reliability.md
@@ -75,7 +75,7 @@ def test_more_slow_clients_than_there_are_connections_stop_nobody(appliance: App
 
 @pytest.mark.filterwarnings("ignore:send_bytes will be removed:DeprecationWarning")
 def test_a_request_has_to_arrive_in_time_however_lively_it_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waitress_server, "_LONGEST_REQUEST_SECONDS", 1)
+    monkeypatch.setattr(connections, "_LONGEST_REQUEST_SECONDS", 1)
     monkeypatch.setattr(waitress_server, "_CLEANUP_SECONDS", 1)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

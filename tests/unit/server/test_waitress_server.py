@@ -18,7 +18,7 @@ import waitress.server
 from tests.support.appliance import free_port, wait_until
 from uploadkit.config import ServerConfig
 from uploadkit.core.errors import ConfigError
-from uploadkit.server import waitress_server
+from uploadkit.server import connections, waitress_server
 from uploadkit.server.waitress_server import bound_socket, running_server
 
 # waitress means to take this setting away one day; the pin ~=3.0.2 holds until there is another way.
@@ -156,7 +156,7 @@ def test_who_asks_a_lot_at_once_and_reads_nothing_holds_no_thread() -> None:
 
 
 def test_who_reads_nothing_is_dropped_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waitress_server, "_LONGEST_ANSWER_SECONDS", 2)
+    monkeypatch.setattr(connections, "_LONGEST_ANSWER_SECONDS", 2)
     monkeypatch.setattr(waitress_server, "_CLEANUP_SECONDS", 1)
     with serving_large_answers() as (app, server), deaf(server) as many, deaf(server) as one, deaf(server) as lively:
         many.sendall(REQUEST * MANY)
@@ -178,7 +178,7 @@ def test_who_reads_nothing_is_dropped_in_time(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_who_reads_nothing_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waitress_server, "_MOST_CONNECTIONS", 26)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 26)
     with serving_large_answers() as (app, server), ExitStack() as stack:
         for number in range(20):
             stack.enter_context(deaf(server)).sendall(REQUEST)
@@ -238,14 +238,14 @@ def test_very_many_short_bodies_make_room_for_a_long_one(monkeypatch: pytest.Mon
 def test_what_arrives_is_counted_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen megabytes on a hundred connections took eleven seconds, in which nobody else was heard: each packet had all looked at."""
     looks = 0
-    kept = waitress_server.Channel.arriving_bytes
+    kept = connections.Channel.arriving_bytes
 
-    def counted(channel: waitress_server.Channel) -> int:
+    def counted(channel: connections.Channel) -> int:
         nonlocal looks
         looks += 1
         return int(kept.fget(channel))  # type: ignore[misc]
 
-    monkeypatch.setattr(waitress_server.Channel, "arriving_bytes", property(counted))
+    monkeypatch.setattr(connections.Channel, "arriving_bytes", property(counted))
     packets, body = 10, 400_000
     app, server = LargeAnswers(), ServerConfig(port=free_port(), threads=1, max_body_bytes=body)
     with waitress_server.bound_socket(server) as listener, running_server(app, server, listener), ExitStack() as stack:
