@@ -19,6 +19,7 @@ from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db.models import File, Idempotency, Project
 from uploadkit.files import lifecycle
+from uploadkit.files.queries import uploads
 from uploadkit.maintenance import sweeper
 
 MIB = 1024**2
@@ -157,7 +158,7 @@ def test_a_crash_between_file_and_record_leaves_neither(house: House, monkeypatc
     assert (File.select().count(), Idempotency.select().count()) == (0, 0)
     assert Project.get().storage_reserved_bytes == 0
     with monkeypatch.context() as patched:
-        patched.setattr(File, "update", crash)  # after the store has begun the upload, before its uploadId is saved
+        patched.setattr(uploads, "keep_upload_id", crash)  # after the store has begun the upload, before its uploadId is saved
         assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 500
     assert Idempotency.select().count() == 0
     assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 200

@@ -40,6 +40,7 @@ from uploadkit.db.models import (
     database,
 )
 from uploadkit.files import anonymous_uploads, lifecycle, multipart_upload, single_upload, upload_tokens
+from uploadkit.files.queries import upload_tokens as token_queries
 from uploadkit.files.service import delete_file
 from uploadkit.files.single_upload import UploadRequest
 from uploadkit.maintenance import retention, sweeper
@@ -308,7 +309,7 @@ def test_one_token_for_very_many_files_fails_a_thousand_times_beside(house: Hous
 
 def test_what_a_token_has_taken_is_read_from_indexes_alone() -> None:
     """A row may have 16 KiB of metadata before the columns that are asked for: with 10,000 files, all writers waited for a second."""
-    for sql in (upload_tokens._TAKEN, upload_tokens._REFUSED, counters._COME_TO_NOTHING.replace("?", "1")):
+    for sql in (token_queries._TAKEN, token_queries._REFUSED, counters._COME_TO_NOTHING.replace("?", "1")):
         plan = [row[3] for row in execute(f"EXPLAIN QUERY PLAN {sql}", {"token": "x", "now": 1}).fetchall()]
         assert all("USING COVERING INDEX file_" in step for step in plan), plan
 

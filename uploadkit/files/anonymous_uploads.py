@@ -8,34 +8,22 @@ is begun is bounded as well, per hour and day.
 
 from __future__ import annotations
 
+from functools import partial
+
 from uploadkit.auth.callers import Browser, Caller
 from uploadkit.config import Config, tier_limits
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import FileTooLarge, Forbidden, RateLimited, RouteNotFound, TierLimitExceeded
-from uploadkit.db.connection import execute, write
-from uploadkit.db.models import FileRoute, Project
+from uploadkit.db import batches
+from uploadkit.db.models import FileRoute
+from uploadkit.files.queries import anonymous_uploads as queries
 from uploadkit.projects import file_routes
+from uploadkit.projects.queries import file_routes as route_queries
 
-_PENDING = """
-SELECT count(*) FILTER (WHERE status = 'UPLOADING'), coalesce(sum(reserved_bytes), 0) FROM file
- WHERE project_id = ? AND client_network IS NOT NULL AND reserved_bytes > 0
-"""
-_PENDING_OF_ONE = """
-SELECT status, reserved_bytes, deadline_at FROM file
- WHERE project_id = ? AND client_network = ? AND client_network IS NOT NULL AND reserved_bytes > 0 ORDER BY deadline_at
-"""
 # A place comes back when any of those under way ends, which nobody knows beforehand.
 _LOOK_AGAIN_SECONDS = 5
 _BATCH = 1_000
-_BEGUN = """
-INSERT INTO anonymous_begun (project_id, network, began_at, uploads) VALUES (?, ?, ?, 1)
-ON CONFLICT (project_id, network, began_at) DO UPDATE SET uploads = uploads + 1 RETURNING uploads
-"""
-_FORGET = """
-DELETE FROM anonymous_begun WHERE (project_id, network, began_at) IN
-  (SELECT project_id, network, began_at FROM anonymous_begun WHERE began_at < ? ORDER BY began_at LIMIT ?)
-"""
 
 
 def find_caller(config: Config, slug: str, origin: str | None, network: str, project: str | None = None) -> Caller:
@@ -74,15 +62,13 @@ def _let_in(slug: str, origin: str | None, project: str | None) -> FileRoute | N
 
 def _routes(slug: str, project: str | None) -> list[tuple[FileRoute, list[str]]]:
     """Return the anonymous file routes that an address stands for, the first one that counts first, with the origins they let in there."""
-    query = FileRoute.select(FileRoute, Project).join(Project)
-    query = query.where(FileRoute.slug == slug, FileRoute.anonymous_uploads, Project.deleted_at.is_null())
     if project is not None:
-        found = list(query.where(FileRoute.project == project)) or list(query.where(Project.slug == project))
+        found = route_queries.anonymous_of(slug, project) or route_queries.anonymous_of_slug(slug, project)
         return [(route, route.allowed_origins) for route in found]
     first = file_routes.first_project_id()
-    own = query.where(FileRoute.project == first)
+    own = route_queries.anonymous_of(slug, first)
     # At most those that there were at the upgrade, which no tenant can add to.
-    others = query.where(FileRoute.project != first, FileRoute.short_origins != [])
+    others = route_queries.anonymous_with_short_origins(slug, but_of=first)
     return [(route, route.allowed_origins) for route in own] + [
         (route, [origin for origin in route.short_origins if origin in route.allowed_origins]) for route in others
     ]
@@ -93,8 +79,8 @@ def require_room(config: Config, caller: Caller, browser: Browser, size_bytes: i
 
     Else it is counted as begun. Raises FileTooLarge, RateLimited (this address, or all together), TierLimitExceeded (all together).
     """
-    _require_room_of_one(config, execute(_PENDING_OF_ONE, (caller.project_id, browser.network)).fetchall(), size_bytes)
-    uploads, held_bytes = execute(_PENDING, (caller.project_id,)).fetchone()
+    _require_room_of_one(config, queries.pending_of(caller.project_id, browser.network), size_bytes)
+    uploads, held_bytes = queries.pending(caller.project_id)
     percent = config.browser.anonymous_quota_percent
     if _is_over(uploads + 1, _share(percent, caller.limits.max_uploads_per_month)) or _is_over(
         held_bytes + size_bytes, _share(percent, caller.limits.max_storage)
@@ -113,7 +99,7 @@ def _count_begun(project_id: str, network: str, period_ms: int, limit: int | Non
     """Count one more upload that begins, whatever becomes of it: an aborted one frees its place, but leaves rows for a day."""
     now = clock.now_ms()
     began_at = now - now % period_ms
-    (begun,) = execute(_BEGUN, (project_id, network, began_at)).fetchone()
+    begun = queries.count_begun(project_id, network, began_at)
     if _is_over(begun, limit):
         raise RateLimited(
             f"{limit} uploads were begun {whose} in this {period} without a token, the unfinished ones included",
@@ -124,12 +110,7 @@ def _count_begun(project_id: str, network: str, period_ms: int, limit: int | Non
 
 def forget_counts(ctx: Context) -> int:
     """Remove the counts of days that are over, in short transactions; return how many."""
-    removed, count = 0, _BATCH
-    while count == _BATCH and not ctx.stopping.is_set():
-        with write():
-            count = execute(_FORGET, (clock.now_ms() - clock.DAY_MS, _BATCH)).rowcount
-        removed += count
-    return removed
+    return batches.change_all(partial(queries.forget_begun, clock.now_ms() - clock.DAY_MS), ctx.stopping, _BATCH)
 
 
 def _require_room_of_one(config: Config, pending: list[tuple[str, int, int]], size_bytes: int) -> None:

@@ -15,13 +15,16 @@ from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound
 from uploadkit.core.media_types import strict
-from uploadkit.db.connection import execute, write
-from uploadkit.db.models import File, Project
+from uploadkit.db import key_value
+from uploadkit.db.connection import write
+from uploadkit.db.models import File
 from uploadkit.files import service as files
 from uploadkit.files.naming import disposition, is_shown_inline, shown_name
+from uploadkit.files.queries import files as queries
 from uploadkit.objectstore.address import object_url
 
 LONGEST_LINK_SECONDS = 7 * 86400
+_SECRET_NAME = "link_secret"  # noqa: S105
 # A link in its last second must still leave the time to follow its redirect.
 _SHORTEST_READ_SECONDS = 5
 
@@ -65,9 +68,7 @@ def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Clai
     seconds = ctx.config.storage.read_expires_seconds
     if claim is not None:
         seconds = min(seconds, max(_seconds_left(key, claim), _SHORTEST_READ_SECONDS))
-    # A deleted project's files are not served, even before the background job has come to them.
-    present = File.select().join(Project).where(File.key == key, File.status == "UPLOADED", Project.deleted_at.is_null())
-    file: File | None = present.first()
+    file = queries.find_readable(key)
     if file is None or (claim is None and file.visibility != "public"):
         raise _nothing()
     content_type = strict(file.content_type)  # an old row has what its client declared
@@ -104,15 +105,15 @@ def _secret() -> bytes:
     found = _read_secret()
     if found is None:
         with write():
-            execute("INSERT INTO setting (name, value) VALUES ('link_secret', ?) ON CONFLICT DO NOTHING", (secrets.token_hex(32),))
+            key_value.put_first(_SECRET_NAME, secrets.token_hex(32))
         found = _read_secret()
     assert found is not None
     return found
 
 
 def _read_secret() -> bytes | None:
-    row = execute("SELECT value FROM setting WHERE name = 'link_secret'").fetchone()
-    return None if row is None else bytes.fromhex(row[0])
+    kept = key_value.get(_SECRET_NAME)
+    return None if kept is None else bytes.fromhex(kept)
 
 
 def _nothing() -> NotFound:

@@ -19,9 +19,10 @@ from uploadkit.core.etags import plain_etag, same_etag
 from uploadkit.core.sizes import LARGEST_OBJECT_BYTES, LARGEST_PUT_BYTES, MIB
 from uploadkit.db.connection import write
 from uploadkit.db.models import File
-from uploadkit.files import lifecycle, verification
-from uploadkit.files.lifecycle import UploadRequest
+from uploadkit.files import admission, lifecycle, verification
+from uploadkit.files.admission import UploadRequest
 from uploadkit.files.naming import disposition, merged_metadata
+from uploadkit.files.queries import uploads as queries
 from uploadkit.objectstore.boto import AccessDenied
 from uploadkit.objectstore.objects import StoredPart
 
@@ -61,14 +62,14 @@ def start_multipart(
         raise FileTooSmallForMultipart(f"Multipart is for files over {MULTIPART_ABOVE_BYTES} bytes; this one has {request.size_bytes}")
     if request.size_bytes > LARGEST_OBJECT_BYTES:
         raise FileTooLarge(f"File size {request.size_bytes} bytes exceeds the {LARGEST_OBJECT_BYTES} bytes that an object can have")
-    file = lifecycle.new_file(ctx, caller, request)
+    file = admission.new_file(ctx, caller, request)
     file.part_size_bytes = part_size_bytes or part_size(request.size_bytes)
     if part_count(file) > MOST_PARTS:
         raise FileTooLarge(
             f"File size {request.size_bytes} bytes would need more than {MOST_PARTS} parts of {file.part_size_bytes} bytes",
             "POST /api/v1/upload/multipart/init chooses larger parts",
         )
-    lifecycle.insert(ctx, caller, file, forget)
+    admission.insert(ctx, caller, file, forget)
     try:
         with lifecycle.place_for(ctx, file):
             shown_as = disposition(file.file_name, file.content_type)
@@ -77,7 +78,7 @@ def start_multipart(
         lifecycle.leave_uploading(ctx, file, "aborted", "The store could not begin the upload")
         raise
     with write():
-        saved = File.update(upload_id=file.upload_id).where(File.id == file.id, File.status == "UPLOADING").execute()
+        saved = queries.keep_upload_id(file.id, file.upload_id)
         if saved:
             remember(file.id)
     if not saved:

@@ -16,8 +16,8 @@ from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, FileTooLarge, UploadNotFound
 from uploadkit.core.sizes import LARGEST_PUT_BYTES
 from uploadkit.db.models import File
-from uploadkit.files import lifecycle, verification
-from uploadkit.files.lifecycle import UploadRequest as UploadRequest
+from uploadkit.files import admission, lifecycle, verification
+from uploadkit.files.admission import UploadRequest as UploadRequest
 from uploadkit.files.naming import disposition, merged_metadata
 from uploadkit.objectstore.boto import RequestRefused
 from uploadkit.objectstore.store import CopyRefused
@@ -42,9 +42,9 @@ def request_upload(ctx: Context, caller: Caller, request: UploadRequest, remembe
             f"File size {request.size_bytes} bytes exceeds the {LARGEST_PUT_BYTES} bytes that one PUT can carry",
             "Use multipart: POST /api/v1/upload/multipart/init",
         )
-    file = lifecycle.new_file(ctx, caller, request)
+    file = admission.new_file(ctx, caller, request)
     slot = _sign(ctx, file, file.created_at)
-    lifecycle.insert(ctx, caller, file, remember)
+    admission.insert(ctx, caller, file, remember)
     return slot
 
 

@@ -6,9 +6,9 @@ database keeps its SHA-256. A token dies with the key that made it, with the las
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from uploadkit.auth.callers import Browser, Caller
@@ -17,9 +17,11 @@ from uploadkit.context import Context
 from uploadkit.core import clock, tokens
 from uploadkit.core.errors import Forbidden, NotFound, RateLimited, RouteNotFound, Unauthorized
 from uploadkit.core.ids import new_id
-from uploadkit.db.connection import execute, write
-from uploadkit.db.models import FileRoute, UploadToken, UploadTokenRoute
+from uploadkit.db import batches
+from uploadkit.db.connection import write
+from uploadkit.db.models import FileRoute, UploadToken
 from uploadkit.files.naming import merged_metadata
+from uploadkit.files.queries import upload_tokens as queries
 from uploadkit.projects import file_routes
 
 DEFAULT_SECONDS = 900
@@ -34,34 +36,6 @@ _BEGUN_PER_FILE, _BEGUN_BESIDE, _MOST_COME_TO_NOTHING = 10, 20, 1_000
 _MORE_FAILED = 4
 _BATCH = 1_000
 _NEW_TOKEN = "Have your backend make a new one: POST /api/v1/upload-tokens"  # noqa: S105
-_FIND = """
-SELECT t.id, t.project_id, t.api_key_id, t.environment, t.metadata, t.max_files, t.expires_at, p.tier, p.limit_overrides
-  FROM upload_token t
-  JOIN api_key k ON k.id = t.api_key_id
-  JOIN project p ON p.id = t.project_id
- WHERE t.token_hash = ? AND t.revoked_at IS NULL AND k.revoked_at IS NULL AND p.deleted_at IS NULL
-"""
-_SLUGS = """
-SELECT r.slug FROM upload_token_route t JOIN file_route r ON r.id = t.file_route_id WHERE t.upload_token_id = ? ORDER BY t.place
-"""
-_ALLOWED = """
-SELECT max_files, max_bytes, uploads_begun FROM upload_token WHERE id = :token AND revoked_at IS NULL
-"""
-# What was cancelled or refused takes no place. The bytes that its URL may still store stay reserved in the project's quota.
-_TAKEN = """
-SELECT count(*), coalesce(sum(size_bytes), 0) FROM file INDEXED BY file_taken_by_token
- WHERE upload_token_id = :token AND (status = 'UPLOADING' OR uploaded_at IS NOT NULL)
-"""
-_REFUSED = """
-SELECT count(*), min(deadline_at) FROM file INDEXED BY file_refused_by_token
- WHERE upload_token_id = :token AND status = 'FAILED' AND part_size_bytes IS NULL AND deadline_at > :now
-"""
-_PURGE = "DELETE FROM upload_token WHERE id IN (SELECT id FROM upload_token WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
-_PURGE_UNUSED = """
-DELETE FROM upload_token WHERE id IN (
-  SELECT id FROM upload_token t WHERE expires_at <= ?
-     AND NOT EXISTS (SELECT 1 FROM file WHERE upload_token_id = t.id AND status = 'UPLOADING') ORDER BY expires_at LIMIT ?)
-"""
 
 
 @dataclass(frozen=True)
@@ -93,27 +67,26 @@ def issue_token(
     with write():
         _require_few(config, caller)
         routes = [file_routes.find_file_route(caller.project_id, slug) for slug in dict.fromkeys(route_slugs)]
-        token = UploadToken.create(
-            id=new_id(),
-            project=caller.project_id,
-            api_key=caller.api_key_id,
-            token_hash=tokens.hashed(plaintext),
-            environment=caller.environment,
-            metadata=merged_metadata({}, metadata),
-            max_files=max_files or sum(route.max_file_count for route in routes),
-            max_bytes=max_bytes,
-            expires_at=now + expires_seconds * 1000,
-            created_at=now,
-        )
-        for place, route in enumerate(routes):
-            UploadTokenRoute.create(upload_token=token, file_route=route, place=place)
+        columns = {
+            "id": new_id(),
+            "project": caller.project_id,
+            "api_key": caller.api_key_id,
+            "token_hash": tokens.hashed(plaintext),
+            "environment": caller.environment,
+            "metadata": merged_metadata({}, metadata),
+            "max_files": max_files or sum(route.max_file_count for route in routes),
+            "max_bytes": max_bytes,
+            "expires_at": now + expires_seconds * 1000,
+            "created_at": now,
+        }
+        token = queries.insert(routes, columns)
     return IssuedToken(token, routes, plaintext)
 
 
 def _require_few(config: Config, caller: Caller) -> None:
     """Bound the tokens that are kept: those that have not ended, and those that wait to be purged."""
     most = config.limits.max_upload_tokens
-    if most is not None and UploadToken.select().where(UploadToken.project == caller.project_id).count() >= most:
+    if most is not None and queries.count(caller.project_id) >= most:
         raise RateLimited(
             f"This project has {most} upload tokens that have not ended, or not long ago",
             "Make one token for several files, with a shorter expiresIn, or raise limits.max_upload_tokens in config.toml",
@@ -127,10 +100,8 @@ def revoke_token(caller: Caller, token_id: str) -> None:
     Raises NotFound.
     """
     with write():
-        own = (UploadToken.id == token_id, UploadToken.project == caller.project_id, UploadToken.environment == caller.environment)
-        if not UploadToken.select().where(*own).exists():
+        if not queries.revoke(token_id, caller.project_id, caller.environment, clock.now_ms()):
             raise NotFound(f"There is no upload token {token_id!r}", "Its id stands in the answer of POST /api/v1/upload-tokens")
-        UploadToken.update(revoked_at=clock.now_ms()).where(*own, UploadToken.revoked_at.is_null()).execute()
 
 
 def find_caller(config: Config, plaintext: str) -> Caller:
@@ -138,21 +109,21 @@ def find_caller(config: Config, plaintext: str) -> Caller:
 
     Raises Unauthorized when the token is malformed, unknown, revoked or dead with its key, without saying which is the case.
     """
-    row = execute(_FIND, (tokens.hashed(plaintext),)).fetchone() if tokens.has_form_of_upload_token(plaintext) else None
-    if row is None:
+    found = queries.find(tokens.hashed(plaintext)) if tokens.has_form_of_upload_token(plaintext) else None
+    if found is None:
         raise Unauthorized("The upload token is unknown or revoked", _NEW_TOKEN)
-    token_id, project_id, key_id, environment, metadata, max_files, expires_at, tier, overrides = row
-    slugs = tuple(slug for (slug,) in execute(_SLUGS, (token_id,)).fetchall())
+    slugs = queries.route_slugs(found.id)
     browser = Browser(
         slugs[0] if slugs else "",
-        upload_token_id=token_id,
-        api_key_id=key_id,
-        expires_at=expires_at,
-        max_files=max_files,
-        metadata=json.loads(metadata),
+        upload_token_id=found.id,
+        api_key_id=found.api_key_id,
+        expires_at=found.expires_at,
+        max_files=found.max_files,
+        metadata=found.metadata,
         route_slugs=slugs,
     )
-    return Caller(browser, project_id, environment, "project", tier_limits.limits_of(config, tier, json.loads(overrides)))
+    limits = tier_limits.limits_of(config, found.tier, found.limit_overrides)
+    return Caller(browser, found.project_id, found.environment, "project", limits)
 
 
 def by_route(caller: Caller, slug: str) -> Caller:
@@ -178,14 +149,14 @@ def require_room(browser: Browser, size_bytes: int) -> None:
     Raises Unauthorized (expired, or revoked in this moment), Forbidden (used up), RateLimited (too many were refused just now).
     """
     require_unexpired(browser)
-    now = clock.now_ms()
-    asked = {"now": now, "token": browser.upload_token_id}
-    row = execute(_ALLOWED, asked).fetchone()
-    if row is None:
+    now, token_id = clock.now_ms(), browser.upload_token_id
+    assert token_id is not None
+    allowed = queries.allowed(token_id)
+    if allowed is None:
         raise Unauthorized("The upload token is unknown or revoked", _NEW_TOKEN)
-    max_files, max_bytes, begun = row
-    files, size_of_files = execute(_TAKEN, asked).fetchone()
-    failed, failed_until = execute(_REFUSED, asked).fetchone()
+    max_files, max_bytes, begun = allowed
+    files, size_of_files = queries.taken(token_id)
+    failed, failed_until = queries.refused(token_id, now)
     if files >= max_files:
         raise Forbidden(f"The upload token is used up: it is for {max_files} file{'' if max_files == 1 else 's'}", _NEW_TOKEN)
     if max_bytes is not None and size_of_files + size_bytes > max_bytes:
@@ -200,19 +171,11 @@ def require_room(browser: Browser, size_bytes: int) -> None:
             _NEW_TOKEN,
             retry_after_seconds=-(-(failed_until - now) // 1000),
         )
-    execute("UPDATE upload_token SET uploads_begun = uploads_begun + 1 WHERE id = ?", (browser.upload_token_id,))
+    queries.count_begun(token_id)
 
 
 def purge_expired(ctx: Context) -> int:
     """Remove tokens an hour after their end, a week after it while an upload is under way with them; return how many."""
     now = clock.now_ms()
-    return sum(_purge(ctx, sql, before) for sql, before in ((_PURGE, now - KEPT_MS), (_PURGE_UNUSED, now - KEPT_UNUSED_MS)))
-
-
-def _purge(ctx: Context, sql: str, before: int) -> int:
-    removed, count = 0, _BATCH
-    while count == _BATCH and not ctx.stopping.is_set():
-        with write():
-            count = execute(sql, (before, _BATCH)).rowcount
-        removed += count
-    return removed
+    old = batches.change_all(partial(queries.purge, now - KEPT_MS), ctx.stopping, _BATCH)
+    return old + batches.change_all(partial(queries.purge_unused, now - KEPT_UNUSED_MS), ctx.stopping, _BATCH)

@@ -19,9 +19,9 @@ from typing import Any
 from uploadkit.config import Config
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict
-from uploadkit.db.connection import execute
 from uploadkit.db.models import File
 from uploadkit.maintenance.object_check import Checked, Damage, EtagRules, Pace, PartDigests, check, etag_rules
+from uploadkit.maintenance.queries import verified
 from uploadkit.objectstore.factory import store_name
 from uploadkit.objectstore.store import ObjectStore
 
@@ -95,19 +95,13 @@ def run(
 def _look_again(store: ObjectStore, earlier: list[Damaged], progress: Pass, rules: EtagRules, pace: Pace) -> None:
     """What an earlier run found may have been put back since."""
     for damaged in earlier:
-        file: File | None = File.get_or_none(File.id == damaged.file_id, File.status == "UPLOADED")
+        file = verified.find(damaged.file_id)
         if file is None or check(store, file, rules, pace).damage is None:
             progress.damaged.remove(damaged)
 
 
 def _batches(log: _Log, since_ms: int | None) -> Iterator[list[File]]:
-    while True:
-        left = File.select().where(File.number > log.seen, File.number <= log.last, File.status == "UPLOADED")
-        if since_ms is not None:
-            left = left.where(File.uploaded_at >= since_ms)
-        batch = list(left.order_by(File.number).limit(_BATCH))
-        if not batch:
-            return
+    while batch := verified.batch(log.seen, _BATCH, last_number=log.last, since_ms=since_ms):
         yield batch
 
 
@@ -168,7 +162,7 @@ class _Log:
         progress = self.progress
         progress.files, progress.read_bytes = progress.files + 1, progress.read_bytes + file.size_bytes
         damage = checked.damage
-        if damage is not None and not File.select().where(File.id == file.id, File.status == "UPLOADED", File.etag == file.etag).exists():
+        if damage is not None and not verified.is_as_it_was(file):
             damage = None
         progress.unproven += damage is None and not checked.proven
         with self._writing:
@@ -215,10 +209,7 @@ class _Log:
 
 def _extent(since_ms: int | None) -> dict[str, int]:
     """Return what the pass will be over: the number of its last file, how many files and bytes."""
-    sql = (
-        "SELECT coalesce(max(number), -1), count(*), coalesce(sum(size_bytes), 0) FROM file WHERE status = 'UPLOADED' AND uploaded_at >= ?"
-    )
-    last, files, size_bytes = execute(sql, (since_ms or 0,)).fetchone()
+    last, files, size_bytes = verified.extent(since_ms)
     return {"last": last, "files": files, "bytes": size_bytes}
 
 

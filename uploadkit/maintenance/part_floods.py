@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from uploadkit.context import Context
 from uploadkit.core.errors import StorageUnavailable, UploadKitError
 from uploadkit.core.sizes import MIB
-from uploadkit.db import statements
 from uploadkit.db.models import File
-from uploadkit.files import lifecycle
+from uploadkit.files import clearing, lifecycle
+from uploadkit.files.queries import uploads
+from uploadkit.maintenance.queries import sweep as queries
 from uploadkit.objectstore.bundled import disk
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,7 @@ class PartFloods:
 
     def _next(self) -> list[File]:
         """Uploads in parts under way, those that end soonest first, and at the next call, where there are many, those after them."""
-        # All of them have a sweep_at, and the index of that knows few others.
-        found = list(
-            File.select()
-            .where(File.sweep_at > self._after, File.status == "UPLOADING", File.upload_id.is_null(False))
-            .order_by(File.sweep_at)
-            .limit(_MOST_LOOKED_AT)
-        )
+        found = queries.parts_under_way(self._after, _MOST_LOOKED_AT)
         self._after = found[-1].sweep_at or 0 if len(found) == _MOST_LOOKED_AT else 0
         return found
 
@@ -74,5 +69,5 @@ def _end_if_flooded(ctx: Context, file: File) -> bool:
     log.warning("upload %s ended: its parts were sent so often that the store holds %d bytes for %d", file.id, held_bytes, file.size_bytes)
     lifecycle.leave_uploading(ctx, file, "aborted", f"Its parts were sent again and again: {held_bytes} bytes for {file.size_bytes}")
     with suppress(StorageUnavailable):  # the sweeper comes back to it
-        lifecycle.tidy(ctx, statements.get(File, file.id))
+        clearing.tidy(ctx, uploads.get(file.id))
     return True

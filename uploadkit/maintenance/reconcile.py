@@ -6,7 +6,6 @@ Reads while the appliance works: what the listing seems to show is asked once mo
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,11 +16,12 @@ from uploadkit.auth import actors, audit
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, StorageUnavailable
-from uploadkit.db.connection import execute, write
-from uploadkit.db.models import File
-from uploadkit.files import service as files
+from uploadkit.db.connection import write
+from uploadkit.files import lifecycle
 from uploadkit.maintenance import object_check
 from uploadkit.maintenance.object_check import Unreadable
+from uploadkit.maintenance.queries import reconcile as queries
+from uploadkit.maintenance.queries import verified
 from uploadkit.objectstore import listing
 from uploadkit.objectstore.boto import AccessDenied
 from uploadkit.objectstore.bucket_rules import LifecycleDays
@@ -29,37 +29,7 @@ from uploadkit.objectstore.bucket_rules import LifecycleDays
 Kind = Literal["object_without_row", "row_without_object", "object_differs", "object_unreadable", "multipart_without_row"]
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _FINAL_KEY = re.compile(rf"(?:test/)?({_ID})/[^/]+/{_ID}/[^/]+")
-_BATCH = 1000
 _MISSING_LATE_MS = 3600_000
-
-_LISTED = """
-CREATE TEMP TABLE listed (key TEXT NOT NULL PRIMARY KEY, size_bytes INTEGER NOT NULL, etag TEXT NOT NULL, written_at INTEGER NOT NULL)
-WITHOUT ROWID
-"""
-_ADD_LISTED = """
-INSERT OR REPLACE INTO temp.listed
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)
-"""
-# A row that has a sweep_at is on its way: the sweeper will take its objects, or has promised to look again.
-_ENDED = "(f.status IN ('FAILED', 'DELETED') AND f.sweep_at IS NULL)"
-_WITHOUT_ROW = f"""
-SELECT l.key, l.size_bytes, l.written_at FROM temp.listed l LEFT JOIN file f ON f.key = l.key
- WHERE l.key NOT GLOB 'pending/*' AND (f.id IS NULL OR {_ENDED}) AND l.key > ? ORDER BY l.key LIMIT {_BATCH}
-"""  # noqa: S608
-_PENDING_WITHOUT_ROW = f"""
-SELECT l.key, l.size_bytes FROM temp.listed l LEFT JOIN file f ON f.id = substr(l.key, 9)
- WHERE l.key GLOB 'pending/*' AND l.written_at < ?
-   AND (f.id IS NULL OR {_ENDED} OR (f.status = 'UPLOADED' AND f.sweep_at IS NULL))
-"""  # noqa: S608
-_WITHOUT_OBJECT = """
-SELECT f.id, f.key FROM file f LEFT JOIN temp.listed l ON l.key = f.key
- WHERE f.status = 'UPLOADED' AND f.uploaded_at < ? AND l.key IS NULL
-"""
-_DIFFERENT = """
-SELECT f.id, f.key, f.size_bytes, l.size_bytes FROM file f JOIN temp.listed l ON l.key = f.key
- WHERE f.status = 'UPLOADED' AND (f.size_bytes <> l.size_bytes OR f.etag <> l.etag)
-"""
-_PROJECTS = "SELECT id FROM project UNION SELECT DISTINCT project_id FROM audit"
 
 
 @dataclass(frozen=True)
@@ -97,20 +67,14 @@ class Report:
 def compare(ctx: Context) -> Report:
     """Hold all rows against all objects; change nothing. Raises StorageUnavailable, and AccessDenied without s3:ListBucket."""
     report, started_at = Report(), clock.now_ms()
-    execute("DROP TABLE IF EXISTS temp.listed")
-    execute(_LISTED)
-    try:
+    with queries.listing_kept():
         for page in listing.objects(ctx.store):
-            rows = [(item.key, item.size_bytes, item.etag, item.written_at) for item in page]
-            execute(_ADD_LISTED, (json.dumps(rows),))
+            queries.add_listed([(item.key, item.size_bytes, item.etag, item.written_at) for item in page])
             report.objects += len(page)
-        (report.files,) = execute("SELECT count(*) FROM file WHERE status = 'UPLOADED'").fetchone()
-        (report.waiting,) = execute("SELECT count(*) FROM file WHERE sweep_at < ?", (started_at - _MISSING_LATE_MS,)).fetchone()
+        report.files, report.waiting = queries.count_verified(), queries.count_unswept(started_at - _MISSING_LATE_MS)
         report.findings += _objects_without_row(ctx, report, started_at)
         report.findings += _rows_without_object(ctx, started_at)
         report.findings += _different_objects(ctx)
-    finally:
-        execute("DROP TABLE temp.listed")
     try:
         report.findings += _multiparts_without_row(ctx, started_at)
     except AccessDenied as error:
@@ -143,8 +107,8 @@ def fix(ctx: Context, report: Report) -> Report:
 
 
 def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Iterator[Finding]:
-    known = projects_ever()
-    for key, size_bytes, written_at in _objects_by_key():
+    known = queries.projects_ever()
+    for key, size_bytes, written_at in queries.objects_without_row():
         if not is_ours(key, known):
             report.not_ours += 1
         elif _has_no_use(key):
@@ -158,21 +122,8 @@ def _objects_without_row(ctx: Context, report: Report, started_at: int) -> Itera
             yield Finding("object_without_row", key, what, "delete the object", is_young=young)
     # Until then a PUT may be under way, of another appliance in this bucket perhaps.
     until = started_at - LifecycleDays.needed(ctx.config).pending * clock.DAY_MS
-    for key, size_bytes in execute(_PENDING_WITHOUT_ROW, (until,)).fetchall():
+    for key, size_bytes in queries.pending_without_row(until):
         yield Finding("object_without_row", key, f"{size_bytes} bytes of an upload that is over", "delete the object")
-
-
-def _objects_by_key() -> Iterator[tuple[str, int, int]]:
-    """What has no row, a batch at a time: a bucket may hold any number of other people's objects."""
-    seen = ""
-    while batch := execute(_WITHOUT_ROW, (seen,)).fetchall():
-        yield from batch
-        seen = batch[-1][0]
-
-
-def projects_ever() -> set[str]:
-    """Return the ids of all projects that the appliance has or had: the audit trail outlives them."""
-    return {project_id for (project_id,) in execute(_PROJECTS).fetchall()}
 
 
 def is_ours(key: str, projects: set[str]) -> bool:
@@ -182,12 +133,12 @@ def is_ours(key: str, projects: set[str]) -> bool:
 
 
 def _has_no_use(key: str) -> bool:
-    file: File | None = File.get_or_none(File.key == key)
+    file = queries.find_by_key(key)
     return file is None or (file.status in ("FAILED", "DELETED") and file.sweep_at is None)
 
 
 def _rows_without_object(ctx: Context, started_at: int) -> Iterator[Finding]:
-    for file_id, key in execute(_WITHOUT_OBJECT, (started_at,)).fetchall():
+    for file_id, key in queries.files_without_object(started_at):
         try:
             if _is_missing(ctx, file_id, key):
                 yield Finding("row_without_object", key, "the file's object is not in the bucket", "set the file DELETED", file_id)
@@ -196,8 +147,7 @@ def _rows_without_object(ctx: Context, started_at: int) -> Iterator[Finding]:
 
 
 def _is_missing(ctx: Context, file_id: str, key: str) -> bool:
-    file: File | None = File.get_or_none(File.id == file_id)
-    return file is not None and file.status == "UPLOADED" and object_check.read(ctx.store, key, 0, 1) is None
+    return verified.is_there(file_id) and object_check.read(ctx.store, key, 0, 1) is None
 
 
 def _unreadable(file_id: str, key: str, error: Unreadable) -> Finding:
@@ -205,8 +155,8 @@ def _unreadable(file_id: str, key: str, error: Unreadable) -> Finding:
 
 
 def _different_objects(ctx: Context) -> Iterator[Finding]:
-    for file_id, key, wanted_bytes, present_bytes in execute(_DIFFERENT).fetchall():
-        file: File | None = File.get_or_none(File.id == file_id, File.status == "UPLOADED")
+    for file_id, key, wanted_bytes, present_bytes in queries.different_objects():
+        file = verified.find(file_id)
         try:
             piece = object_check.read(ctx.store, key, 0, 1) if file else None
         except Unreadable as error:
@@ -222,7 +172,7 @@ def _different_objects(ctx: Context) -> Iterator[Finding]:
 
 
 def _multiparts_without_row(ctx: Context, started_at: int) -> Iterator[Finding]:
-    known = projects_ever()
+    known = queries.projects_ever()
     for upload in listing.multiparts(ctx.store):
         if upload.key.startswith("pending/"):  # of a doctor that was killed
             over = upload.begun_at < started_at - clock.DAY_MS
@@ -240,7 +190,7 @@ def _multiparts_without_row(ctx: Context, started_at: int) -> Iterator[Finding]:
 
 
 def _is_over(key: str, upload_id: str) -> bool:
-    file: File | None = File.get_or_none(File.key == key)
+    file = queries.find_by_key(key)
     if file is None:
         return True
     under_way = file.status == "UPLOADING" and file.upload_id in (None, upload_id)
@@ -276,9 +226,9 @@ def _fix(ctx: Context, finding: Finding) -> bool:
 
 def _give_up(ctx: Context, file_id: str) -> bool:
     with write():
-        file: File | None = File.get_or_none(File.id == file_id, File.status == "UPLOADED")
+        file = verified.find(file_id)
         if file is None:
             return False
-        files.mark_deleted(ctx, file, "Its object was missing from the store")
+        lifecycle.mark_deleted(ctx, file, "Its object was missing from the store")
         audit.record(actors.CommandLine(), "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADED"})
     return True

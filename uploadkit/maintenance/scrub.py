@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
-from uploadkit.db.connection import execute, write
+from uploadkit.db import key_value
+from uploadkit.db.connection import write
 from uploadkit.db.models import File
 from uploadkit.maintenance.object_check import PIECE_BYTES, Checked, Damage, EtagRules, Pace, Stopped, check, glance
+from uploadkit.maintenance.queries import verified
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class _Round:
     def again(self) -> None:
         """Read what was damaged, those that have waited longest first."""
         for file_id in list(self._state.damaged)[:_MOST_AGAIN]:
-            file: File | None = File.get_or_none(File.id == file_id, File.status == "UPLOADED")
+            file = verified.find(file_id)
             if file is None:
                 del self._state.damaged[file_id]
             elif self._goes_on():
@@ -83,8 +85,7 @@ class _Round:
         """Read on from where the last round ended, at most once around."""
         began_at, is_around = self._state.number, False
         while self._goes_on():
-            here = File.select().where(File.number > self._state.number, File.status == "UPLOADED").order_by(File.number)
-            batch = list(here.limit(_BATCH))
+            batch = verified.batch(self._state.number, _BATCH)
             if not batch:
                 if is_around or began_at < 0:
                     self._state.number = -1
@@ -114,7 +115,7 @@ class _Round:
         damaged = self._state.damaged
         known = damaged.pop(file.id, None)
         damage = checked.damage
-        if damage is None or not File.select().where(File.id == file.id, File.status == "UPLOADED", File.etag == file.etag).exists():
+        if damage is None or not verified.is_as_it_was(file):
             if known is not None:
                 log.info("file %s is as it was verified again", file.id)
             return
@@ -129,11 +130,11 @@ def _tell(file: File, damage: Damage) -> None:
 
 
 def _load() -> _State:
-    row = execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
-    return _State() if row is None else _State(**json.loads(row[0]))
+    kept = key_value.get(_SETTING)
+    return _State() if kept is None else _State(**json.loads(kept))
 
 
 def _save(state: _State) -> None:
     value = json.dumps({"number": state.number, "damaged": state.damaged})
     with write():
-        execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, value))
+        key_value.put(_SETTING, value)

@@ -18,11 +18,13 @@ from uploadkit.config import Config
 from uploadkit.core import durable_files
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.core.media_types import strict
-from uploadkit.db.connection import execute, write
+from uploadkit.db import key_value
+from uploadkit.db.connection import write
 from uploadkit.db.models import File
 from uploadkit.files.naming import disposition
 from uploadkit.maintenance.object_check import EtagRules, etag_rules, is_digest
-from uploadkit.maintenance.reconcile import is_ours, projects_ever
+from uploadkit.maintenance.queries import reconcile, verified
+from uploadkit.maintenance.reconcile import is_ours
 from uploadkit.objectstore import listing
 from uploadkit.objectstore.boto import AccessDenied, StorageRefused
 from uploadkit.objectstore.factory import store_name
@@ -48,8 +50,7 @@ class Copied:
 
 def store_in_use() -> str | None:
     """Return the name of the store that the appliance used when it started last; None before its first start."""
-    row = execute("SELECT value FROM setting WHERE name = ?", (_IN_USE,)).fetchone()
-    return None if row is None else str(row[0])
+    return key_value.get(_IN_USE)
 
 
 def arrive(config: Config) -> None:
@@ -61,11 +62,11 @@ def arrive(config: Config) -> None:
     etags = written.etags if written.target == present else {}
     with write():
         for file_id, etag in etags.items():
-            execute("UPDATE file SET etag = ? WHERE id = ? AND status = 'UPLOADED'", (etag, file_id))
-        execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_IN_USE, present))
+            verified.set_etag(file_id, etag)
+        key_value.put(_IN_USE, present)
     if etags:
         written.path.unlink()
-    elif before is not None and File.select().where(File.status == "UPLOADED").exists():
+    elif before is not None and verified.any_there():
         log.warning("the store was %s and is %s now; 'storage copy' moves files, a changed setting does not", before, present)
 
 
@@ -99,11 +100,11 @@ def clear_target(target: ObjectStore) -> bool:
 
     For the last pass, when nothing changes any more.
     """
-    known = projects_ever()
+    known = reconcile.projects_ever()
     try:
         for page in listing.objects(target):
             keys = [item.key for item in page if is_ours(item.key, known)]
-            alive = {file.key for file in File.select(File.key).where(File.key << keys, File.status == "UPLOADED")}
+            alive = verified.keys_there(keys)
             for key in keys:
                 if key not in alive:
                     target.delete(key)
@@ -114,14 +115,12 @@ def clear_target(target: ObjectStore) -> bool:
 
 def size_of_all() -> tuple[int, int]:
     """Return how many files there are to copy, and their bytes."""
-    files, size_bytes = execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM file WHERE status = 'UPLOADED'").fetchone()
-    return files, size_bytes
+    return verified.count_and_size()
 
 
 def uploads_under_way() -> int:
     """Return how many uploads have begun and not ended: their bytes are in the old store alone."""
-    (count,) = execute("SELECT count(*) FROM file WHERE status = 'UPLOADING'").fetchone()
-    return int(count)
+    return verified.count_under_way()
 
 
 class _CopyLog:
@@ -169,7 +168,7 @@ class _Outcome:
 
 def _batches() -> Iterator[list[File]]:
     seen = -1
-    while batch := list(File.select().where(File.number > seen, File.status == "UPLOADED").order_by(File.number).limit(_BATCH)):
+    while batch := verified.batch(seen, _BATCH):
         yield batch
         seen = batch[-1].number
 
@@ -218,7 +217,7 @@ def _is_it(stored: StoredObject, file: File, copied_as: str | None) -> bool:
 
 def _note(done: Copied, written: _CopyLog, file: File, outcome: _Outcome) -> None:
     if outcome.failure is not None:
-        if not File.select().where(File.id == file.id, File.status == "UPLOADED").exists():
+        if not verified.is_there(file.id):
             return  # deleted meanwhile
         done.failures[file.key] = outcome.failure
         return

@@ -9,17 +9,17 @@ import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-
-from peewee import SQL
+from typing import Literal
 
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, StorageUnavailable, UploadNotFound
 from uploadkit.db.connection import write
-from uploadkit.db.models import NUMBER_BITS, File, Project
-from uploadkit.files import lifecycle
-from uploadkit.files import service as files
+from uploadkit.db.models import File, Project
+from uploadkit.files import clearing, lifecycle
+from uploadkit.files.queries import uploads
 from uploadkit.maintenance import retention
+from uploadkit.maintenance.queries import sweep as queries
 from uploadkit.objectstore.boto import StorageRefused
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ _LONGEST_WAIT_UNDER_WAY_MS = 60_000
 def sweep_due(ctx: Context) -> int:
     """Bring every row whose time has come one step on; return how many were. Stops early while the store does not answer."""
     swept, goes_on = 0, True
-    while goes_on and (due := list(File.select().where(File.sweep_at <= clock.now_ms()).order_by(File.sweep_at).limit(_BATCH))):
-        cleared: list[lifecycle.Cleared] = []
+    while goes_on and (due := queries.due(clock.now_ms(), _BATCH)):
+        cleared: list[clearing.Cleared] = []
         for file in due:
             goes_on = not ctx.stopping.is_set()
             if not goes_on:
@@ -43,7 +43,7 @@ def sweep_due(ctx: Context) -> int:
                 if file.status == "UPLOADING":
                     lifecycle.expire(ctx, file)
                 else:
-                    cleared.append(lifecycle.clear(ctx, file))
+                    cleared.append(clearing.clear(ctx, file))
                 swept += 1
             except StorageRefused as error:  # this one thing; others may well be allowed
                 _try_later(file)
@@ -64,7 +64,7 @@ def sweep_due(ctx: Context) -> int:
         except StorageUnavailable as error:
             log.warning("sweep put off: %s", error.message)
             break
-        lifecycle.note(cleared)
+        clearing.note(cleared)
     return swept
 
 
@@ -73,14 +73,12 @@ def _try_later(file: File) -> None:
     longest_ms = _LONGEST_WAIT_UNDER_WAY_MS if file.status == "UPLOADING" else _LONGEST_WAIT_MS
     wait_ms = min(_SHORTEST_WAIT_MS * 2 ** min(file.sweep_attempts, 10), longest_ms)
     with write():
-        File.update(sweep_at=clock.now_ms() + wait_ms, sweep_attempts=File.sweep_attempts + 1).where(
-            File.id == file.id, File.sweep_at == file.sweep_at
-        ).execute()
+        queries.sweep_later(file, clock.now_ms() + wait_ms)
 
 
 def _look_again(file: File) -> None:
     with write():
-        File.update(sweep_at=clock.now_ms() + _SHORTEST_WAIT_MS).where(File.id == file.id, File.sweep_at == file.sweep_at).execute()
+        queries.sweep_again(file, clock.now_ms() + _SHORTEST_WAIT_MS)
 
 
 def purge_test_files(ctx: Context) -> int:
@@ -89,7 +87,7 @@ def purge_test_files(ctx: Context) -> int:
     First each becomes DELETED, then the sweeper clears the store of it, and a later round removes the row: when nothing can come back
     any more. Each step may be interrupted; the next round goes on from what the rows say.
     """
-    for file in _old_test_files(ctx, "status <> 'DELETED'"):
+    for file in _old_test_files(ctx, "present"):
         if ctx.stopping.is_set():
             return 0
         try:
@@ -105,13 +103,12 @@ def purge_test_files(ctx: Context) -> int:
     return _remove_rows(ctx)
 
 
-def _old_test_files(ctx: Context, condition: str) -> Iterator[File]:
+def _old_test_files(ctx: Context, which: Literal["present", "swept"]) -> Iterator[File]:
     """Test files that are as old as the configuration lets them get, oldest first, a batch at a time."""
     made_until = clock.now_ms() - ctx.config.housekeeping.test_file_ttl_seconds * 1000
     seen = -1
     while True:
-        query = File.select().where(SQL("environment = 'test'"), File.number > seen, File.number < (made_until + 1) << NUMBER_BITS)
-        batch = list(query.where(SQL(condition)).order_by(File.number).limit(_BATCH))
+        batch = queries.old_test_files(which, made_until, seen, _BATCH)
         yield from batch
         if len(batch) < _BATCH:
             return
@@ -124,14 +121,14 @@ def _retire(ctx: Context, file: File) -> None:
             lifecycle.abort(ctx, file.id)
     hours = ctx.config.housekeeping.test_file_ttl_seconds / 3600
     with write():
-        present = File.get_by_id(file.id)
+        present = uploads.get(file.id)
         if present.status in ("UPLOADED", "FAILED"):
-            files.mark_deleted(ctx, present, f"Test files are purged {hours:g} hours after their creation")
+            lifecycle.mark_deleted(ctx, present, f"Test files are purged {hours:g} hours after their creation")
 
 
 def _remove_rows(ctx: Context) -> int:
     removed = 0
-    swept = (file.number for file in _old_test_files(ctx, "status = 'DELETED' AND sweep_at IS NULL"))
+    swept = (file.number for file in _old_test_files(ctx, "swept"))
     while batch := list(itertools.islice(swept, _BATCH)):
         removed += retention.remove_rows(batch)
     return removed
@@ -140,7 +137,7 @@ def _remove_rows(ctx: Context) -> int:
 def retire_old_files(ctx: Context) -> int:
     """Delete the live files that are older than their project's retention days; return how many. The sweeper clears the store of them."""
     retired = 0
-    for project in Project.select().where(Project.retention_days.is_null(False), Project.deleted_at.is_null()):
+    for project in queries.projects_with_retention():
         while not ctx.stopping.is_set() and (count := _retire_batch(ctx, project)):
             retired += count
     if retired:
@@ -151,11 +148,8 @@ def retire_old_files(ctx: Context) -> int:
 def _retire_batch(ctx: Context, project: Project) -> int:
     days = project.retention_days
     assert days is not None
-    # Written so that SQLite finds the partial index of the lists.
-    present = File.select().where(File.project == project.id, File.environment == "live", SQL("status <> 'DELETED'"))
-    old = present.where(File.status == "UPLOADED", File.number < (clock.now_ms() - days * clock.DAY_MS) << NUMBER_BITS)
     with write():
-        batch = list(old.order_by(File.number).limit(_BATCH))
+        batch = queries.old_live_files(project.id, clock.now_ms() - days * clock.DAY_MS, _BATCH)
         for file in batch:
-            files.mark_deleted(ctx, file, f"Files of this project are kept for {days} days")
+            lifecycle.mark_deleted(ctx, file, f"Files of this project are kept for {days} days")
     return len(batch)

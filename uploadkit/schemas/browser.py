@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AliasChoices, ConfigDict, Field, JsonValue
 
 from uploadkit.core.errors import ValidationFailed
-from uploadkit.files.lifecycle import UploadRequest
+from uploadkit.files.admission import UploadRequest
 from uploadkit.files.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTES
 from uploadkit.schemas.base import WHOLE, AnyMediaType, FileName, Metadata, MetadataOrNone, Schema, ShortText
 from uploadkit.schemas.file_routes import Size

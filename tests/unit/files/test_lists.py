@@ -28,8 +28,8 @@ from uploadkit.db import connection as db_connection
 from uploadkit.db.connection import execute
 from uploadkit.db.models import File, database
 from uploadkit.files import lifecycle, single_upload
-from uploadkit.files import search as file_search
 from uploadkit.files import service as files
+from uploadkit.files.queries import search as file_search
 from uploadkit.files.service import FileFilter
 from uploadkit.files.single_upload import UploadRequest
 from uploadkit.objectstore.address import StoreAddress

@@ -10,6 +10,7 @@ from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys, callers
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadKitError, UploadNotFound, UploadNotVerified
+from uploadkit.db import batches
 from uploadkit.db.connection import execute
 from uploadkit.db.models import ApiKey, Audit, Event, EventForgotten, File, FileRoute, Project, Usage, WebhookDelivery, database
 from uploadkit.files import multipart_upload, single_upload
@@ -17,6 +18,7 @@ from uploadkit.files import service as files
 from uploadkit.files.multipart_upload import MultipartSlot
 from uploadkit.files.single_upload import UploadRequest, UploadSlot
 from uploadkit.maintenance import project_removal, sweeper
+from uploadkit.maintenance.queries import project_removal as queries
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
 from uploadkit.webhooks import event_log
@@ -132,7 +134,7 @@ def test_everything_goes_and_nothing_else(house: House, doomed: Doomed) -> None:
 
 
 def test_every_table_that_refers_to_a_project_is_cleared(house: House) -> None:
-    handled = {*project_removal._BEFORE_FILES, *project_removal._AFTER_FILES, "file", "usage", "request_count"}
+    handled = {*queries.BEFORE_FILES, *queries.AFTER_FILES, *queries.WITH_PROJECT, "file"}
     tables = [name for (name,) in execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
     referring = {table for table in tables if any(row[2] == "project" for row in execute(f"PRAGMA foreign_key_list({table})").fetchall())}
     assert referring == handled
@@ -216,6 +218,7 @@ def test_it_goes_on_where_it_was(house: House, doomed: Doomed, broken_off_after:
     with travelled_to(max(slot.file.deadline_at for slot in doomed.slots)):
         with monkeypatch.context() as patched:
             patched.setattr(project_removal, "write", counted)
+            patched.setattr(batches, "write", counted)
             try:
                 assert one_round(house) == 1
             except PowerCut:

@@ -17,7 +17,7 @@ from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db.models import File
 from uploadkit.files import lifecycle, verification
-from uploadkit.files.lifecycle import UploadRequest
+from uploadkit.files.admission import UploadRequest
 from uploadkit.files.multipart_upload import complete_multipart, start_multipart
 from uploadkit.files.single_upload import complete_upload, request_upload
 from uploadkit.maintenance.sweeper import sweep_due

@@ -21,7 +21,7 @@ from tests.support.store_proxy import Answered, Asked, minimal_permissions, prox
 from tests.support.stores import OtherStore, byos_settings
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload
-from uploadkit.files.lifecycle import UploadRequest
+from uploadkit.files.admission import UploadRequest
 from uploadkit.maintenance import sweeper
 from uploadkit.objectstore.store import ObjectStore
 

@@ -64,7 +64,7 @@ def with_slugs(slugs: Collection[str]) -> list[FileRoute]:
     return list(_with_project().where(FileRoute.slug << list(slugs)))
 
 
-def anonymous_of(slug: str, project_id: str) -> list[FileRoute]:
+def anonymous_of(slug: str, project_id: str | None) -> list[FileRoute]:
     """Return the file route `slug` of a project, with the project, if it takes anonymous uploads."""
     return list(_anonymous(slug).where(FileRoute.project == project_id))
 

@@ -1,0 +1,53 @@
+"""Rows of `file` whose time has come: to be swept, to be purged from the sandbox, to be retired."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from peewee import SQL
+
+from uploadkit.db.models import NUMBER_BITS, File, Project
+
+# Literal, not bound, in all of these: SQLite uses a partial index only where it can see that the condition is the same one.
+_PRESENT = SQL("status <> 'DELETED'")
+_SWEPT = SQL("status = 'DELETED' AND sweep_at IS NULL")
+
+
+def due(now_ms: int, most: int) -> list[File]:
+    """Return up to `most` rows that are to be swept by now, the longest due first."""
+    return list(File.select().where(File.sweep_at <= now_ms).order_by(File.sweep_at).limit(most))
+
+
+def sweep_later(file: File, sweep_at: int) -> None:
+    """Put a row off after a failure, if nobody has set another time since `file` was read."""
+    changes = {"sweep_at": sweep_at, "sweep_attempts": File.sweep_attempts + 1}
+    File.update(**changes).where(File.id == file.id, File.sweep_at == file.sweep_at).execute()
+
+
+def sweep_again(file: File, sweep_at: int) -> None:
+    """Put a row off that somebody else is at, if nobody has set another time since `file` was read."""
+    File.update(sweep_at=sweep_at).where(File.id == file.id, File.sweep_at == file.sweep_at).execute()
+
+
+def parts_under_way(after_sweep_at: int, most: int) -> list[File]:
+    """Return up to `most` uploads in parts under way, those that are swept soonest first, from after a time to sweep on."""
+    # All of them have a sweep_at, and the index of that knows few others.
+    under_way = File.select().where(File.sweep_at > after_sweep_at, File.status == "UPLOADING", File.upload_id.is_null(False))
+    return list(under_way.order_by(File.sweep_at).limit(most))
+
+
+def old_test_files(which: Literal["present", "swept"], made_until: int, after_number: int, most: int) -> list[File]:
+    """Return up to `most` test files made until then, oldest first: those that are not DELETED, or those that are and are swept."""
+    old = File.select().where(SQL("environment = 'test'"), File.number > after_number, File.number < (made_until + 1) << NUMBER_BITS)
+    return list(old.where(_PRESENT if which == "present" else _SWEPT).order_by(File.number).limit(most))
+
+
+def projects_with_retention() -> list[Project]:
+    """Return the projects that keep their files for some days only, and are not deleted."""
+    return list(Project.select().where(Project.retention_days.is_null(False), Project.deleted_at.is_null()))
+
+
+def old_live_files(project_id: str, made_before: int, most: int) -> list[File]:
+    """Return up to `most` UPLOADED live files of a project made before then, oldest first."""
+    present = File.select().where(File.project == project_id, File.environment == "live", _PRESENT)
+    return list(present.where(File.status == "UPLOADED", File.number < made_before << NUMBER_BITS).order_by(File.number).limit(most))
