@@ -53,6 +53,11 @@ def find_key_in_use(key_hash: str) -> KeyInUse | None:
     return None if row is None else KeyInUse(*row)
 
 
+def is_there_a_key() -> bool:
+    """Say whether there is an API key, revoked or not."""
+    return bool(ApiKey.select().exists())
+
+
 def insert_key(
     project_id: str, name: str, *, key_hash: str, masked_key: str, environment: Environment, access: Access, created_at: int
 ) -> ApiKey:

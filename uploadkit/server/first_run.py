@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from uploadkit.auth import admins, api_keys
+from uploadkit.auth import queries as auth_queries
 from uploadkit.auth.callers import COMMAND_LINE
 from uploadkit.config import Config
 from uploadkit.core.data_dir import note_file
 from uploadkit.core.durable_files import write_private
 from uploadkit.core.errors import ConfigError
 from uploadkit.db.connection import open_database
-from uploadkit.db.models import ApiKey, Project
+from uploadkit.db.models import Project
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
-from uploadkit.projects.queries import projects as queries
+from uploadkit.projects.queries import projects as project_queries
 
 FIRST_PROJECT_NAME = "Default"
 FIRST_KEY_NAME = "First key"
@@ -45,12 +46,12 @@ def prepare(config: Config) -> Start:
     """
     open_database(config, upgrade=True)
     _require_tiers(config)
-    if not queries.any_ever():
+    if not project_queries.is_there_a_project():
         projects.create_project(config, COMMAND_LINE, FIRST_PROJECT_NAME)
     project = projects.find_by_id_or_slug()
     file_routes.note_first_project(project.id)
     api_key = None
-    if not ApiKey.select().exists():
+    if not auth_queries.is_there_a_key():
         api_key = api_keys.issue_key(config, COMMAND_LINE, project.id, FIRST_KEY_NAME, access="account").plaintext
     return Start(project, api_key, admins.first_setup_link(config) if config.dashboard.enabled else None)
 
@@ -82,6 +83,6 @@ def write_note(config: Config, start: Start) -> None:
 
 def _require_tiers(config: Config) -> None:
     """Refuse to go on when a project has a tier that the configuration no longer has. Raises ConfigError."""
-    project = queries.one_outside(config.tiers)
+    project = project_queries.one_outside(config.tiers)
     if project is not None:
         raise ConfigError(f"tiers.{project.tier}: project {project.name!r} has this tier, but the configuration lacks it; put it back")

@@ -33,7 +33,7 @@ def find(id_or_slug: str | None) -> Project | None:
     return project
 
 
-def any_ever() -> bool:
+def is_there_a_project() -> bool:
     """Say whether there is a project, be it one that is being deleted."""
     return bool(Project.select().exists())
 
