@@ -75,7 +75,7 @@ def fill(house: House) -> None:
     with write():
         outbox._destination_id(house.project.id, "live", "https://example.com/hook")
         for sql in (_FILES, _EVENTS, _DELIVERIES, _AUDIT, _ATTEMPTS):
-            execute(sql, {"rows": ROWS, "project": house.project.id, "key": house.caller.key_id})
+            execute(sql, {"rows": ROWS, "project": house.project.id, "key": house.caller.api_key_id})
         execute("UPDATE project SET storage_used_bytes = 5 * :rows, files_stored = :rows", {"rows": ROWS})
 
 
