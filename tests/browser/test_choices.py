@@ -16,7 +16,7 @@ from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance
 from tests.support.browsers import Watched
 from tests.support.drops import drop
-from uploadkit.core.media_types import as_it_is, contradiction, recognised
+from uploadkit.core.first_bytes import as_it_is, contradiction, recognised
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(200)
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR" + bytes(200)

@@ -9,7 +9,8 @@ import psutil
 
 from uploadkit.context import Context
 from uploadkit.core.errors import FileTypeNotAllowed, UploadKitError, UploadNotVerified
-from uploadkit.core.media_types import UNKNOWN, as_it_is, contradiction, in_words, is_allowed, is_unknown, recognised, strict, with_charset
+from uploadkit.core.first_bytes import as_it_is, contradiction, recognised, with_charset
+from uploadkit.core.media_types import UNKNOWN, in_words, is_allowed, is_unknown, strict
 from uploadkit.db.models import File
 from uploadkit.objectstore.boto import AccessDenied
 from uploadkit.objectstore.objects import StoredObject

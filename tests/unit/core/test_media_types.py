@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uploadkit.client import media_types as table
-from uploadkit.core.media_types import as_it_is, contradiction, is_allowed, is_unknown, recognised, recorded, strict, with_charset
+from uploadkit.core.first_bytes import as_it_is, contradiction, recognised, with_charset
+from uploadkit.core.media_types import is_allowed, is_unknown, recorded, strict
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
