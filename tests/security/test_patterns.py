@@ -301,7 +301,7 @@ def test_no_pattern_of_the_page_scripts_takes_long() -> None:
     if node is None:
         pytest.skip("there is no node on PATH")
     jobs = {}
-    for path in sorted((ROOT / "static").glob("*.js")):
+    for path in sorted((ROOT / "static").rglob("*.js")):
         code = re.sub(r"(?m)^\s*(//|/?\*).*$", "", path.read_text())
         for source, flags in _LITERAL.findall(code):
             jobs[f"{path.name} /{source}/{flags}"] = [source, flags, False, [], hostile(source, LONGEST)]
