@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Environment = Literal["live", "test"]
 Access = Literal["project", "account"]
 
 _COMMAND_LINE = "cli"

@@ -11,10 +11,10 @@ from uploadkit.auth import queries
 from uploadkit.auth.actors import Access as Access
 from uploadkit.auth.actors import Actor, ApiKey, CommandLine
 from uploadkit.auth.actors import Browser as Browser
-from uploadkit.auth.actors import Environment as Environment
 from uploadkit.config import TierConfig
 from uploadkit.core.errors import Forbidden, NotFound
 from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.values import Environment as Environment
 from uploadkit.db.models import Project
 
 NO_LIMITS = TierConfig()

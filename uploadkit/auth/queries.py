@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from peewee import Expression, ModelSelect
 
-from uploadkit.auth.actors import Access, Environment
+from uploadkit.auth.actors import Access
 from uploadkit.core.ids import new_id
+from uploadkit.core.values import Environment
 from uploadkit.db import paging
 from uploadkit.db.connection import execute
 from uploadkit.db.models import Admin, AdminSession, ApiKey, Audit, Project, SetupLink

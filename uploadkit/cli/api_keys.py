@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from uploadkit.auth import api_keys
 from uploadkit.auth.callers import COMMAND_LINE, Access
-from uploadkit.cli.output import iso, json_option, open_installation, print_table, project_option
+from uploadkit.cli.output import as_text, emit, iso, json_option, open_installation, print_table, project_option
 from uploadkit.cli.terminal import tell
 from uploadkit.projects import service as projects
-from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.api_keys import KeyObject, NewKeyObject
+from uploadkit.schemas.base import REVOKED
 
 
 @click.group("keys")
@@ -32,7 +31,7 @@ def create_key(context: click.Context, name: str, project: str | None, test: boo
     owner = projects.find_by_id_or_slug(project)
     issued = api_keys.issue_key(loaded, COMMAND_LINE, owner.id, name, environment="test" if test else "live", access=access)
     if as_json:
-        tell(json.dumps(documented.issued_key(issued)))
+        tell(as_text(NewKeyObject.of(issued)))
     else:
         tell(issued.plaintext)
         tell("Keep it now: it can't be shown again.", err=True)
@@ -48,7 +47,7 @@ def list_keys(context: click.Context, project: str | None, revoked: bool, as_jso
     open_installation(context)
     found = api_keys.all_keys(projects.find_by_id_or_slug(project).id if project else None, revoked=revoked)
     if as_json:
-        tell(json.dumps([documented.api_key(key) for key in found]))
+        tell(as_text([KeyObject.model_validate(key) for key in found]))
         return
     print_table(
         ("id", "key", "name", "project", "environment", "access", "last used"),
@@ -64,4 +63,4 @@ def revoke_key(context: click.Context, key_id: str, as_json: bool) -> None:
     """Revoke the API key with this id: the very next request with it is refused."""
     open_installation(context)
     key = api_keys.revoke_key(COMMAND_LINE, key_id)
-    tell(json.dumps({"revoked": True}) if as_json else f"Revoked {key.masked_key} ({key.name}).")
+    emit(REVOKED, f"Revoked {key.masked_key} ({key.name}).", as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, TypeVar
@@ -12,13 +11,12 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from uploadkit.auth.callers import COMMAND_LINE
-from uploadkit.cli.output import json_option, open_installation, print_table, project_option
+from uploadkit.cli.output import as_text, emit, json_option, open_installation, print_table, project_option
 from uploadkit.cli.terminal import tell
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
-from uploadkit.schemas import base as schemas
-from uploadkit.schemas import uploads as documented
-from uploadkit.schemas.file_routes import FileRouteBody, FileRouteChangesBody
+from uploadkit.schemas.base import DELETED, to_validation_failed
+from uploadkit.schemas.file_routes import FileRouteBody, FileRouteChangesBody, FileRouteObject
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,7 +54,7 @@ def _rules(body: type[FileRouteBody], options: dict[str, Any]) -> dict[str, Any]
     try:
         return body.model_validate(given).to_columns()
     except ValidationError as error:
-        raise schemas.to_validation_failed(error) from None
+        raise to_validation_failed(error) from None
 
 
 def _given(value: Any) -> Any:
@@ -75,7 +73,7 @@ def create_route(context: click.Context, /, slug: str, project: str | None, as_j
     loaded = open_installation(context)
     rules = _rules(FileRouteBody, {"slug": slug, **options})
     route = file_routes.create_file_route(loaded, COMMAND_LINE, projects.find_by_id_or_slug(project).id, rules)
-    tell(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Made file route {route.slug} ({route.id}).")
+    emit(FileRouteObject.of(route, loaded.server.base_url), f"Made file route {route.slug} ({route.id}).", as_json=as_json)
 
 
 @routes_commands.command("update")
@@ -89,7 +87,7 @@ def update_route(context: click.Context, /, slug: str, project: str | None, as_j
     loaded = open_installation(context)
     found = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
     route = file_routes.update_file_route(loaded, COMMAND_LINE, found.id, _rules(FileRouteChangesBody, options))
-    tell(json.dumps(documented.file_route(route, loaded.server.base_url)) if as_json else f"Changed file route {route.slug}.")
+    emit(FileRouteObject.of(route, loaded.server.base_url), f"Changed file route {route.slug}.", as_json=as_json)
 
 
 @routes_commands.command("list")
@@ -101,7 +99,7 @@ def list_routes(context: click.Context, project: str | None, as_json: bool) -> N
     loaded = open_installation(context)
     found = file_routes.all_file_routes(projects.find_by_id_or_slug(project).id)
     if as_json:
-        tell(json.dumps([documented.file_route(route, loaded.server.base_url) for route in found]))
+        tell(as_text([FileRouteObject.of(route, loaded.server.base_url) for route in found]))
         return
     print_table(
         ("id", "slug", "largest file", "types", "visibility"),
@@ -119,4 +117,4 @@ def delete_route(context: click.Context, slug: str, project: str | None, as_json
     open_installation(context)
     route = file_routes.find_file_route(projects.find_by_id_or_slug(project).id, slug)
     file_routes.delete_file_route(COMMAND_LINE, route.id)
-    tell(json.dumps({"deleted": True}) if as_json else f"Deleted file route {slug}.")
+    emit(DELETED, f"Deleted file route {slug}.", as_json=as_json)

@@ -18,6 +18,7 @@ from uploadkit import __version__, config
 from uploadkit.cli.admins import admin_commands
 from uploadkit.cli.api_keys import keys_commands
 from uploadkit.cli.file_routes import routes_commands
+from uploadkit.cli.output import as_text
 from uploadkit.cli.projects import projects_commands
 from uploadkit.cli.storage import doctor, reconcile_command, storage_commands
 from uploadkit.cli.terminal import tell
@@ -29,6 +30,7 @@ from uploadkit.core import shipped
 from uploadkit.core.data_dir import lock_data_dir, note_file
 from uploadkit.core.errors import ConfigError, UploadKitError
 from uploadkit.observability import logging
+from uploadkit.schemas.setup import InitialisedObject
 from uploadkit.server import first_run
 
 
@@ -124,8 +126,10 @@ def init(context: click.Context, as_json: bool) -> None:
     with lock_data_dir(loaded.data_dir):
         start = first_run.prepare(loaded)
     if as_json:
-        found = {"dataDir": str(loaded.data_dir), "projectId": start.project.id, "apiKey": start.api_key, "setupUrl": start.setup_url}
-        tell(json.dumps(found))
+        found = InitialisedObject(
+            data_dir=str(loaded.data_dir), project_id=start.project.id, api_key=start.api_key, setup_url=start.setup_url
+        )
+        tell(as_text(found))
     elif start.has_news:
         tell(f"{'Made ' if start.api_key else ''}{loaded.data_dir} with project {start.project.id} ({start.project.name}).\n")
         tell(first_run.note_text(loaded, start))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 
 import click
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
 from uploadkit import config
-from uploadkit.cli.terminal import plain
+from uploadkit.cli.terminal import plain, tell
 from uploadkit.core import clock
 from uploadkit.db.connection import open_database
+from uploadkit.schemas.base import rendered
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 project_option = click.option("--project", help="Project id or slug; the first project by default.")
@@ -29,6 +32,16 @@ def open_installation(context: click.Context) -> config.Config:
 def iso(at_ms: int | None) -> str | None:
     """Return a time of the database as people and programs read it; None stays None."""
     return None if at_ms is None else clock.to_iso(at_ms)
+
+
+def as_text(answer: BaseModel | Sequence[BaseModel], indent: int | None = None) -> str:
+    """Return an answer of the API, or several, as JSON."""
+    return json.dumps(answer, default=rendered, indent=indent, ensure_ascii=indent is None)
+
+
+def emit(answer: BaseModel, sentence: str, *, as_json: bool) -> None:
+    """Print what came of a command: as the API answers it, or as a sentence."""
+    tell(as_text(answer) if as_json else sentence)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import click
 
 from uploadkit import config
 from uploadkit.auth.callers import COMMAND_LINE
-from uploadkit.cli.output import json_option, open_installation, print_table
+from uploadkit.cli.output import as_text, emit, json_option, open_installation, print_table
 from uploadkit.cli.terminal import tell
 from uploadkit.config import tier_limits
 from uploadkit.db.models import Project
 from uploadkit.projects import service as projects
-from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.base import DELETED
+from uploadkit.schemas.projects import ProjectObject
 
 
 @click.group("projects")
@@ -31,7 +29,7 @@ def create_project(context: click.Context, name: str, tier: str | None, as_json:
     """Create a project; 'keys create --project' makes keys for it."""
     loaded = open_installation(context)
     project = projects.create_project(loaded, COMMAND_LINE, name, tier)
-    tell(json.dumps(_project_json(loaded, project)) if as_json else f"Made project {project.id} ({project.slug}).")
+    emit(_shown(loaded, project), f"Made project {project.id} ({project.slug}).", as_json=as_json)
 
 
 @projects_commands.command("list")
@@ -42,7 +40,7 @@ def list_projects(context: click.Context, as_json: bool) -> None:
     loaded = open_installation(context)
     found = projects.all_projects()
     if as_json:
-        tell(json.dumps([_project_json(loaded, project) for project in found]))
+        tell(as_text([_shown(loaded, project) for project in found]))
     else:
         print_table(("id", "slug", "name", "tier"), [(p.id, p.slug, p.name, p.tier) for p in found])
 
@@ -57,8 +55,8 @@ def delete_project(context: click.Context, project: str, as_json: bool) -> None:
     open_installation(context)
     found = projects.find_by_id_or_slug(project)
     projects.delete_project(COMMAND_LINE, found.id)
-    tell(json.dumps({"deleted": True}) if as_json else f"Deleted project {found.id} ({found.slug}).")
+    emit(DELETED, f"Deleted project {found.id} ({found.slug}).", as_json=as_json)
 
 
-def _project_json(loaded: config.Config, project: Project) -> dict[str, Any]:
-    return documented.project(project, tier_limits.limits_of(loaded, project.tier, project.limit_overrides))
+def _shown(loaded: config.Config, project: Project) -> ProjectObject:
+    return ProjectObject.of(project, tier_limits.limits_of(loaded, project.tier, project.limit_overrides))

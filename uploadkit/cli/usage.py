@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 import click
 
 from uploadkit import config
+from uploadkit.cli.output import as_text
 from uploadkit.cli.terminal import tell
 from uploadkit.db.connection import open_database
 from uploadkit.projects import usage
+from uploadkit.schemas.usage import CounterDifference, UsageVerified
 
 
 @click.group("usage")
@@ -29,24 +30,13 @@ def verify(context: click.Context, fix: bool, as_json: bool) -> None:
     open_database(config.load(context.find_root().obj), upgrade=False)
     found = usage.repair() if fix else usage.find_differences()
     if as_json:
-        tell(json.dumps({"fixed": fix, "differences": [_as_json(difference) for difference in found]}))
+        tell(as_text(UsageVerified(fixed=fix, differences=[CounterDifference.of(difference) for difference in found])))
     else:
         for difference in found:
             tell(_line(difference))
         tell(f"{len(found)} {'set right' if fix else 'differ'}." if found else "All counters agree with the rows.")
     if found and not fix:
         sys.exit(1)
-
-
-def _as_json(difference: usage.Difference) -> dict[str, str | int | None]:
-    return {
-        "projectId": difference.project_id,
-        "environment": difference.environment,
-        "period": difference.period or None,
-        "counter": difference.counter,
-        "counted": difference.counted,
-        "recomputed": difference.recomputed,
-    }
 
 
 def _line(difference: usage.Difference) -> str:

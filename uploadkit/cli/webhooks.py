@@ -9,17 +9,17 @@ import json
 import sys
 import time
 from dataclasses import replace
-from typing import Any
 
 import click
 
 from uploadkit.auth.callers import COMMAND_LINE, Caller
-from uploadkit.cli.output import json_option, open_installation, print_table, project_option
+from uploadkit.cli.output import as_text, emit, iso, json_option, open_installation, print_table, project_option
 from uploadkit.cli.terminal import tell
 from uploadkit.core import clock
 from uploadkit.db.models import WebhookDelivery
 from uploadkit.projects import service as projects
-from uploadkit.schemas import documented_webhooks
+from uploadkit.schemas.base import DELETED
+from uploadkit.schemas.webhooks import DeliveryInFull, DeliveryObject, DestinationObject
 from uploadkit.webhooks import outbox
 from uploadkit.webhooks import secrets as webhook_secrets
 from uploadkit.webhooks.dispatcher import LOOK_AGAIN_SECONDS
@@ -50,18 +50,18 @@ def webhooks_commands() -> None:
 def list_deliveries(context: click.Context, status: str | None, limit: int, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """List deliveries, newest first."""
     caller = _caller(context, project, test_sandbox)
-    shown = [documented_webhooks.delivery(row) for row in outbox.list_deliveries(caller, status, limit, None).items]
+    shown = [DeliveryObject.of(row) for row in outbox.list_deliveries(caller, status, limit, None).items]
     if as_json:
-        tell(json.dumps(shown))
+        tell(as_text(shown))
         return
     print_table(
         ("id", "event", "file", "url", "status", "attempts", "last error"),
-        [(d["id"], d["event"], d["fileId"] or "", d["url"], _status(d), str(d["attempts"]), d["lastError"] or "") for d in shown],
+        [(d.id, d.event, d.file_id or "", d.url, _status(d), str(d.attempts), d.last_error or "") for d in shown],
     )
 
 
-def _status(delivery: dict[str, Any]) -> str:
-    return "pending (paused)" if delivery["paused"] else str(delivery["status"])
+def _status(delivery: DeliveryObject) -> str:
+    return "pending (paused)" if delivery.paused else delivery.status
 
 
 @webhooks_commands.command("show")
@@ -73,8 +73,8 @@ def _status(delivery: dict[str, Any]) -> str:
 def show_delivery(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """Show a delivery with its payload and every attempt."""
     delivery = outbox.find_delivery(_caller(context, project, test_sandbox), delivery_id)
-    shown = documented_webhooks.delivery_in_full(delivery, outbox.attempts_of(delivery))
-    tell(json.dumps(shown) if as_json else _readable(json.dumps(shown, indent=2, ensure_ascii=False)))
+    shown = DeliveryInFull.in_full(delivery, outbox.attempts_of(delivery))
+    emit(shown, _readable(as_text(shown, indent=2)), as_json=as_json)
 
 
 def _readable(text: str) -> str:
@@ -91,11 +91,8 @@ def _readable(text: str) -> str:
 def redeliver(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """Have a delivery tried again, whatever became of it."""
     delivery = outbox.redeliver(_caller(context, project, test_sandbox), delivery_id)
-    tell(
-        json.dumps(documented_webhooks.delivery(delivery))
-        if as_json
-        else f"Queued; a running appliance sends it within {LOOK_AGAIN_SECONDS} seconds, also while its URL is paused."
-    )
+    sentence = f"Queued; a running appliance sends it within {LOOK_AGAIN_SECONDS} seconds, also while its URL is paused."
+    emit(DeliveryObject.of(delivery), sentence, as_json=as_json)
 
 
 @webhooks_commands.command("delete")
@@ -107,7 +104,7 @@ def redeliver(context: click.Context, delivery_id: str, project: str | None, tes
 def delete_delivery(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """Delete a delivery; one that waits is never sent."""
     outbox.delete_delivery(_caller(context, project, test_sandbox), delivery_id)
-    tell(json.dumps({"deleted": True}) if as_json else f"Deleted delivery {delivery_id}.")
+    emit(DELETED, f"Deleted delivery {delivery_id}.", as_json=as_json)
 
 
 @webhooks_commands.command("test")
@@ -126,7 +123,7 @@ def send_test(context: click.Context, route_slug: str, wait_seconds: int, projec
     while delivery.status in ("pending", "delivering") and clock.monotonic_ms() < until:
         time.sleep(0.2)
         delivery = outbox.find_delivery(caller, delivery.id)
-    tell(json.dumps(documented_webhooks.delivery(delivery)) if as_json else _outcome(delivery))
+    emit(DeliveryObject.of(delivery), _outcome(delivery), as_json=as_json)
     if delivery.status != "delivered":
         sys.exit(1)
 
@@ -147,12 +144,12 @@ def _outcome(delivery: WebhookDelivery) -> str:
 def list_destinations(context: click.Context, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """List the URLs that events went to, and which of them are paused."""
     page = outbox.list_destinations(_caller(context, project, test_sandbox), 10_000, None)
-    shown = [documented_webhooks.destination(row) for row in page.items]
+    shown = [DestinationObject.model_validate(row) for row in page.items]
     if as_json:
-        tell(json.dumps(shown))
+        tell(as_text(shown))
         return
     print_table(
-        ("id", "url", "dead in a row", "paused since"), [(d["id"], d["url"], str(d["deadInARow"]), d["pausedAt"] or "") for d in shown]
+        ("id", "url", "dead in a row", "paused since"), [(d.id, d.url, str(d.dead_in_a_row), iso(d.paused_at) or "") for d in shown]
     )
 
 
@@ -165,7 +162,7 @@ def list_destinations(context: click.Context, project: str | None, test_sandbox:
 def resume(context: click.Context, destination_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """End the pause of a destination: what waits is sent."""
     destination = outbox.resume(_caller(context, project, test_sandbox), destination_id)
-    tell(json.dumps(documented_webhooks.destination(destination)) if as_json else f"{destination.url} is not paused.")
+    emit(DestinationObject.model_validate(destination), f"{destination.url} is not paused.", as_json=as_json)
 
 
 @webhooks_commands.command("secrets")

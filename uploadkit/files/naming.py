@@ -78,16 +78,6 @@ def disposition(file_name: str, content_type: str, *, download: bool = False) ->
     return f"{kind}; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='!#$&+-.^_`|~')}"
 
 
-def nested_at_most(value: dict[str, Any], levels: int) -> bool:
-    """Say whether objects and arrays in `value`, itself included, lie at most `levels` deep."""
-    level: list[Any] = [value]
-    for _ in range(levels):
-        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item) if isinstance(child, dict | list)]
-        if not level:
-            return True
-    return False
-
-
 def merged_metadata(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `changes` laid over `present`. Raises ValidationFailed when the result is over 8 KiB as JSON."""
     merged = {**present, **changes}

@@ -24,7 +24,6 @@ from uploadkit.db.paging import Page
 from uploadkit.projects import file_routes
 from uploadkit.projects.queries import projects as queries
 
-UNLIMITED = "unlimited"
 _MAX_SLUG_LENGTH = 80
 
 
@@ -86,7 +85,7 @@ def list_projects(caller: Caller, limit: int, cursor: str | None) -> Page[Projec
 def update_project(config: Config, caller: Caller, project_id: str, changes: Mapping[str, Any]) -> Project:
     """Change the columns `name`, `tier`, `retention_days` and the project's own limits: those of the columns in `changes` alone.
 
-    `limit_overrides` is laid over the present ones: per limit a number, `UNLIMITED`, or None for the tier's own again.
+    `limit_overrides` is laid over the present ones: per limit a number, "unlimited", or None for the tier's own again.
     They hold at the next request. A lower limit takes nothing away that is there already.
     Raises Forbidden (no account access), NotFound, ValidationFailed (name, tier).
     """

@@ -1,169 +1,43 @@
-"""JSON → request objects: the only place where camelCase comes in. What is refused here names the field."""
+"""What all of the contract has in common: how names are written, how lists are paged, what is said of a field that is wrong.
+
+`Input` is what comes in, `Answer` what goes out. An answer says of itself, beside its fields, how it is made of what the services return
+(`of`); a field that is not given is not there.
+"""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from uploadkit.core import media_types
 from uploadkit.core.errors import ValidationFailed
-from uploadkit.files.links import LONGEST_LINK_SECONDS
-from uploadkit.files.naming import nested_at_most
-from uploadkit.files.service import FileFilter
-from uploadkit.files.single_upload import UploadRequest
+from uploadkit.db import paging
 
-MAX_METADATA_DEPTH = 5
+T = TypeVar("T")
+Row = TypeVar("Row")
+Json = dict[str, Any]
 _MOST_TOLD = 10
 
 
-def _file_name(value: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in value):
-        raise ValueError("must not contain control characters")
-    return value
-
-
-def _media_type(value: str) -> str:
-    if not media_types.DECLARED.fullmatch(value):
-        raise ValueError('must be one media type such as "image/jpeg"; "application/octet-stream" where you do not know it')
-    return value.strip(" ")
-
-
-def _any_media_type(value: str) -> str:
-    return _media_type(value) if value else ""
-
-
-def _shallow(value: dict[str, Any]) -> dict[str, Any]:
-    if nested_at_most(value, MAX_METADATA_DEPTH):
-        return value
-    raise ValueError(f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
-
-
-def whole(value: Any) -> Any:
-    """JSON knows no integers: 5.0 is the same number as 5."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _moment(value: Any) -> Any:
-    """A point in time as text → milliseconds since the epoch; without an offset it is UTC."""
-    try:
-        moment = datetime.fromisoformat(value.upper())
-    except ValueError:
-        raise ValueError('must be a time such as "2026-04-08T12:00:00Z" (ISO 8601); write + as %2B') from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-WHOLE = BeforeValidator(whole)
-Moment = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
-FileStatus = Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"]
-Metadata = Annotated[dict[str, Any], AfterValidator(_shallow)]
-# Clients in JavaScript write null where they have none.
-MetadataOrNone = Annotated[Metadata | None, Field(description="null: none")]
-ShortText = Annotated[str, Field(min_length=1, max_length=255)]
-
-
-FileName = Annotated[
-    str,
-    Field(min_length=1, max_length=255, examples=["photo.jpg"], json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}),
-    AfterValidator(_file_name),
-]
-MediaType = Annotated[
-    str,
-    Field(min_length=1, max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^{media_types.DECLARED.pattern}$"}),
-    AfterValidator(_media_type),
-]
-AnyMediaType = Annotated[
-    str,
-    Field(max_length=255, examples=["image/jpeg"], json_schema_extra={"pattern": f"^({media_types.DECLARED.pattern})?$"}),
-    Field(description='"" where the browser does not know'),
-    AfterValidator(_any_media_type),
-]
-
-
-class Schema(BaseModel):
-    """What all request bodies have in common: camelCase outside, no coercion between JSON types."""
+class Input(BaseModel):
+    """What comes in: camelCase outside, no coercion between JSON types. What is refused here names the field."""
 
     model_config = ConfigDict(alias_generator=to_camel, strict=True, hide_input_in_errors=True)
 
 
-class UploadRequestBody(Schema):
-    """Body of `POST /upload/request` and `POST /upload/multipart/init`."""
+class Answer(BaseModel):
+    """What goes out: camelCase outside. What is read from rows has the names of their columns."""
 
-    file_name: FileName
-    file_size: Annotated[int, Field(ge=1, description="bytes", examples=[1048576]), WHOLE]
-    content_type: MediaType
-    route_slug: Annotated[str, Field(min_length=1, max_length=100)]
-    metadata: MetadataOrNone = {}
-
-    def to_request(self) -> UploadRequest:
-        """Return it in the core's words."""
-        return UploadRequest(self.file_name, self.file_size, self.content_type, self.route_slug, self.metadata or {})
+    model_config = ConfigDict(
+        alias_generator=to_camel, serialize_by_alias=True, populate_by_name=True, from_attributes=True, extra="forbid"
+    )
 
 
-class AnyTypeUploadRequestBody(UploadRequestBody):
-    """The same at the cloud-SDK door, where the packages send "" for a type that the browser does not know."""
-
-    content_type: AnyMediaType
-
-
-class UploadCompleteBody(Schema):
-    """Body of `POST /upload/complete`."""
-
-    file_id: ShortText
-    metadata: MetadataOrNone = {}
-
-
-class MultipartBody(Schema):
-    """Body of `POST /upload/multipart/abort`."""
-
-    file_id: ShortText
-    upload_id: Annotated[str, Field(min_length=1, max_length=2048)]
-
-
-class MultipartPartsBody(MultipartBody):
-    """Body of `POST /upload/multipart/parts`."""
-
-    part_numbers: Annotated[list[Annotated[int, Field(ge=1, le=10_000), WHOLE]], Field(max_length=10_000)] | None = None
-
-
-class PartBody(Schema):
-    """One part in the body of `POST /upload/multipart/complete`."""
-
-    part_number: Annotated[int, Field(ge=1, le=10_000), WHOLE]
-    etag: Annotated[str, Field(min_length=1, max_length=255)]
-
-
-class MultipartCompleteBody(MultipartBody):
-    """Body of `POST /upload/multipart/complete`."""
-
-    parts: Annotated[list[PartBody], Field(min_length=1, max_length=10_000)] | None = None
-    metadata: MetadataOrNone = {}
-
-    def to_parts(self) -> list[tuple[int, str]] | None:
-        """Return number and ETag, as it was given, of each part, or None."""
-        return None if self.parts is None else [(part.part_number, part.etag) for part in self.parts]
-
-
-class MetadataBody(Schema):
-    """Body of `PATCH /files/{key}`."""
-
-    metadata: Metadata
-
-
-class FilePath(BaseModel):
-    """A file's key in a path; slashes may be plain or `%2F`."""
-
-    key: str
-
-
-class FileIdPath(Schema):
-    """A file's id in a path."""
-
-    file_id: str
+def rendered(answer: BaseModel) -> Json:
+    """Return an answer as the JSON object that it is on the wire."""
+    return answer.model_dump(exclude_unset=True)
 
 
 class PageQuery(BaseModel):
@@ -173,72 +47,60 @@ class PageQuery(BaseModel):
     cursor: Annotated[str, Field(max_length=1000)] | None = None
 
 
-class FileListQuery(PageQuery):
-    """Query of `GET /files`."""
+class Page(Answer, Generic[T]):
+    """Some of a list, newest first, and the cursor of the next page."""
 
-    model_config = ConfigDict(alias_generator=to_camel)
+    items: list[T]
+    next_cursor: str | None
+    has_more: bool
 
-    status: Annotated[FileStatus | None, Field(description="without it: all but DELETED")] = None
-    route_slug: Annotated[str, Field(max_length=100)] | None = None
-    content_type: Annotated[str, Field(max_length=255, pattern=f"^({media_types.RANGE.pattern})$", examples=["image/*"])] | None = None
-    search: Annotated[str, Field(max_length=255, description="a part of the file name, in any case of letters")] | None = None
-    since: Annotated[Moment | None, Field(description="created then or later")] = None
-    until: Annotated[Moment | None, Field(description="created before then")] = None
-
-    def to_filter(self) -> FileFilter:
-        """Return it in the core's words."""
-        return FileFilter(self.status, self.route_slug, self.content_type, self.search, self.since, self.until)
+    @classmethod
+    def of(cls, page: paging.Page[Row], item_of: Callable[[Row], T]) -> Self:
+        """Return a page of rows, each as `item_of` makes it."""
+        return cls(items=[item_of(row) for row in page.items], next_cursor=page.next_cursor, has_more=page.next_cursor is not None)
 
 
-class DeleteFilesBody(Schema):
-    """Body of `DELETE /files`."""
+class Deleted(Answer):
+    """It is gone."""
 
-    keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(min_length=1, max_length=100)]
-
-
-class LinkBody(Schema):
-    """Body of `POST /files/{key}/link`."""
-
-    expires_in: Annotated[int, Field(ge=1, le=LONGEST_LINK_SECONDS, description="seconds"), WHOLE] = 3600
-    download: Annotated[bool, Field(description="have browsers save the file rather than show it")] = False
+    deleted: Literal[True]
 
 
-class LogListQuery(PageQuery):
-    """Query of `GET /logs`."""
+class Revoked(Answer):
+    """The API key is refused from now on."""
 
-    since: Annotated[Moment | None, Field(description="happened then or later")] = None
-    status: Annotated[FileStatus | None, Field(description="the file's status after the event")] = None
-
-
-class EventFeedQuery(BaseModel):
-    """Query of `GET /events`."""
-
-    after: Annotated[int, Field(ge=0, le=2**53 - 1, description="nextAfter of the call before; without it, from the oldest on")] = 0
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    revoked: Literal[True]
 
 
-class DeliveryListQuery(PageQuery):
-    """Query of `GET /webhooks/deliveries`."""
-
-    status: Literal["pending", "delivering", "delivered", "dead"] | None = None
+DELETED, REVOKED = Deleted(deleted=True), Revoked(revoked=True)
 
 
-class DeliveryPath(Schema):
-    """A webhook delivery's id in a path."""
-
-    delivery_id: str
-
-
-class DestinationPath(Schema):
-    """A webhook destination's id in a path."""
-
-    destination_id: str
+def links(parameters: dict[str, str], *operations: str, body: bool = False) -> ConfigDict:
+    """Say in the document which operations go on from an answer, and which of its fields they take."""
+    taken = {"requestBody" if body else "parameters": {name: f"$response.body#/{field}" for name, field in parameters.items()}}
+    found = {"links": {operation: {"operationId": operation, **taken} for operation in operations}}
+    return ConfigDict(openapi_extra=found)  # type: ignore[typeddict-unknown-key]
 
 
-class WebhookTestBody(Schema):
-    """Body of `POST /webhooks/test`."""
+def in_this_order(*names: str) -> ConfigDict:
+    """Have the document name the fields in another order than the answer has them."""
 
-    route_slug: Annotated[str, Field(min_length=1, max_length=100, description="the file route whose webhookUrl gets it")] = "default"
+    def ordered(schema: Json) -> None:
+        schema["properties"] = {name: schema["properties"][name] for name in names}
+        schema["required"] = [name for name in names if name in schema["required"]]
+
+    return ConfigDict(json_schema_extra=ordered)
+
+
+def without_defaults(schema: Json) -> None:
+    """Have the document of a PATCH name no default: what is left out stays as it is."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+def absent(kind: type) -> Any:
+    """Return the default of a field that may be left out but not be null; what it is set to is never looked at."""
+    return Field(default_factory=kind)
 
 
 _MESSAGES = {

@@ -1,58 +1,24 @@
-"""JSON → what browsers send to `/api/uploadkit`, and upload tokens. The words of `schemas.py` hold here, too."""
+"""`/api/uploadkit`: what pages send without an API key, and what they are answered. Not in the OpenAPI document."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, ConfigDict, Field, JsonValue
+from pydantic import AliasChoices, Field
 
-from uploadkit.core.errors import ValidationFailed
+from uploadkit.config import TierConfig
+from uploadkit.core.values import WHOLE, AnyMediaType, FileName, Metadata, ShortText
+from uploadkit.db.models import File, FileRoute
 from uploadkit.files.admission import UploadRequest
-from uploadkit.files.upload_tokens import DEFAULT_SECONDS, LONGEST_SECONDS, MOST_ROUTES
-from uploadkit.schemas.base import WHOLE, AnyMediaType, FileName, Metadata, MetadataOrNone, Schema, ShortText
-from uploadkit.schemas.file_routes import Size
-
-# The one or the other, never both.
-_ONE_OF_TWO: list[JsonValue] = [
-    {"required": [said], "properties": {said: {"not": {"type": "null"}}, other: {"type": "null"}}}
-    for said, other in (("routeSlug", "routeSlugs"), ("routeSlugs", "routeSlug"))
-]
+from uploadkit.files.single_upload import UploadSlot
+from uploadkit.schemas.base import Answer, Input
+from uploadkit.schemas.files import FileObject
+from uploadkit.schemas.sdk import SdkFile
+from uploadkit.schemas.uploads import MetadataOrNone, UploadSlotObject
 
 
-class UploadTokenBody(Schema):
-    """Body of `POST /upload-tokens`."""
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_OF_TWO})
-
-    route_slug: Annotated[
-        Annotated[str, Field(min_length=1, max_length=100, examples=["default"])] | None, Field(description="this, or routeSlugs")
-    ] = None
-    route_slugs: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=100)]] | None,
-        Field(min_length=1, max_length=MOST_ROUTES, description="several file routes; maxFiles and maxBytes count them together"),
-    ] = None
-    metadata: Annotated[Metadata, Field(description="what you vouch for: nothing that the browser says can change it")] = Field(
-        default_factory=dict
-    )
-    max_files: Annotated[int | None, Field(ge=1, le=10_000, description="null: the file routes' maxFileCount, added up"), WHOLE] = None
-    max_bytes: Annotated[Size | None, Field(description="of all files together; null: any number")] = None
-    expires_in: Annotated[int, Field(ge=1, le=LONGEST_SECONDS, description="seconds"), WHOLE] = DEFAULT_SECONDS
-
-    def to_slugs(self) -> list[str]:
-        """Return the slugs of the file routes that are asked for. Raises ValidationFailed where that is said twice, or not at all."""
-        if (self.route_slug is None) == (self.route_slugs is None):
-            words = "is required, or routeSlugs" if self.route_slug is None else "and routeSlugs say the same thing: send one of them"
-            raise ValidationFailed(f"routeSlug {words}", details={"routeSlug": [words]})
-        return self.route_slugs or [str(self.route_slug)]
-
-
-class UploadTokenPath(Schema):
-    """An upload token's id in a path."""
-
-    upload_token_id: str
-
-
-class BeginBody(Schema):
+class BeginBody(Input):
     """Body of the actions `request-upload` and `multipart-init`."""
 
     file_name: FileName
@@ -66,8 +32,60 @@ class BeginBody(Schema):
         return UploadRequest(self.file_name, self.content_length, self.content_type, route_slug, vouched, self.metadata or {})
 
 
-class SingleUploadBody(Schema):
+class SingleUploadBody(Input):
     """Body of the actions `upload-complete` and `upload-abort`: both ids, as whoever began the upload got them."""
 
     file_id: ShortText
     key: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class UploadRules(Answer):
+    """What a browser may upload: the file route's rules, within the tier's and those of its upload token. A size of null is any."""
+
+    max_file_size: int | None
+    max_file_count: int
+    allowed_types: list[str]
+    verify_content: bool
+
+    @classmethod
+    def of(cls, route: FileRoute, of_tier: TierConfig, max_files: int | None) -> Self:
+        """Return the rules of a file route; `max_files` are those of the upload token."""
+        sizes = [size for size in (route.max_file_size_bytes, of_tier.max_file_size) if size is not None]
+        return cls(
+            max_file_size=min(sizes, default=None),
+            max_file_count=min(route.max_file_count, max_files or route.max_file_count),
+            allowed_types=route.allowed_types,
+            verify_content=route.verify_content,
+        )
+
+
+def requested(slot: UploadSlot, url: str, without: Collection[str]) -> UploadSlotObject:
+    """Return the answer of `request-upload`: permission for one PUT, `without` the headers that no page may set."""
+    answer = UploadSlotObject.of(slot, url)
+    answer.headers = {name: value for name, value in answer.headers.items() if name not in without}
+    return answer
+
+
+class Completed(Answer):
+    """Answer of `upload-complete`."""
+
+    ok: Literal[True]
+    file: SdkFile
+    url: str
+
+    @classmethod
+    def of(cls, row: File, url: str) -> Self:
+        """Return a file that is complete, readable at `url`."""
+        return cls(ok=True, file=SdkFile.of(row, url), url=url)
+
+
+class MultipartCompleted(FileObject):
+    """Answer of `multipart-complete`."""
+
+    ok: Literal[True]
+    file: SdkFile
+
+    @classmethod
+    def of(cls, row: File, url: str) -> Self:
+        """Return a file that is complete, readable at `url`."""
+        return cls(**dict(FileObject.of(row, url)), ok=True, file=SdkFile.of(row, url))

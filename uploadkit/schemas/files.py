@@ -1,58 +1,76 @@
-"""The shapes of answers, for the OpenAPI document. `documented*.py` renders; a test holds what it renders against these."""
+"""`/files…`: files, their metadata, links to them, and deleting many."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-Timestamp = Annotated[
-    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", description="UTC", examples=["2026-04-08T12:00:00.000Z"])
-]
-FileId = Annotated[str, Field(examples=["01a1fc46-1966-760a-8f86-722fcc992bb4"])]
-FileKey = Annotated[str, Field(examples=["01a1fc45-c5dd-745a-8b86-f90652c4d68e/default/01a1fc46-1966-760a-8f86-722fcc992bb4/photo.jpg"])]
-ProjectId = Annotated[str, Field(examples=["01a1fc45-c5dd-745a-8b86-f90652c4d68e"])]
-Environment = Literal["live", "test"]
-Metadata = Annotated[dict[str, Any], Field(description="what the client attached; at most 8 KiB as JSON", examples=[{"album": "summer"}])]
+from uploadkit.core import media_types
+from uploadkit.core.errors import NotFound
+from uploadkit.core.values import WHOLE, ClientMetadata, Environment, FileId, FileKey, KeptMetadata, Metadata, Moment, Timestamp
+from uploadkit.db.models import File
+from uploadkit.files.links import LONGEST_LINK_SECONDS
+from uploadkit.files.service import Deletion, FileFilter
+from uploadkit.schemas.base import Answer, Input, Page, PageQuery, links
+from uploadkit.schemas.errors import ErrorBody
+
+FileStatus = Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"]
 
 
-class Shape(BaseModel):
-    """What all answers have in common: camelCase, every field there."""
+class FilePath(BaseModel):
+    """A file's key in a path; slashes may be plain or `%2F`."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
-
-
-class ErrorBody(Shape):
-    """What went wrong, and what to do about it."""
-
-    code: Annotated[str, Field(description="stable, for programs", examples=["FILE_TOO_LARGE"])]
-    message: Annotated[str, Field(examples=["File size 6291456 bytes exceeds the 4194304 byte limit"])]
-    suggestion: Annotated[str, Field(description="what a developer can do on this appliance")] = ""
-    details: Annotated[dict[str, list[str]], Field(description="VALIDATION_ERROR: messages by field")] = {}
+    key: str
 
 
-class ErrorAnswer(Shape):
-    """The shape of every failure."""
+class FileIdPath(Input):
+    """A file's id in a path."""
 
-    error: ErrorBody
-
-
-def links(parameters: dict[str, str], *operations: str, body: bool = False) -> dict[str, Any]:
-    """Say in the document which operations go on from an answer, and which of its fields they take."""
-    taken = {"requestBody" if body else "parameters": {name: f"$response.body#/{field}" for name, field in parameters.items()}}
-    return {"links": {operation: {"operationId": operation, **taken} for operation in operations}}
+    file_id: str
 
 
-ClientMetadata = Annotated[
-    dict[str, Any], Field(description="what a browser without an API key said; nobody vouches for it", examples=[{}])
-]
+class FileListQuery(PageQuery):
+    """Query of `GET /files`."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    status: Annotated[FileStatus | None, Field(description="without it: all but DELETED")] = None
+    route_slug: Annotated[str, Field(max_length=100)] | None = None
+    content_type: Annotated[str, Field(max_length=255, pattern=f"^({media_types.RANGE.pattern})$", examples=["image/*"])] | None = None
+    search: Annotated[str, Field(max_length=255, description="a part of the file name, in any case of letters")] | None = None
+    since: Annotated[Moment | None, Field(description="created then or later")] = None
+    until: Annotated[Moment | None, Field(description="created before then")] = None
+
+    def to_filter(self) -> FileFilter:
+        """Return it in the core's words."""
+        return FileFilter(self.status, self.route_slug, self.content_type, self.search, self.since, self.until)
 
 
-class FileObject(Shape):
+class MetadataBody(Input):
+    """Body of `PATCH /files/{key}`."""
+
+    metadata: Metadata
+
+
+class DeleteFilesBody(Input):
+    """Body of `DELETE /files`."""
+
+    keys: Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(min_length=1, max_length=100)]
+
+
+class LinkBody(Input):
+    """Body of `POST /files/{key}/link`."""
+
+    expires_in: Annotated[int, Field(ge=1, le=LONGEST_LINK_SECONDS, description="seconds"), WHOLE] = 3600
+    download: Annotated[bool, Field(description="have browsers save the file rather than show it")] = False
+
+
+class FileObject(Answer):
     """One file."""
 
-    model_config = ConfigDict(openapi_extra=links({"key": "key"}, "getFile", "updateFile", "deleteFile"))  # type: ignore[typeddict-unknown-key]
+    model_config = links({"key": "key"}, "getFile", "updateFile", "deleteFile")
 
     id: FileId
     key: FileKey
@@ -60,32 +78,43 @@ class FileObject(Shape):
     file_name: Annotated[str, Field(examples=["photo.jpg"])]
     file_size: Annotated[int, Field(description="bytes", examples=[1048576])]
     content_type: Annotated[str, Field(examples=["image/jpeg"])]
-    status: Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"]
+    status: FileStatus
     environment: Environment
     route_slug: Annotated[str, Field(examples=["default"])]
     etag: str | None
-    metadata: Metadata
+    metadata: KeptMetadata
     client_metadata: ClientMetadata
     created_at: Timestamp
     updated_at: Timestamp
     uploaded_at: Timestamp | None
 
+    @classmethod
+    def of(cls, row: File, url: str) -> Self:
+        """Return a file, readable at `url`."""
+        return cls(
+            id=row.id,
+            key=row.key,
+            url=url,
+            file_name=row.file_name,
+            file_size=row.size_bytes,
+            content_type=media_types.strict(row.content_type),
+            status=row.status,
+            environment=row.environment,
+            route_slug=row.route_slug,
+            etag=row.etag,
+            metadata=row.metadata,
+            client_metadata=row.client_metadata,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            uploaded_at=row.uploaded_at,
+        )
 
-class FilePage(Shape):
+
+class FilePage(Page[FileObject]):
     """Some files, newest first, and the cursor of the next page."""
 
-    items: list[FileObject]
-    next_cursor: str | None
-    has_more: bool
 
-
-class Deleted(Shape):
-    """It is gone."""
-
-    deleted: Literal[True]
-
-
-class DeletionFailure(Shape):
+class DeletionFailure(Answer):
     """A file that could not be deleted, and why."""
 
     key: FileKey
@@ -93,151 +122,51 @@ class DeletionFailure(Shape):
     message: str
 
 
-class Deletion(Shape):
+class DeletionObject(Answer):
     """What came of deleting several files."""
+
+    model_config = ConfigDict(title="Deletion")
 
     deleted: Annotated[int, Field(description="number of files", examples=[3])]
     failed: Annotated[int, Field(description="number of files", examples=[0])]
     failures: Annotated[list[DeletionFailure], Field(examples=[[]])]
     reclaimed_bytes: Annotated[int, Field(description="storage that is free again", examples=[3145728])]
 
+    @classmethod
+    def of(cls, done: Deletion) -> Self:
+        """Return what came of it; `NothingDeleted` has more to say where nothing did."""
+        failures = [DeletionFailure(key=key, code=failure.code, message=failure.message) for key, failure in done.failures.items()]
+        return cls(deleted=done.deleted, failed=len(failures), failures=failures, reclaimed_bytes=done.reclaimed_bytes)
 
-class NothingDeleted(Deletion):
+
+NOTHING_DELETED = NotFound("None of these files could be deleted", "failures says why, key by key")
+
+
+class NothingDeleted(DeletionObject):
     """None of the files could be deleted."""
+
+    model_config = ConfigDict(title="NothingDeleted")
 
     error: ErrorBody
 
 
-class LinkObject(Shape):
+def deletion(done: Deletion) -> tuple[DeletionObject, int]:
+    """Return the answer of `DELETE /files` and its HTTP status: all, some or none were deleted."""
+    told = DeletionObject.of(done)
+    if not done.deleted:
+        told = NothingDeleted(**dict(told), error=ErrorBody.of(NOTHING_DELETED))
+    return told, deletion_status(done)
+
+
+def deletion_status(done: Deletion) -> int:
+    """Return the HTTP status of a deletion: all, some or none were deleted."""
+    if not done.failures:
+        return 200
+    return 207 if done.deleted else 404
+
+
+class LinkObject(Answer):
     """A link that reads one file, for whoever has it, until it expires or the file is deleted."""
 
     url: Annotated[str, Field(examples=["https://uploads.example.com/f/default/photo.jpg?expires=1775653200&signature=5d41402a"])]
     expires_at: Timestamp
-
-
-class LimitsObject(Shape):
-    """The limits of a project; null is unlimited."""
-
-    requests_per_minute: Annotated[int | None, Field(description="per API key", examples=[300])]
-    max_keys: Annotated[int | None, Field(description="active API keys", examples=[10])]
-    max_file_size: Annotated[int | None, Field(description="bytes", examples=[536870912])]
-    max_storage: Annotated[int | None, Field(description="bytes", examples=[107374182400])]
-    max_uploads_per_month: Annotated[int | None, Field(examples=[50000])]
-
-
-Period = Annotated[str, Field(pattern=r"^\d{4}-\d\d$", description="a month, UTC", examples=["2026-04"])]
-
-
-class UsageObject(Shape):
-    """What the project uses now; for a test key, what its sandbox holds, which has no quota."""
-
-    period: Period
-    storage_used: Annotated[int, Field(description="bytes; does not reset with the month", examples=[1048576])]
-    storage_reserved: Annotated[int, Field(description="bytes set aside for uploads under way", examples=[0])]
-    uploads: Annotated[int, Field(description="completed in this month", examples=[1])]
-    limits: LimitsObject
-
-
-class UsageMonth(Shape):
-    """What happened in one month."""
-
-    period: Period
-    uploads: Annotated[int, Field(description="completed", examples=[1])]
-    bytes_uploaded: Annotated[int, Field(examples=[1048576])]
-    bytes_deleted: Annotated[int, Field(examples=[0])]
-
-
-class UsageHistory(Shape):
-    """The last twelve months, this one first."""
-
-    items: list[UsageMonth]
-    next_cursor: None
-    has_more: Literal[False]
-
-
-class LogEntry(Shape):
-    """One change of state of a file."""
-
-    id: str
-    at: Timestamp
-    event: Annotated[
-        Literal["upload.requested", "upload.completed", "upload.failed", "upload.expired", "upload.aborted", "file.deleted"],
-        Field(examples=["upload.completed"]),
-    ]
-    file_id: FileId
-    key: FileKey
-    file_name: Annotated[str, Field(examples=["photo.jpg"])]
-    route_slug: Annotated[str, Field(examples=["default"])]
-    environment: Environment
-    status: Annotated[Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"], Field(description="the file's status after it")]
-    detail: Annotated[str | None, Field(description="why, where that is not plain")]
-    metadata: Metadata
-
-
-class LogPage(Shape):
-    """Some of the upload event log, newest first, and the cursor of the next page."""
-
-    items: list[LogEntry]
-    next_cursor: str | None
-    has_more: bool
-
-
-class UploadSlotObject(Shape):
-    """Permission for one PUT of exactly the declared size and type."""
-
-    model_config = ConfigDict(openapi_extra=links({"fileId": "fileId"}, "completeUpload", body=True))  # type: ignore[typeddict-unknown-key]
-
-    file_id: FileId
-    upload_url: Annotated[str, Field(description="PUT the bytes here, with `headers`, before `expiresAt`")]
-    key: FileKey
-    cdn_url: Annotated[str, Field(description="the file's `url` once it is complete")]
-    expires_at: Timestamp
-    headers: Annotated[dict[str, str], Field(examples=[{"Content-Type": "image/jpeg", "Content-Length": "1048576"}])]
-
-
-class PartUrlObject(Shape):
-    """Permission for the PUT of one part."""
-
-    part_number: int
-    upload_url: str
-
-
-class MultipartObject(Shape):
-    """A multipart upload that has begun: PUT each part to its URL, all `partSize` bytes but the last."""
-
-    model_config = ConfigDict(
-        openapi_extra=links(  # type: ignore[typeddict-unknown-key]
-            {"fileId": "fileId", "uploadId": "uploadId"}, "resumeMultipart", "completeMultipart", "abortMultipart", body=True
-        )
-    )
-
-    file_id: FileId
-    upload_id: str
-    key: FileKey
-    part_size: Annotated[int, Field(description="bytes", examples=[5242880])]
-    parts: list[PartUrlObject]
-    expires_at: Timestamp
-
-
-class StoredPartObject(Shape):
-    """A part that has arrived."""
-
-    part_number: int
-    size: Annotated[int, Field(description="bytes")]
-    etag: str
-
-
-class MultipartStateObject(Shape):
-    """What has arrived of a multipart upload, and fresh URLs for the rest (or for the parts asked for)."""
-
-    upload_id: str
-    part_size: Annotated[int, Field(description="bytes", examples=[5242880])]
-    uploaded: list[StoredPartObject]
-    parts: list[PartUrlObject]
-    expires_at: Timestamp
-
-
-class Aborted(Shape):
-    """The upload has ended; its parts are gone and its quota is free."""
-
-    aborted: Literal[True]

@@ -1,15 +1,74 @@
-"""The shapes of answers about projects, API keys, file routes and upload tokens."""
+"""`/projects…`: projects and their limits."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
-from uploadkit.schemas.files import Environment, LimitsObject, ProjectId, Shape, Timestamp
+from uploadkit.config import TierConfig
+from uploadkit.core.values import UNLIMITED, CountOverride, Days, Name, ProjectId, SizeOverride, Timestamp
+from uploadkit.db.models import Project
+from uploadkit.schemas.base import Answer, Input, Page, absent, without_defaults
+
+Tier = Annotated[str, Field(min_length=1, max_length=100, description="free, pro, team, enterprise, or one of your own", examples=["pro"])]
 
 
-class ProjectObject(Shape):
+class ProjectPath(Input):
+    """A project's id in a path."""
+
+    project_id: str
+
+
+class ProjectBody(Input):
+    """Body of `POST /projects`."""
+
+    name: Annotated[Name, Field(examples=["Holiday photos"])]
+    tier: Annotated[Tier | None, Field(description="the appliance's default tier when left out")] = None
+
+
+class LimitOverrides(Input):
+    """A project's own limits. A limit that is left out stays as it is; null: the tier's own again; "unlimited": none."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=without_defaults)
+
+    requests_per_minute: CountOverride = None
+    max_keys: CountOverride = None
+    max_file_size: SizeOverride = None
+    max_storage: SizeOverride = None
+    max_uploads_per_month: CountOverride = None
+
+
+class ProjectChangesBody(Input):
+    """Body of `PATCH /projects/{projectId}`: what is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
+
+    name: Annotated[Name, Field(examples=["Holiday photos"])] = absent(str)
+    tier: Tier = absent(str)
+    limits: Annotated[LimitOverrides, Field(examples=[{"maxStorage": "1TB", "maxKeys": None}])] = absent(LimitOverrides)
+    retention_days: Annotated[Days | None, Field(description="live files are deleted when they are this old; null: never")] = None
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the columns to change."""
+        changes = {name: getattr(self, name) for name in self.model_fields_set - {"limits"}}
+        if "limits" in self.model_fields_set:
+            changes["limit_overrides"] = {name: getattr(self.limits, name) for name in self.limits.model_fields_set}
+        return changes
+
+
+class LimitsObject(Answer):
+    """The limits of a project; null is unlimited."""
+
+    requests_per_minute: Annotated[int | None, Field(description="per API key", examples=[300])]
+    max_keys: Annotated[int | None, Field(description="active API keys", examples=[10])]
+    max_file_size: Annotated[int | None, Field(description="bytes", examples=[536870912])]
+    max_storage: Annotated[int | None, Field(description="bytes", examples=[107374182400])]
+    max_uploads_per_month: Annotated[int | None, Field(examples=[50000])]
+
+
+class ProjectObject(Answer):
     """One project. `limits` is what applies now: those of its tier, with its own laid over them."""
 
     id: ProjectId
@@ -24,92 +83,21 @@ class ProjectObject(Shape):
     created_at: Timestamp
     updated_at: Timestamp
 
+    @classmethod
+    def of(cls, row: Project, applying: TierConfig) -> Self:
+        """Return a project. `limitOverrides` is in the words of PATCH, so that what was read can be written back."""
+        return cls(
+            id=row.id,
+            name=row.name,
+            slug=row.slug,
+            tier=row.tier,
+            limits=LimitsObject.model_validate(applying),
+            limit_overrides={to_camel(name): UNLIMITED if value is None else value for name, value in row.limit_overrides.items()},
+            retention_days=row.retention_days,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
 
-class ProjectPage(Shape):
+
+class ProjectPage(Page[ProjectObject]):
     """Some projects, newest first, and the cursor of the next page."""
-
-    items: list[ProjectObject]
-    next_cursor: str | None
-    has_more: bool
-
-
-class KeyObject(Shape):
-    """One API key, masked. `access`: `project` is for its own project only, `account` may also administer all projects."""
-
-    id: Annotated[str, Field(examples=["01a1fc45-c5df-7a02-9f0c-3d2a1b5e7c11"])]
-    project_id: ProjectId
-    name: Annotated[str, Field(examples=["Production server"])]
-    masked_key: Annotated[str, Field(examples=["uk_live_a1B...x9Y8z7"])]
-    environment: Environment
-    access: Literal["project", "account"]
-    created_at: Timestamp
-    last_used_at: Annotated[Timestamp | None, Field(description="to the minute")]
-    revoked_at: Timestamp | None
-
-
-class NewKeyObject(KeyObject):
-    """A new API key, with the only sight of `key` there will ever be."""
-
-    key: Annotated[str, Field(pattern=r"^uk_(live|test)_[A-Za-z0-9_-]{32}$")]
-
-
-class KeyPage(Shape):
-    """Some API keys, newest first, and the cursor of the next page."""
-
-    items: list[KeyObject]
-    next_cursor: str | None
-    has_more: bool
-
-
-class Revoked(Shape):
-    """The API key is refused from now on."""
-
-    revoked: Literal[True]
-
-
-class FileRouteObject(Shape):
-    """The rules for uploads of one kind."""
-
-    id: Annotated[str, Field(examples=["01a1fc45-c5e0-7c1d-8a4e-6b0f2d9c3e55"])]
-    project_id: ProjectId
-    slug: Annotated[str, Field(examples=["avatars"])]
-    max_file_size: Annotated[int | None, Field(description="bytes; null: as large as the tier allows", examples=[4194304])]
-    max_file_count: Annotated[int, Field(description="files that a browser may select at once", examples=[1])]
-    allowed_types: Annotated[list[str], Field(examples=[["image/*"]])]
-    visibility: Literal["public", "private"]
-    webhook_url: str | None
-    webhook_events: Annotated[list[str], Field(examples=[["onUploadComplete"]])]
-    verify_content: bool
-    anonymous_uploads: bool
-    allowed_origins: Annotated[list[str], Field(examples=[["https://app.example.com"]])]
-    anonymous_endpoint: Annotated[
-        str | None,
-        Field(
-            description="where pages of allowedOrigins upload; null without anonymousUploads",
-            examples=["https://uploads.example.com/api/uploadkit/p/01a1fc45-c5e0-7c1d-8a4e-6b0f2d9c3e55"],
-        ),
-    ]
-    created_at: Timestamp
-    updated_at: Timestamp
-
-
-class FileRoutePage(Shape):
-    """Some file routes, newest first, and the cursor of the next page."""
-
-    items: list[FileRouteObject]
-    next_cursor: str | None
-    has_more: bool
-
-
-class UploadTokenObject(Shape):
-    """A new upload token, with the only sight of `token` there will ever be. A page uploads to `endpoint`."""
-
-    id: Annotated[str, Field(examples=["01a1fc45-c5e2-7d3f-9b6a-8f2e4c1d0a77"])]
-    token: Annotated[str, Field(pattern=r"^ukt_[A-Za-z0-9_-]{32}$")]
-    endpoint: Annotated[str, Field(examples=["https://uploads.example.com/api/uploadkit/t/ukt_..."])]
-    route_slug: Annotated[str, Field(description="the first of routeSlugs", examples=["default"])]
-    route_slugs: Annotated[list[str], Field(description="the file routes that it is for", examples=[["default"]])]
-    environment: Environment
-    max_files: Annotated[int, Field(examples=[1])]
-    max_bytes: Annotated[int | None, Field(description="of all files together; null: any number", examples=[4194304])]
-    expires_at: Annotated[Timestamp, Field(description="no upload can be begun after that; one that was begun can be finished")]

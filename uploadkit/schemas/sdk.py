@@ -1,31 +1,86 @@
-"""The shapes of answers of the cloud-SDK door, for its OpenAPI document. `sdk.py` renders."""
+"""`/sdk/api/v1`: what the official JavaScript packages send and read.
+
+The same things as in the documented API, under other names: files enveloped, errors with a `type`, some codes the cloud's own.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from uploadkit.schemas.files import DeletionFailure, FileId, FileKey, FileObject, Metadata, PartUrlObject, Shape, Timestamp
+from uploadkit.core.errors import UploadKitError
+from uploadkit.core.media_types import strict
+from uploadkit.core.values import FileId, FileKey, KeptMetadata, Timestamp
+from uploadkit.db.models import File, Project
+from uploadkit.db.paging import Page
+from uploadkit.files.multipart_upload import MultipartSlot
+from uploadkit.files.service import Deletion
+from uploadkit.files.single_upload import UploadSlot
+from uploadkit.schemas.base import Answer, PageQuery, in_this_order
+from uploadkit.schemas.errors import advice
+from uploadkit.schemas.files import NOTHING_DELETED, DeletionFailure, DeletionObject, FileObject, FileStatus, deletion_status
+from uploadkit.schemas.uploads import PartUrlObject, part_urls
+
+ErrorType = Literal["authentication_error", "rate_limit_error", "invalid_request", "api_error"]
+_RENAMED: dict[str, tuple[str, int]] = {
+    "FILE_TYPE_NOT_ALLOWED": ("INVALID_FILE_TYPE", 400),
+    "FILE_TOO_LARGE": ("TIER_LIMIT_EXCEEDED", 403),
+    "UPLOAD_NOT_VERIFIED": ("FILE_NOT_IN_STORAGE", 422),
+    "UPLOAD_NOT_FOUND": ("NOT_FOUND", 404),
+    "INTERNAL_SERVER_ERROR": ("INTERNAL_ERROR", 500),
+}
+_TYPES: dict[int, ErrorType] = {401: "authentication_error", 429: "rate_limit_error"}
 
 
-class SdkErrorBody(Shape):
+def code_and_status(failure: UploadKitError) -> tuple[str, int]:
+    """Return the cloud's own code for a failure, and its HTTP status there."""
+    return _RENAMED.get(failure.code, (failure.code, failure.status))
+
+
+class SdkListQuery(PageQuery):
+    """Query of `GET /files`."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+
+
+class SdkErrorBody(Answer):
     """What went wrong, and what to do about it."""
 
+    model_config = in_this_order("code", "type", "message", "suggestion", "details")
+
     code: Annotated[str, Field(description="stable, for programs", examples=["INVALID_FILE_TYPE"])]
-    type: Literal["authentication_error", "rate_limit_error", "invalid_request", "api_error"]
     message: str
     suggestion: Annotated[str, Field(description="what a developer can do on this appliance")] = ""
     details: Annotated[dict[str, list[str]], Field(description="VALIDATION_ERROR: messages by field")] = Field(default_factory=dict)
+    type: ErrorType
+
+    @classmethod
+    def of(cls, failure: UploadKitError) -> Self:
+        """Return what a failure says of itself, in the cloud's words."""
+        code, status = code_and_status(failure)
+        kind = _TYPES.get(status, "invalid_request" if status < 500 else "api_error")
+        return cls(code=code, message=failure.message, type=kind, **advice(failure))
 
 
-class SdkErrorAnswer(Shape):
+class SdkErrorAnswer(Answer):
     """The shape of every failure."""
 
     error: SdkErrorBody
 
+    @classmethod
+    def of(cls, failure: UploadKitError) -> Self:
+        """Return the answer that tells of a failure."""
+        return cls(error=SdkErrorBody.of(failure))
 
-class SdkFile(Shape):
+
+def error(failure: UploadKitError) -> tuple[SdkErrorAnswer, int]:
+    """Return the answer that tells of a failure, and its HTTP status there."""
+    return SdkErrorAnswer.of(failure), code_and_status(failure)[1]
+
+
+class SdkFile(Answer):
     """One file."""
 
     id: FileId
@@ -35,10 +90,27 @@ class SdkFile(Shape):
     size: Annotated[int, Field(description="bytes", examples=[1048576])]
     type: Annotated[str, Field(examples=["image/jpeg"])]
     url: Annotated[str, Field(description="where the file can be read once it is UPLOADED")]
-    status: Literal["UPLOADING", "UPLOADED", "FAILED", "DELETED"]
-    metadata: Metadata
+    status: FileStatus
+    metadata: KeptMetadata
     created_at: Timestamp
     updated_at: Timestamp
+
+    @classmethod
+    def of(cls, row: File, url: str) -> Self:
+        """Return a file, readable at `url`."""
+        return cls(
+            id=row.id,
+            mongo_id=row.id,
+            key=row.key,
+            name=row.file_name,
+            size=row.size_bytes,
+            type=strict(row.content_type),
+            url=url,
+            status=row.status,
+            metadata=row.metadata,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
 
 
 class FileInBothNames(FileObject):
@@ -46,22 +118,38 @@ class FileInBothNames(FileObject):
 
     file: Annotated[SdkFile | None, Field(description="only where the key came as `Authorization: Bearer`: packages without /sdk")] = None
 
+    @classmethod
+    def both(cls, row: File, url: str) -> Self:
+        """Return a file, readable at `url`, twice."""
+        return cls(**dict(FileObject.of(row, url)), file=SdkFile.of(row, url))
 
-class SdkFileAnswer(Shape):
+
+class SdkFileAnswer(Answer):
     """One file in its envelope."""
 
     file: SdkFile
 
+    @classmethod
+    def of(cls, row: File, url: str) -> Self:
+        """Return a file, readable at `url`."""
+        return cls(file=SdkFile.of(row, url))
 
-class SdkFilePage(Shape):
+
+class SdkFilePage(Answer):
     """Some files, newest first, and the cursor of the next page."""
 
     files: list[SdkFile]
     next_cursor: str | None
     has_more: bool
 
+    @classmethod
+    def of(cls, page: Page[File], url_of: Callable[[File], str]) -> Self:
+        """Return a page of files; `url_of` knows where each can be read."""
+        files = [SdkFile.of(row, url_of(row)) for row in page.items]
+        return cls(files=files, next_cursor=page.next_cursor, has_more=page.next_cursor is not None)
 
-class SdkUploadSlot(Shape):
+
+class SdkUploadSlot(Answer):
     """Permission for one PUT."""
 
     file_id: FileId
@@ -69,8 +157,13 @@ class SdkUploadSlot(Shape):
     key: FileKey
     cdn_url: Annotated[str, Field(description="the file's `url` once it is complete")]
 
+    @classmethod
+    def of(cls, slot: UploadSlot, url: str) -> Self:
+        """Return permission for a file that will be readable at `url`."""
+        return cls(file_id=slot.file.id, upload_url=slot.upload_url, key=slot.file.key, cdn_url=url)
 
-class SdkMultipart(Shape):
+
+class SdkMultipart(Answer):
     """A multipart upload that has begun: parts of 5 MiB, the last one of what is left."""
 
     file_id: FileId
@@ -78,14 +171,22 @@ class SdkMultipart(Shape):
     key: FileKey
     parts: list[PartUrlObject]
 
+    @classmethod
+    def of(cls, slot: MultipartSlot) -> Self:
+        """Return a multipart upload with all its parts to send."""
+        return cls(file_id=slot.file.id, upload_id=slot.file.upload_id, key=slot.file.key, parts=part_urls(slot))
 
-class Done(Shape):
+
+class Done(Answer):
     """It is done."""
 
     ok: Literal[True]
 
 
-class SdkNothingDeleted(Shape):
+DONE = Done(ok=True)
+
+
+class SdkNothingDeleted(Answer):
     """None of the files could be deleted."""
 
     deleted: Literal[0]
@@ -95,7 +196,17 @@ class SdkNothingDeleted(Shape):
     error: SdkErrorBody
 
 
-class SdkProject(Shape):
+def deletion(done: Deletion) -> tuple[DeletionObject | SdkNothingDeleted, int]:
+    """Return the answer of `DELETE /files`, its codes the cloud's, and its HTTP status."""
+    told = DeletionObject.of(done)
+    for failure, of_file in zip(done.failures.values(), told.failures, strict=True):
+        of_file.code, _ = code_and_status(failure)
+    if done.deleted:
+        return told, deletion_status(done)
+    return SdkNothingDeleted(**dict(told), error=SdkErrorBody.of(NOTHING_DELETED)), deletion_status(done)
+
+
+class SdkProject(Answer):
     """A project."""
 
     mongo_id: Annotated[str, Field(alias="_id", description="the same as `id`")]
@@ -105,8 +216,13 @@ class SdkProject(Shape):
     tier: Annotated[str, Field(examples=["pro"])]
 
 
-class SdkProjectAnswer(Shape):
+class SdkProjectAnswer(Answer):
     """The project that the API key belongs to."""
 
     project: SdkProject
     tier: Annotated[str, Field(examples=["pro"])]
+
+    @classmethod
+    def of(cls, row: Project) -> Self:
+        """Return a project."""
+        return cls(project=SdkProject(mongo_id=row.id, id=row.id, name=row.name, slug=row.slug, tier=row.tier), tier=row.tier)

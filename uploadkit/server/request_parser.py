@@ -14,7 +14,8 @@ from waitress.task import ErrorTask
 from waitress.utilities import BadRequest, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
 from uploadkit.core.errors import HeadersTooLarge, InternalServerError, PayloadTooLarge, UploadKitError, ValidationFailed
-from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.base import rendered
+from uploadkit.schemas.errors import ErrorAnswer
 from uploadkit.web import surfaces
 from uploadkit.web.middleware import SAFE_HEADERS, access_log
 
@@ -96,7 +97,7 @@ class JsonErrorTask(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """Write the answer and its line in the log, then have the connection closed: where the next request begins is unknown."""
         failure, request_id = _failure_of(self.request.error), uuid.uuid4().hex
-        body = orjson.dumps(documented.error(failure))
+        body = orjson.dumps(rendered(ErrorAnswer.of(failure)))
         self.status = f"{failure.status} {HTTPStatus(failure.status).phrase}"
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id, "Cache-Control": "no-store"}
         self.response_headers.extend((headers | SAFE_HEADERS | surfaces.DOCUMENTED.cors("*")).items())

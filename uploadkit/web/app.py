@@ -15,7 +15,8 @@ from uploadkit import __version__
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import shipped
-from uploadkit.schemas import base as schemas
+from uploadkit.schemas.base import to_validation_failed
+from uploadkit.schemas.errors import ErrorAnswer
 from uploadkit.web import dashboard, middleware, openapi, requests, surfaces
 from uploadkit.web.api import api
 from uploadkit.web.browser import browser
@@ -56,7 +57,7 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
         security_schemes=openapi.SECURITY_SCHEMES,
         doc_ui=False,
         validation_error_status=400,
-        validation_error_model=openapi.ErrorAnswer,
+        validation_error_model=ErrorAnswer,
         validation_error_callback=_refuse,
         template_folder=str(shipped.TEMPLATES),
         static_folder=str(shipped.STATIC),
@@ -85,4 +86,4 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
 
 
 def _refuse(error: ValidationError) -> NoReturn:
-    raise schemas.to_validation_failed(error)
+    raise to_validation_failed(error)

@@ -12,15 +12,21 @@ from uploadkit.auth.callers import Browser, Caller
 from uploadkit.coordination import idempotency
 from uploadkit.coordination.rate_limits import network_of
 from uploadkit.core.errors import Unauthorized, UploadNotFound, UploadNotVerified, ValidationFailed
-from uploadkit.db.models import File
 from uploadkit.files import anonymous_uploads, lifecycle, multipart_upload, single_upload, upload_tokens
 from uploadkit.files.verification import NotInStorage
 from uploadkit.projects import file_routes
-from uploadkit.schemas import base as schemas
-from uploadkit.schemas import browser as schemas_browser
-from uploadkit.schemas import sdk_rendering
-from uploadkit.schemas import uploads as documented
-from uploadkit.schemas.uploads import Json
+from uploadkit.schemas.base import Answer, Input, to_validation_failed
+from uploadkit.schemas.browser import BeginBody, Completed, MultipartCompleted, SingleUploadBody, UploadRules, requested
+from uploadkit.schemas.uploads import (
+    ABORTED,
+    Aborted,
+    MultipartBody,
+    MultipartCompleteBody,
+    MultipartObject,
+    MultipartPartsBody,
+    MultipartStateObject,
+    UploadSlotObject,
+)
 from uploadkit.web import authentication
 from uploadkit.web.api.blueprint import url_of
 from uploadkit.web.requests import context, json_answer, rate_limits
@@ -39,7 +45,7 @@ def get_rules(token: str | None, project: str | None, slug: str) -> Response:
     caller, visitor = _let_in(token, project, slug)
     upload_tokens.require_unexpired(visitor)
     route = file_routes.find_file_route(caller.project_id, slug)
-    return json_answer(documented.upload_rules(route, caller.limits, visitor.max_files))
+    return json_answer(UploadRules.of(route, caller.limits, visitor.max_files))
 
 
 @browser.post("/<slug>", defaults={"token": None, "project": None})
@@ -61,7 +67,7 @@ def perform(caller: Caller, visitor: Browser) -> Response:
     try:
         asked = schema.model_validate(body)
     except ValidationError as error:
-        raise schemas.to_validation_failed(error) from None
+        raise to_validation_failed(error) from None
     try:
         return json_answer(action(caller, visitor, asked))
     except UploadNotVerified as error:
@@ -96,7 +102,7 @@ def _let_in(token: str | None, project: str | None, slug: str) -> tuple[Caller, 
     return caller, caller.browser
 
 
-def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
+def _request_upload(caller: Caller, visitor: Browser, asked: BeginBody) -> UploadSlotObject:
     ctx, wanted = context(), asked.to_request(visitor.route_slug, visitor.metadata)
     slot = _once(
         caller,
@@ -104,28 +110,27 @@ def _request_upload(caller: Caller, visitor: Browser, asked: schemas_browser.Beg
         lambda remember: single_upload.request_upload(ctx, caller, wanted, remember),
         lambda file_id: single_upload.request_again(ctx, caller, file_id),
     )
-    answer = documented.upload_requested(slot, url_of)
-    answer["headers"] = {name: value for name, value in slot.headers.items() if name not in _SET_BY_BROWSERS}
-    return answer
+    return requested(slot, url_of(slot.file), _SET_BY_BROWSERS)
 
 
-def _complete_upload(caller: Caller, visitor: Browser, asked: schemas_browser.SingleUploadBody) -> Json:
+def _complete_upload(caller: Caller, visitor: Browser, asked: SingleUploadBody) -> Completed:
     _require_key(caller, asked)
-    return _completed(single_upload.complete_upload(context(), caller, asked.file_id, {}))
+    file = single_upload.complete_upload(context(), caller, asked.file_id, {})
+    return Completed.of(file, url_of(file))
 
 
-def _abort_upload(caller: Caller, visitor: Browser, asked: schemas_browser.SingleUploadBody) -> Json:
+def _abort_upload(caller: Caller, visitor: Browser, asked: SingleUploadBody) -> Aborted:
     _require_key(caller, asked)
     single_upload.abort_upload(context(), caller, asked.file_id)
-    return {"aborted": True}
+    return ABORTED
 
 
-def _require_key(caller: Caller, asked: schemas_browser.SingleUploadBody) -> None:
+def _require_key(caller: Caller, asked: SingleUploadBody) -> None:
     if lifecycle.find(caller, asked.file_id).key != asked.key:
         raise UploadNotFound(f"There is no upload {asked.file_id!r} with that key")
 
 
-def _start_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.BeginBody) -> Json:
+def _start_multipart(caller: Caller, visitor: Browser, asked: BeginBody) -> MultipartObject:
     ctx, wanted = context(), asked.to_request(visitor.route_slug, visitor.metadata)
     slot = _once(
         caller,
@@ -133,10 +138,10 @@ def _start_multipart(caller: Caller, visitor: Browser, asked: schemas_browser.Be
         lambda remember: multipart_upload.start_multipart(ctx, caller, wanted, remember),
         lambda file_id: multipart_upload.start_multipart_again(ctx, caller, file_id),
     )
-    return documented.multipart_started(slot)
+    return MultipartObject.of(slot)
 
 
-def _once(caller: Caller, asked: schemas_browser.BeginBody, first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) -> T:
+def _once(caller: Caller, asked: BeginBody, first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) -> T:
     """Begin an upload by `first`, unless an earlier request with the same token and `idempotencyKey` did: then `again` finds it.
 
     So a lost answer does not use up a token. Without a token there is nothing to use up, and nobody to remember it for.
@@ -150,32 +155,26 @@ def _once(caller: Caller, asked: schemas_browser.BeginBody, first: Callable[[ide
     return idempotency.run_once(context().locks, attempt, first, again)
 
 
-def _resume_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartPartsBody) -> Json:
-    return documented.multipart_resumed(
-        multipart_upload.resume_multipart(context(), caller, asked.file_id, asked.upload_id, asked.part_numbers)
-    )
+def _resume_multipart(caller: Caller, visitor: Browser, asked: MultipartPartsBody) -> MultipartStateObject:
+    return MultipartStateObject.of(multipart_upload.resume_multipart(context(), caller, asked.file_id, asked.upload_id, asked.part_numbers))
 
 
-def _complete_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartCompleteBody) -> Json:
+def _complete_multipart(caller: Caller, visitor: Browser, asked: MultipartCompleteBody) -> MultipartCompleted:
     file = multipart_upload.complete_multipart(context(), caller, asked.file_id, asked.upload_id, asked.to_parts(), {})
-    return documented.file(file, url_of) | _completed(file)
+    return MultipartCompleted.of(file, url_of(file))
 
 
-def _abort_multipart(caller: Caller, visitor: Browser, asked: schemas.MultipartBody) -> Json:
+def _abort_multipart(caller: Caller, visitor: Browser, asked: MultipartBody) -> Aborted:
     multipart_upload.abort_multipart(context(), caller, asked.file_id, asked.upload_id)
-    return {"aborted": True}
+    return ABORTED
 
 
-def _completed(file: File) -> Json:
-    return {"ok": True, "file": sdk_rendering.file(file, url_of), "url": url_of(file)}
-
-
-_ACTIONS: dict[str, tuple[type[schemas.Schema], Callable[[Caller, Browser, Any], Json]]] = {
-    "request-upload": (schemas_browser.BeginBody, _request_upload),
-    "upload-complete": (schemas_browser.SingleUploadBody, _complete_upload),
-    "upload-abort": (schemas_browser.SingleUploadBody, _abort_upload),
-    "multipart-init": (schemas_browser.BeginBody, _start_multipart),
-    "multipart-parts": (schemas.MultipartPartsBody, _resume_multipart),
-    "multipart-complete": (schemas.MultipartCompleteBody, _complete_multipart),
-    "multipart-abort": (schemas.MultipartBody, _abort_multipart),
+_ACTIONS: dict[str, tuple[type[Input], Callable[[Caller, Browser, Any], Answer]]] = {
+    "request-upload": (BeginBody, _request_upload),
+    "upload-complete": (SingleUploadBody, _complete_upload),
+    "upload-abort": (SingleUploadBody, _abort_upload),
+    "multipart-init": (BeginBody, _start_multipart),
+    "multipart-parts": (MultipartPartsBody, _resume_multipart),
+    "multipart-complete": (MultipartCompleteBody, _complete_multipart),
+    "multipart-abort": (MultipartBody, _abort_multipart),
 }

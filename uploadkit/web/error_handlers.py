@@ -40,7 +40,7 @@ def answer_failure(failure: UploadKitError) -> Response:
     if _wants_page():
         answer = Response(render_template("error.html", failure=failure), failure.status, mimetype="text/html")
     else:
-        answer = json_answer(*(g.door or surfaces.DOCUMENTED).render(failure))
+        answer = json_answer(*(g.door or surfaces.DOCUMENTED).error_of(failure))
     if failure.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(failure.retry_after_seconds)
     return answer

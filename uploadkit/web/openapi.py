@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from uploadkit.core.errors import (
@@ -20,10 +19,8 @@ from uploadkit.core.errors import (
     UploadKitError,
     ValidationFailed,
 )
-from uploadkit.schemas import uploads as documented
-from uploadkit.schemas.files import ErrorAnswer
-
-__all__ = ["ErrorAnswer", "answers"]
+from uploadkit.schemas.base import Answer, rendered
+from uploadkit.schemas.errors import error
 
 DESCRIPTION = (
     "File uploads by presigned URL. Every call needs an API key in `x-api-key`; every failure has the shape of `ErrorAnswer`; "
@@ -46,26 +43,27 @@ def operation_id(*, name: str, **_: str) -> str:
 
 
 def answers(
-    shape: type[BaseModel],
+    answer: type[Answer],
     *failures: type[UploadKitError],
     status: int = 200,
     body: bool = False,
-    render: Callable[[UploadKitError], tuple[dict[str, Any], int]] = lambda failure: (documented.error(failure), failure.status),
-    error_shape: type[BaseModel] = ErrorAnswer,
+    error_of: Callable[[UploadKitError], tuple[Answer, int]] = error,
 ) -> dict[str, Any]:
-    """Return flask-openapi3's `responses` for an endpoint: `shape` at `status`, the `failures` it names, and those of all endpoints.
+    """Return flask-openapi3's `responses` for an endpoint: `answer` at `status`, the `failures` it names, and those of all endpoints.
 
-    `body` adds what a wrong or overlong JSON body brings about. `render` says what a door makes of a failure, in the shape `error_shape`.
+    `body` adds what a wrong or overlong JSON body brings about. `error_of` says how a surface tells of a failure, and with which status.
     """
-    by_status: dict[int, dict[type[UploadKitError], Any]] = {}
+    by_status: dict[int, dict[type[UploadKitError], Answer]] = {}
     for kind in (*failures, *_ALWAYS, *(_WITH_BODY if body else ())):
-        example, code = render(_example(kind))
+        example, code = error_of(_example(kind))
         by_status.setdefault(code, {})[kind] = example
-    responses: dict[int, Any] = {status: shape}
-    return {"responses": responses | {code: _answer(kinds, error_shape) for code, kinds in sorted(by_status.items())}}
+    responses: dict[int, Any] = {status: answer}
+    return {"responses": responses | {code: _answer(kinds) for code, kinds in sorted(by_status.items())}}
 
 
-def _answer(examples: Mapping[type[UploadKitError], Any], shape: type[BaseModel]) -> dict[str, Any]:
+def _answer(answers: Mapping[type[UploadKitError], Answer]) -> dict[str, Any]:
+    examples = {kind: rendered(answer) for kind, answer in answers.items()}
+    shape = type(next(iter(answers.values())))
     by_code = {example["error"]["code"]: {"value": example} for example in examples.values()}
     return {
         "description": " ".join(f"`{example['error']['code']}`: {kind.__doc__}" for kind, example in examples.items()),

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from flask import Request, Response
 from flask.globals import app_ctx
+from pydantic import BaseModel
 
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
@@ -14,7 +15,8 @@ from uploadkit.core.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from uploadkit.files.naming import nested_at_most
+from uploadkit.core.values import nested_at_most
+from uploadkit.schemas.base import rendered
 
 # Far more than any field of ours needs; orjson reads deeper than it writes.
 MOST_LEVELS = 50
@@ -53,9 +55,9 @@ def context() -> Context:
     return ctx
 
 
-def json_answer(body: Any, status: int = 200) -> Response:
+def json_answer(body: BaseModel | dict[str, Any], status: int = 200) -> Response:
     """Return `body` as a JSON answer."""
-    return Response(orjson.dumps(body), status, mimetype="application/json")
+    return Response(orjson.dumps(body, rendered), status, mimetype="application/json")
 
 
 def rate_limits() -> RateLimits:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, render_template
 
 from uploadkit import __version__
-from uploadkit.context import JobReport
-from uploadkit.core import clock
 from uploadkit.observability import health
+from uploadkit.schemas.setup import Readiness
 from uploadkit.web.requests import context, json_answer
 
 pages = Blueprint("health", __name__)
@@ -23,19 +22,8 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Answer 200 when everything an upload needs works, else 503 with the reasons; with what each periodic job has done since the start."""
     ctx = context()
-    checks = health.check(ctx)
-    ready = all(check.ok for check in checks)
-    body = {
-        "status": "ready" if ready else "not ready",
-        "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in checks},
-        "jobs": {report.name: _job(report) for report in ctx.signals.reports()},
-    }
-    return json_answer(body, 200 if ready else 503)
-
-
-def _job(report: JobReport) -> dict[str, object]:
-    ended_at = None if report.ended_at is None else clock.to_iso(report.ended_at)
-    return {"ok": not report.failed, "runs": report.runs, "done": report.done, "lastEndedAt": ended_at}
+    answer = Readiness.of(health.check(ctx), ctx.signals.reports())
+    return json_answer(answer, 200 if answer.status == "ready" else 503)
 
 
 @pages.get("/")

@@ -12,9 +12,9 @@ from flask import Request
 from uploadkit.core import tokens
 from uploadkit.core.errors import FileTypeNotAllowed, UploadKitError
 from uploadkit.files import anonymous_uploads
-from uploadkit.schemas import sdk_rendering
-from uploadkit.schemas import uploads as documented
-from uploadkit.schemas.uploads import Json
+from uploadkit.schemas import errors, sdk
+from uploadkit.schemas.base import Answer
+from uploadkit.schemas.errors import ErrorAnswer
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110, section 5.6.2
 _MOST_ASKED_HEADERS, _MOST_ASKED_CHARACTERS = 64, 2048
@@ -28,13 +28,13 @@ _SECRET = re.compile(
 class Door:
     """One way in.
 
-    `render` makes of a failure a body and a status; `elsewhere` is what to tell somebody who asks for a path that is not there, and with
-    `only_not_found` for a method, too. `origin_of` says for which origin (or "*") browsers may read the answer to a request, None: for
+    `error_of` makes of a failure an answer and a status; `elsewhere` is what to tell somebody who asks for a path that is not there,
+    with `only_not_found` for a method, too. `origin_of` says for which origin (or "*") browsers may read the answer to a request, None: for
     none; the four after it stand in CORS headers. `takes_keys`: API keys are the credential.
     """
 
     prefix: str
-    render: Callable[[UploadKitError], tuple[Json, int]]
+    error_of: Callable[[UploadKitError], tuple[Answer, int]]
     origin_of: Callable[[Request], str | None]
     exposed: str
     methods: str
@@ -89,16 +89,10 @@ def _allowed_origin(request: Request) -> str | None:
     return origin if anonymous_uploads.allows(slug, origin, project) else None
 
 
-def _documented_error(failure: UploadKitError) -> tuple[Json, int]:
-    return documented.error(failure), failure.status
-
-
-def _browser_error(failure: UploadKitError) -> tuple[Json, int]:
+def _browser_error(failure: UploadKitError) -> tuple[ErrorAnswer, int]:
     """The official components know one code for a wrong type."""
-    body = documented.error(failure)
-    if isinstance(failure, FileTypeNotAllowed):
-        body["error"]["code"] = sdk_rendering.code(failure)
-    return body, failure.status
+    code = sdk.code_and_status(failure)[0] if isinstance(failure, FileTypeNotAllowed) else None
+    return ErrorAnswer.of(failure, code), failure.status
 
 
 _FOR_KEYS: dict[str, Any] = {
@@ -108,10 +102,10 @@ _FOR_KEYS: dict[str, Any] = {
     "headers": "Content-Type, Authorization, x-api-key, Idempotency-Key, x-uploadkit-version",
     "max_age_seconds": 86400,
 }
-DOCUMENTED = Door("/api/v1", _documented_error, elsewhere="The API begins at /api/v1; the README lists its calls", **_FOR_KEYS)
+DOCUMENTED = Door("/api/v1", errors.error, elsewhere="The API begins at /api/v1; the README lists its calls", **_FOR_KEYS)
 SDK = Door(
     "/sdk/api/v1",
-    sdk_rendering.error,
+    sdk.error,
     elsewhere="This door has only what the official JavaScript packages call; the documented API at /api/v1 has everything, see /docs",
     only_not_found=True,
     **_FOR_KEYS,

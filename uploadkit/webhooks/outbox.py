@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from peewee import ModelSelect
 
@@ -27,7 +27,7 @@ from uploadkit.db.paging import Page
 from uploadkit.net import url_policy
 from uploadkit.objectstore.urls import public_url
 from uploadkit.projects import file_routes
-from uploadkit.webhooks.payload import PUBLIC_EVENTS, TEST_EVENT, event_body
+from uploadkit.webhooks.payload import PUBLIC_EVENTS, TEST_EVENT, WebhookPayload
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def enqueue(ctx: Context, event: Event, url: str) -> None:
             event.id,
         )
         return
-    _insert(event, url, event_body(event, public_url(ctx.config, event)), file_id=event.file_id)
+    _insert(event, url, WebhookPayload.of(event, public_url(ctx.config, event)), file_id=event.file_id)
     on_commit(ctx.signals.wake_webhooks)
 
 
@@ -125,13 +125,13 @@ def send_test(config: Config, caller: Caller, route_slug: str) -> WebhookDeliver
                 "Look at GET /api/v1/webhooks/deliveries what became of them; a receiver that hangs is called once in a while only",
                 retry_after_seconds=config.webhooks.timeout_seconds,
             )
-        body = event_body(event, public_url(config, event)) | {"event": TEST_EVENT}
+        body = WebhookPayload.of(event, public_url(config, event), TEST_EVENT)
         delivery = _insert(event, route.webhook_url, body, file_id=None)
         execute(_FORGET_TESTS, (caller.project_id, caller.environment, MOST_TESTS_KEPT))
     return find_delivery(caller, delivery.id)
 
 
-def _insert(event: Event, url: str, body: dict[str, Any], file_id: str | None) -> WebhookDelivery:
+def _insert(event: Event, url: str, body: WebhookPayload, file_id: str | None) -> WebhookDelivery:
     delivery = statements.new(
         WebhookDelivery,
         id=new_id(),
@@ -139,10 +139,10 @@ def _insert(event: Event, url: str, body: dict[str, Any], file_id: str | None) -
         project=event.project_id,
         environment=event.environment,
         event_id=event.id,
-        event=body["event"],
+        event=body.event,
         file_id=file_id,
         by_hand=file_id is None,
-        payload=json.dumps(body, separators=(",", ":")),
+        payload=json.dumps(body.model_dump(), separators=(",", ":")),
         next_attempt_at=event.at,
         created_at=event.at,
     )

@@ -27,7 +27,7 @@ from uploadkit.files import service as files
 from uploadkit.net.safe_post import Outcome
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
-from uploadkit.schemas import documented_webhooks
+from uploadkit.schemas.webhooks import DeliveryObject
 from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import event_log, leases, outbox
 from uploadkit.webhooks import secrets as webhook_secrets
@@ -547,11 +547,11 @@ def test_a_redelivery_goes_to_a_paused_destination_once(told: House, calls: Call
     waiting = completed(told)
     dead: WebhookDelivery = WebhookDelivery.get(status="dead")
     assert send_due(told, calls) == 0
-    assert documented_webhooks.delivery(outbox.redeliver(told.caller, dead.id))["paused"] is False
+    assert DeliveryObject.of(outbox.redeliver(told.caller, dead.id)).paused is False
     assert send_due(told, calls) == 1
     at_noon(86_400_000)
     assert send_due(told, calls) == 0, "further ones wait as all others"
-    assert documented_webhooks.delivery(outbox.find_delivery(told.caller, dead.id))["paused"] is True
+    assert DeliveryObject.of(outbox.find_delivery(told.caller, dead.id)).paused is True
     calls.status = 200
     outbox.redeliver(told.caller, dead.id)
     assert send_due(told, calls) == 2, "it arrives, which ends the pause"

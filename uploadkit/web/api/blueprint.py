@@ -12,8 +12,8 @@ from flask_openapi3.blueprint import APIBlueprint
 from uploadkit.coordination import idempotency
 from uploadkit.db.models import File
 from uploadkit.objectstore import urls
-from uploadkit.schemas import sdk_rendering
-from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.files import FileObject
+from uploadkit.schemas.sdk import FileInBothNames
 from uploadkit.web import authentication, openapi
 from uploadkit.web.requests import context, json_answer, rate_limits
 
@@ -42,8 +42,8 @@ def file_answer(file: File) -> Response:
 
     Their base URL lacks `/sdk` then, and they would hand `undefined` to whoever uploaded (docs/decisions/0033-without-sdk.md).
     """
-    both = sdk_rendering.one_file(file, url_of) if authentication.came_as_bearer(request_ctx.request) else {}
-    return json_answer(documented.file(file, url_of) | both)
+    of = FileInBothNames.both if authentication.came_as_bearer(request_ctx.request) else FileObject.of
+    return json_answer(of(file, url_of(file)))
 
 
 def once(first: Callable[[idempotency.Remember], T], again: Callable[[str], T]) -> T:

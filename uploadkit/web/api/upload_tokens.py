@@ -6,16 +6,15 @@ from flask import Response, g
 
 from uploadkit.core.errors import NotFound
 from uploadkit.files import upload_tokens
-from uploadkit.schemas import browser as schemas_browser
-from uploadkit.schemas import projects as shapes_admin
-from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.base import REVOKED, Revoked
+from uploadkit.schemas.upload_tokens import UploadTokenBody, UploadTokenObject, UploadTokenPath
 from uploadkit.web.api.blueprint import api
 from uploadkit.web.openapi import answers
 from uploadkit.web.requests import context, json_answer
 
 
-@api.post("/upload-tokens", **answers(shapes_admin.UploadTokenObject, NotFound, status=201, body=True))
-def create_upload_token(body: schemas_browser.UploadTokenBody) -> Response:
+@api.post("/upload-tokens", **answers(UploadTokenObject, NotFound, status=201, body=True))
+def create_upload_token(body: UploadTokenBody) -> Response:
     """Make an upload token. It is in this answer and nowhere else, ever again."""
     issued = upload_tokens.issue_token(
         context().config,
@@ -26,11 +25,11 @@ def create_upload_token(body: schemas_browser.UploadTokenBody) -> Response:
         max_bytes=body.max_bytes,
         expires_seconds=body.expires_in,
     )
-    return json_answer(documented.issued_token(issued, context().config.server.base_url), 201)
+    return json_answer(UploadTokenObject.of(issued, context().config.server.base_url), 201)
 
 
-@api.delete("/upload-tokens/<uploadTokenId>", **answers(shapes_admin.Revoked, NotFound))
-def revoke_upload_token(path: schemas_browser.UploadTokenPath) -> Response:
+@api.delete("/upload-tokens/<uploadTokenId>", **answers(Revoked, NotFound))
+def revoke_upload_token(path: UploadTokenPath) -> Response:
     """Revoke an upload token: the very next request with it is refused."""
     upload_tokens.revoke_token(g.caller, path.upload_token_id)
-    return json_answer({"revoked": True})
+    return json_answer(REVOKED)

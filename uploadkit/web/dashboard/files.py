@@ -17,7 +17,7 @@ from uploadkit.files import service as files
 from uploadkit.files.naming import is_shown_inline
 from uploadkit.objectstore import urls
 from uploadkit.projects import file_routes
-from uploadkit.schemas import base as schemas
+from uploadkit.schemas.files import FileListQuery, MetadataBody
 from uploadkit.web.dashboard import filters, forms
 from uploadkit.web.dashboard.guard import caller, project
 from uploadkit.web.dashboard.notices import say, show_once, take_shown_once
@@ -71,7 +71,7 @@ def _filter() -> files.FileFilter:
     query: dict[str, Any] = {"status": given.get("status"), "route_slug": given.get("route"), "since": given.get("since")}
     query |= {"content_type": given.get("type", "").strip(), "search": given.get("search", "").strip()}
     query["until"] = day_after(given.get("until", ""))
-    return forms.validated(schemas.FileListQuery, {name: value for name, value in query.items() if value}, WORDS).to_filter()
+    return forms.validated(FileListQuery, {name: value for name, value in query.items() if value}, WORDS).to_filter()
 
 
 def day_after(day: str) -> str:
@@ -175,7 +175,7 @@ def change_metadata(file_id: str) -> Response | tuple[str, int]:
         except (ValueError, RecursionError):
             written = None
         words = {} if isinstance(written, dict) else {"metadata": _AN_OBJECT}
-        body = forms.validated(schemas.MetadataBody, {"metadata": written}, words)
+        body = forms.validated(MetadataBody, {"metadata": written}, words)
         files.replace_metadata(caller(), file.key, body.metadata)
     except UploadKitError as failure:
         return _file_page(file_id, failure), failure.status

@@ -1,4 +1,4 @@
-"""Forms → the same request objects as JSON makes (`web/schemas*.py`), so that a page refuses what the API refuses.
+"""Forms → the same request objects as JSON makes (`schemas/`), so that a page refuses what the API refuses.
 
 What is refused is told by the names that the fields have in the page: the templates know their labels.
 """
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from uploadkit.core.errors import StorageUnavailable, UploadKitError, ValidationFailed
 from uploadkit.db.paging import Page
-from uploadkit.schemas import base as schemas
+from uploadkit.schemas.base import message_of
 
 Body = TypeVar("Body", bound=BaseModel)
 Item = TypeVar("Item")
@@ -68,7 +68,7 @@ def validated(schema: type[Body], values: Mapping[str, Any], words: Mapping[str,
             name = ".".join(step for step in steps if isinstance(step, str))
             # Of several entries in one field, the one that is meant.
             entry = f"“{finding['input']}” " if isinstance(steps[-1], int) else ""
-            details.setdefault(name, []).append(entry + words.get(name, schemas.message_of(finding)))
+            details.setdefault(name, []).append(entry + words.get(name, message_of(finding)))
         raise ValidationFailed("What was given can't be taken as it is", details=details) from None
 
 

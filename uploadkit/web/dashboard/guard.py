@@ -24,7 +24,7 @@ from uploadkit.auth import admins, sessions
 from uploadkit.auth.callers import Caller
 from uploadkit.core.errors import Forbidden, UploadKitError
 from uploadkit.projects import service as projects
-from uploadkit.schemas import uploads as documented
+from uploadkit.schemas.errors import ErrorAnswer
 from uploadkit.web import authentication
 from uploadkit.web.dashboard.cookies import cookie_name, set_cookie
 from uploadkit.web.dashboard.navigation import PAGES_OF_A_PROJECT, PAGES_OF_THE_APPLIANCE, place, url_with
@@ -119,7 +119,7 @@ def _guard(answer: Response) -> Response:
 def _tell(failure: UploadKitError) -> tuple[str | Response, int, dict[str, str]]:
     headers = retry_after(failure)
     if request.endpoint in _FOR_SCRIPTS:
-        return json_answer(documented.error(failure)), failure.status, headers
+        return json_answer(ErrorAnswer.of(failure)), failure.status, headers
     template = "dashboard/failure.html" if g.get("admin") else "dashboard/failure_alone.html"
     return render_template(template, failure=failure), failure.status, headers
 

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from uploadkit.auth import api_keys
 from uploadkit.config import tier_limits
 from uploadkit.core.errors import Forbidden, UploadKitError
-from uploadkit.schemas.file_routes import KeyBody
+from uploadkit.schemas.api_keys import KeyBody
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, project
 from uploadkit.web.dashboard.notices import say, show_once, take_shown_once

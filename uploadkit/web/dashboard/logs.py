@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from uploadkit.auth import api_keys
 from uploadkit.projects import file_routes
-from uploadkit.schemas import base as schemas
+from uploadkit.schemas.files import FileListQuery
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.files import STATUSES, WORDS, day_after
 from uploadkit.web.dashboard.guard import caller, project
@@ -25,7 +25,7 @@ def _operation(name: str) -> str:
     return name
 
 
-class _LogQuery(schemas.FileListQuery):
+class _LogQuery(FileListQuery):
     """What is asked for in the address."""
 
     event: Annotated[str, AfterValidator(_operation)] | None = None

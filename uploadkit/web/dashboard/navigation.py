@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from flask import g, request, url_for
 
-from uploadkit.auth.callers import Environment
 from uploadkit.core.errors import NotFound
+from uploadkit.core.values import Environment
 from uploadkit.db.models import Project
 from uploadkit.projects import service as projects
 from uploadkit.web.dashboard.cookies import cookie_name

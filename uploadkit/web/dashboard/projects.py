@@ -11,7 +11,7 @@ from uploadkit.auth import admins
 from uploadkit.config import TierConfig, tier_limits
 from uploadkit.core.errors import UploadKitError, ValidationFailed
 from uploadkit.projects import service as projects
-from uploadkit.schemas.file_routes import ProjectBody, ProjectChangesBody
+from uploadkit.schemas.projects import ProjectBody, ProjectChangesBody
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, dashboard, project
 from uploadkit.web.dashboard.notices import say

@@ -8,7 +8,7 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit.projects import file_routes
-from uploadkit.schemas import base as schemas
+from uploadkit.schemas.webhooks import DeliveryListQuery
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, caller, project
 from uploadkit.web.dashboard.notices import say
@@ -37,7 +37,7 @@ def list_deliveries() -> tuple[str, int]:
 
 def _status() -> str | None:
     """The status that is asked for in the address. Raises ValidationFailed."""
-    return forms.validated(schemas.DeliveryListQuery, {"status": request.args.get("status") or None}).status
+    return forms.validated(DeliveryListQuery, {"status": request.args.get("status") or None}).status
 
 
 @project.get("/webhooks/deliveries/<delivery_id>")
