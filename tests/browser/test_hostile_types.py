@@ -6,6 +6,7 @@ import json
 import sqlite3
 import uuid
 from contextlib import closing, suppress
+from itertools import product
 
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page
@@ -201,3 +202,42 @@ def test_none_runs_inside_the_dashboard(
         framed += page.locator(".preview iframe, .preview img, .preview video, .preview audio").count()
     assert framed > 5, "there was something to see"
     assert ran == []
+
+
+def playlist(base: str, number: str) -> bytes:
+    """An HTTP Live Streaming playlist, which players know by its first bytes and which leads them elsewhere. Not recognised as text."""
+    lines = ["#EXTM3U", "#\x01", "#EXT-X-TARGETDURATION:9", "#EXTINF:9,", f"{base}/healthz?ran={number}", "#EXT-X-ENDLIST", ""]
+    return "\n".join(lines).encode()
+
+
+def test_a_film_that_is_a_playlist_leads_nobody_elsewhere(
+    appliance: Appliance, slug: str, browser_context: BrowserContext, page: Page, ran: list[str]
+) -> None:
+    page.goto(f"{appliance.base}/healthz")
+    files = []
+    names = ("video/mp4", "video/mpeg", "audio/mpeg", "application/ogg", "video/mp2t")
+    for number, (route, declared) in enumerate(product(("default", slug), names)):
+        files.append(appliance.upload(playlist(appliance.base, str(number)), f"film{number}.mp4", declared, routeSlug=route))
+        assert files[-1]["contentType"] == "application/vnd.apple.mpegurl"
+        assert appliance.read(files[-1]["url"]).headers["Content-Disposition"].startswith("attachment")
+        with suppress(Error):  # "Download is starting"
+            page.goto(files[-1]["url"], wait_until="load", timeout=20_000)
+            page.wait_for_timeout(1000)
+    assert ran == []
+    # Under its own name it stays what it is.
+    assert appliance.upload(playlist(appliance.base, "own"), "a.m3u", "audio/mpegurl")["contentType"] == "audio/mpegurl"
+
+
+def test_where_only_films_are_taken_a_playlist_is_refused(appliance: Appliance) -> None:
+    (project,) = (one for one in appliance.call("GET", "/projects?limit=100").json["items"] if one["slug"] == "default")
+    for checks in (True, False):
+        name = f"films-{uuid.uuid4().hex[:8]}"
+        rules = {"slug": name, "verifyContent": checks, "allowedTypes": ["video/*"]}
+        assert appliance.call("POST", f"/projects/{project['id']}/file-routes", rules).status == 201
+        for declared in ("video/mp4", "video/mp2t"):
+            content = playlist(appliance.base, "film")
+            slot = appliance.request(len(content), "film.mp4", declared, routeSlug=name)
+            assert appliance.put(slot.json, content, declared).status == 200
+            done = appliance.complete(slot.json)
+            assert (done.status, done.code) == (415, "FILE_TYPE_NOT_ALLOWED")
+            assert "looks like a playlist" in done.json["error"]["message"]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from uploadkit.client.media_types import canonical
-from uploadkit.core.media_types import ARCHIVES, PACKED, essence
+from uploadkit.core.media_types import ARCHIVES, PACKED, PLAYLIST, essence
 
 # (offset, first bytes there, what it is). The more specific ones come first.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
@@ -51,6 +51,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"),
     (0, b"MSCF\x00\x00", "application/vnd.ms-cab-compressed"),
     (0, b"SQLite format 3\x00", "application/vnd.sqlite3"),
+    (0, b"#EXTM3U", PLAYLIST),
 )
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _EBML, _OGG_PAGE = b"\x1aE\xdf\xa3", b"OggS\x00"
@@ -106,6 +107,7 @@ _CONTENTS: Mapping[str, frozenset[str]] = {
     "audio/flac": _OGG | {"audio/flac", "audio/mpeg"},  # tags of MP3 before it
     "audio/aac": frozenset({"audio/mpeg"}),
     "audio/wav": frozenset({"audio/wav", "audio/mpeg"}),
+    "audio/mpegurl": frozenset({"text/plain", PLAYLIST}),
     **dict.fromkeys(("video/x-ms-wmv", "video/x-ms-asf", "audio/x-ms-wma"), _PLAYLIST | {"video/x-ms-asf"}),  # playlists are called so, too
 }
 # For the less common formats: what of their own kind, or plain text (playlists, pixmaps), may stand in them.
@@ -207,13 +209,15 @@ def _same_mp4(named: str, found: str) -> bool:
 
 
 def as_it_is(named: str, first_bytes: bytes) -> str | None:
-    """Return what a file of type `named` rather is, within the family: a JPEG that is called PNG, sound in a film's container.
+    """Return what a file of type `named` rather is, within the family: a JPEG that is called PNG, sound in a film's container, a playlist.
 
     None when it is what it is called, as far as its first bytes tell, or something of another family altogether.
     """
     name, found = canonical(essence(named)), recognised(first_bytes)
     if found is None or (name, found) == ("image/apng", "image/png"):
         return None
+    if found == PLAYLIST:
+        return found if name != "audio/mpegurl" and _family(name) == "recording" else None
     if name.startswith("audio/"):
         found = _SOUND_IN.get(found, found)
     if name == _TYPESCRIPT:

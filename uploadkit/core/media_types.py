@@ -72,6 +72,8 @@ SHOWN_INLINE = frozenset(
         "text/plain",
     }
 )
+# HTTP Live Streaming (RFC 8216). Players go by its first bytes and follow the addresses in it, whatever it is called.
+PLAYLIST = "application/vnd.apple.mpegurl"
 PACKED = frozenset({"application/gzip", "application/x-bzip2", "application/x-xz", "application/zstd"})
 ARCHIVES = PACKED | {"application/zip", "application/x-7z-compressed", "application/vnd.rar", "application/x-tar"}
 _BY_NAME = (UNKNOWN, "application/vnd.ms-excel")
@@ -163,6 +165,8 @@ _NOUNS = {
     "text/html": "a web page",
     "text/plain": "plain text",
     "application/xml": "XML",
+    PLAYLIST: "a playlist",
+    "audio/mpegurl": "a playlist",
     "application/x-php": "a program",
     "text/x-shellscript": "a program",
     "application/x-executable": "a program",

@@ -10,7 +10,7 @@ import psutil
 from uploadkit.context import Context
 from uploadkit.core.errors import FileTypeNotAllowed, UploadKitError, UploadNotVerified
 from uploadkit.core.first_bytes import as_it_is, contradiction, recognised, with_charset
-from uploadkit.core.media_types import UNKNOWN, in_words, is_allowed, is_unknown, strict
+from uploadkit.core.media_types import PLAYLIST, UNKNOWN, in_words, is_allowed, is_unknown, strict
 from uploadkit.db.models import File
 from uploadkit.objectstore.boto import AccessDenied
 from uploadkit.objectstore.objects import StoredObject
@@ -114,17 +114,19 @@ def _type_of(file: File, first_bytes: bytes) -> str | Refusal:
     kept, allowed = strict(file.content_type), ["*/*"] if route is None else route.allowed_types
     declared = declared_type(file)
     rather = as_it_is(kept, first_bytes)
+    is_playlist = rather == PLAYLIST  # which is shown as no film, for it would send whoever looks at it elsewhere
     found = contradiction(kept, first_bytes) if route is None or route.verify_content else None
     if is_unknown(declared):
         seen = rather or found or (kept if kept != UNKNOWN else recognised(first_bytes))
-        possible = (seen, kept if found is None else None, UNKNOWN)
+        possible = (seen, kept if found is None and not is_playlist else None, UNKNOWN)
         return next((kind for kind in possible if kind and is_allowed(kind, allowed)), None) or _not_taken(file, seen, allowed)
     if rather is not None and is_allowed(rather, allowed):
         return rather
-    if found is None:
+    if found is None and not is_playlist:
         return kept
     if rather is not None:
         return _not_taken(file, rather, allowed)
+    assert found is not None
     return Refusal(
         f"This looks like {in_words(found)}, not {_other_than(found, kept)}",
         f"The file begins like {found}, {declared!r} was declared; where that is meant, "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from uploadkit.client import media_types as table
 from uploadkit.core.first_bytes import as_it_is, contradiction, recognised, with_charset
-from uploadkit.core.media_types import is_allowed, is_unknown, recorded, strict
+from uploadkit.core.media_types import PLAYLIST, is_allowed, is_unknown, recorded, strict
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
@@ -139,6 +139,8 @@ def test_what_may_well_be_true_passes(declared: str, first_bytes: bytes) -> None
         ("video/x-unheard-of", EXE, "application/vnd.microsoft.portable-executable"),
         ("audio/mpeg", OGG, "application/ogg"),
         ("audio/mpeg", TEXT, "text/plain"),
+        ("image/png", b"#EXTM3U\n", PLAYLIST),
+        ("video/mpeg", b"#EXTM3U\n", PLAYLIST),
         ("application/pdf", EXE, "application/vnd.microsoft.portable-executable"),
         ("application/pdf", HTML, "text/html"),
         ("application/pdf", ZIP, "application/zip"),
@@ -230,6 +232,9 @@ def test_who_does_not_know_is_told_by_the_name() -> None:
     assert recorded("image/png", "x.html") == "image/png"
 
 
+HLS = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttps://elsewhere.example.com/1.ts\n"
+
+
 @pytest.mark.parametrize(
     ("named", "first_bytes", "rather"),
     [
@@ -254,6 +259,14 @@ def test_who_does_not_know_is_told_by_the_name() -> None:
         ("application/zip", b"Rar!\x1a\x07\x01\x00", "application/vnd.rar"),
         ("application/zip", b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
         ("video/mp2t", TEXT, "text/plain"),
+        ("video/mp4", HLS, PLAYLIST),
+        ("video/mp2t", HLS, PLAYLIST),
+        ("audio/mpeg", HLS, PLAYLIST),
+        ("application/ogg", HLS + b"\x01", PLAYLIST),
+        ("audio/mpegurl", HLS, None),
+        ("application/vnd.apple.mpegurl", HLS, None),
+        ("text/plain", HLS, None),
+        ("image/png", HLS, None),
         ("image/png", SVG, None),
         ("image/png", HTML, None),
         ("image/png", PDF, None),
