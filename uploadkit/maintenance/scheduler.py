@@ -14,7 +14,7 @@ from uploadkit.coordination import idempotency
 from uploadkit.core import clock
 from uploadkit.db import faults
 from uploadkit.files import anonymous_uploads, upload_tokens
-from uploadkit.maintenance import part_floods, project_removal, retention, scrub, sweeper
+from uploadkit.maintenance import late_puts, part_floods, project_removal, retention, scrub, sweeper
 from uploadkit.objectstore import trust
 from uploadkit.projects.request_counts import WRITE_EVERY_SECONDS
 from uploadkit.webhooks.dispatcher import Dispatcher
@@ -44,6 +44,7 @@ class Scheduler:
             ("retention", sweeper.retire_old_files, 3600),
             ("history", retention.forget, 3600),
             ("part floods", part_floods.PartFloods().look, part_floods.EVERY_SECONDS),
+            ("late PUTs", late_puts.remove, late_puts.EVERY_SECONDS),
             ("scrub", scrub.scrub, scrub.EVERY_SECONDS),
             ("early history", retention.forget_early, 3600),
             ("anonymous counts", anonymous_uploads.forget_counts, 3600),

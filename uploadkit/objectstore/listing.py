@@ -34,12 +34,13 @@ class ListedMultipart:
     begun_at: int
 
 
-def objects(store: ObjectStore) -> Iterator[list[ListedObject]]:
-    """Yield all objects, up to 1,000 at a time. Raises StorageUnavailable and AccessDenied."""
+def objects(store: ObjectStore, prefix: str = "") -> Iterator[list[ListedObject]]:
+    """Yield all objects whose key begins with `prefix`, up to 1,000 at a time. Raises StorageUnavailable and AccessDenied."""
+    only = {"Prefix": prefix} if prefix else {}
     marker: dict[str, str] | None = {}
     walk = Walk(_MOST_PAGES)
     while marker is not None:
-        page = store.ask("list_objects_v2", **marker)
+        page = store.ask("list_objects_v2", **only, **marker)
         with understood():
             listed = [_listed(item) for item in page.get("Contents", [])]
         marker = walk.onwards(page, {"ContinuationToken": "NextContinuationToken"}, (listed[0].key, listed[-1].key) if listed else None)

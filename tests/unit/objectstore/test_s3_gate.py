@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import socketserver
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.appliance import free_port, wait_until
+from uploadkit.core.sizes import SLOWEST_BYTES_PER_SECOND
 from uploadkit.objectstore.bundled import s3_gate
 
 DESCRIPTORS = 96
@@ -192,3 +194,101 @@ def test_what_stands_in_a_body_is_no_request(gated: tuple[int, Path]) -> None:
         connection.sendall(sent)
         assert connection.recv(len(sent), socket.MSG_WAITALL) == sent
         assert says(connection)
+
+
+def put_head(target: str, length: int = 5, method: str = "PUT") -> bytes:
+    return f"{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+SIGNED = "X-Amz-Date=20260101T000000Z&X-Amz-Expires=3600&X-Amz-Signature="
+
+
+def is_open(connection: socket.socket) -> bool:
+    with contextlib.suppress(ConnectionResetError):
+        return connection.recv(1) != b""
+    return False
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [f"/b/pending/x?{SIGNED}a"] * 3,
+        [f"/b/pending/y?{SIGNED}a", f"/b/%70ending/y?{SIGNED}a", f"/b/pending%2fy?{SIGNED}b"],
+        [
+            f"/b/k?partNumber=7&uploadId=u/v&{SIGNED}a",
+            f"/b/k?{SIGNED}a&uploadId=u%2Fv&partNumber=%37",
+            f"/b/k?uploadId=u/v&partNumber=7&{SIGNED}c",
+        ],
+    ],
+)
+def test_of_the_puts_that_write_one_thing_the_oldest_gives_way(gated: tuple[int, Path], targets: list[str]) -> None:
+    heads = [put_head(target) for target in targets]
+    with contextlib.ExitStack() as stack:
+        under_way = []
+        for head in heads:
+            under_way.append(stack.enter_context(connected(gated[0])))
+            under_way[-1].sendall(head + b"1234")
+            assert under_way[-1].recv(len(head) + 4, socket.MSG_WAITALL) == head + b"1234"
+        assert not is_open(under_way[0])
+        for connection in under_way[1:]:
+            connection.sendall(b"5")
+            assert connection.recv(1) == b"5"
+        again = stack.enter_context(connected(gated[0]))
+        again.sendall(heads[0])
+        assert again.recv(len(heads[0]), socket.MSG_WAITALL) == heads[0]
+        assert says(under_way[1]), "those that are over give way to nobody"
+
+
+def test_other_requests_are_not_counted(gated: tuple[int, Path]) -> None:
+    parts = [put_head(f"/b/k?partNumber={number}&uploadId=u&{SIGNED}a") for number in range(1, 6)]
+    others = [put_head(f"/b/k?{SIGNED}a", method="GET"), put_head("/b/k")]
+    with contextlib.ExitStack() as stack:
+        under_way = []
+        for head in (*parts, *others * 4):
+            under_way.append(stack.enter_context(connected(gated[0])))
+            under_way[-1].sendall(head)
+            assert under_way[-1].recv(len(head), socket.MSG_WAITALL) == head
+        for connection in under_way:
+            connection.sendall(b"12345")
+            assert connection.recv(5, socket.MSG_WAITALL) == b"12345"
+
+
+@pytest.mark.parametrize(
+    ("query", "length", "seconds"),
+    [
+        ("X-Amz-Date=20260101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=a", 5, 3600 + 600),
+        ("X-Amz-Date=20260101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=a", 2 * 1024**3, 8192 + 600),
+        ("X-Amz-Date=20251231T000000Z&X-Amz-Expires=3600&X-Amz-Signature=a", 5, 3600),
+        ("X-Amz-Date=20260101T000000Z&X-Amz-Expires=9999999999999&X-Amz-Signature=a", 5, 7 * 86400 + 3600),
+        ("X-Amz-Date=now&X-Amz-Expires=1&X-Amz-Signature=a", 5, 3600),
+        (f"X-Amz-Date=20260101T000000Z&X-Amz-Expires={9**400}&X-Amz-Signature=a", 5, 3600),
+        ("X-Amz-Date=20260101T000000Z&X-Amz-Expires=NaN&X-Amz-Signature=", 5, 3600),
+        ("X-Amz-Signature=a", 5, 3600),
+        ("X-Amz-Date=20260101T000000Z", 5, None),
+    ],
+)
+def test_how_long_a_put_may_go_on(monkeypatch: pytest.MonkeyPatch, query: str, length: int, seconds: int | None) -> None:
+    monkeypatch.setattr(s3_gate.time, "time", lambda: 1767225600.0 + 3000)  # fifty minutes after the first of 2026
+    written = s3_gate._written_by(put_head(f"/b/k?{query}", length))
+    assert (None if written is None else written[1]) == seconds
+    assert s3_gate._SLOWEST_BYTES_PER_SECOND == SLOWEST_BYTES_PER_SECOND
+
+
+def test_a_put_that_goes_on_for_longer_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_gate, "_LONGEST_SECONDS_AFTER", 0.1)
+
+    async def carried() -> None:
+        near, far = socket.socketpair()
+        with near, far:
+            _, writer = await asyncio.open_connection(sock=far)
+            reader, task = asyncio.StreamReader(), asyncio.current_task()
+            assert task is not None
+            reader.feed_data(put_head(f"/b/k?{SIGNED}a") + b"1234")
+            with pytest.raises(TimeoutError):
+                await s3_gate._requests(reader, writer, lambda: None, puts, task)
+            writer.close()
+            await writer.wait_closed()
+
+    puts = s3_gate.Puts()
+    asyncio.run(carried())
+    assert puts._under_way == {}

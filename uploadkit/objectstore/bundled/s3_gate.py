@@ -7,6 +7,9 @@ that it takes apart in another way: with `%zz;partNumber=x` in front, the URL of
 (docs/decisions/0040-a-gate-before-s3.md).
 
 Anybody may connect and say nothing. Where there are too many, the connection goes on which nothing has moved the longest.
+
+What is sent of a PUT takes room in the engine long before its end, and no quota knows of it. So of the PUTs to one signed URL few are under
+way at a time, and none for ever (docs/decisions/0047-puts-under-way.md).
 """
 
 from __future__ import annotations
@@ -18,8 +21,11 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 _CHUNK_BYTES = 256 * 1024
 _CONNECT_SECONDS = 10
@@ -32,6 +38,10 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) /([!-\"$->@-~]*+)(?:\?([!-\"$-~]*+))
 _PLAIN_QUERY = re.compile(rb"(?:[^%;]|%[0-9A-Fa-f]{2})*+")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([^\0\r\n]*+)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+# Who loses a connection sends anew, perhaps before anybody has noticed that the first is dead.
+_MOST_PUTS_OF_ONE = 2
+# After the end of its URL a PUT may go on as long as the slowest line takes that the appliance waits for, and an hour in any case.
+_LONGEST_SECONDS_AFTER, _SLOWEST_BYTES_PER_SECOND = 3600, 256 * 1024
 _REFUSED = (
     b"HTTP/1.1 %d %b\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 )  # fmt: skip
@@ -94,6 +104,60 @@ class Places:
             self._taken.move_to_end(task)
 
 
+class Puts:
+    """The PUTs by signed URLs that are under way, by the object or part that each writes."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[tuple[bytes, str, str], list[Task]] = {}
+
+    @contextlib.contextmanager
+    def under_way(self, head: bytes, task: Task) -> Iterator[float | None]:
+        """Count the request of `head`, which `task` carries, until the block ends; yield for how many seconds it may go on.
+
+        None: for ever, since it is no PUT by a signed URL. Where `_MOST_PUTS_OF_ONE` write the same, the oldest is cancelled.
+        """
+        written = _written_by(head)
+        if written is None:
+            yield None
+            return
+        place, seconds = written
+        others = self._under_way.setdefault(place, [])
+        if len(others) >= _MOST_PUTS_OF_ONE:
+            others.pop(0).cancel()
+        others.append(task)
+        try:
+            yield seconds
+        finally:
+            with contextlib.suppress(ValueError):
+                others.remove(task)
+            if not others:
+                self._under_way.pop(place, None)
+
+
+def _written_by(head: bytes) -> tuple[tuple[bytes, str, str], float] | None:
+    """Return what a PUT by a signed URL writes, and for how many seconds it may; None for another request.
+
+    However path and query are escaped: the signature is the same. Other signatures for the same are no other place, since there may be
+    any number of them.
+    """
+    method, target, _ = head.split(b" ", 2)
+    path, _, query = target.partition(b"?")
+    named = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True)) if method == b"PUT" else {}
+    if "X-Amz-Signature" not in named:
+        return None
+    place = (unquote_to_bytes(path), named.get("uploadId", ""), named.get("partNumber", ""))
+    return place, _seconds_left(named) + max(_LONGEST_SECONDS_AFTER, body_bytes(head) // _SLOWEST_BYTES_PER_SECOND)
+
+
+def _seconds_left(named: dict[str, str]) -> float:
+    """Return how long a signed URL is still good for; one that makes no sense, which the engine refuses, is not."""
+    try:
+        signed_at = datetime.strptime(named["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        return max(0.0, min(signed_at + int(named["X-Amz-Expires"]) - time.time(), 7 * 86400))
+    except (KeyError, ValueError, OverflowError):
+        return 0.0
+
+
 def most_connections() -> int:
     """Return how many connections there is room for, two descriptors each, after making as much room as this process may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -105,8 +169,11 @@ def most_connections() -> int:
     return max(1, (wanted - _OTHER_DESCRIPTORS) // 2)
 
 
-async def _requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
-    """Carry requests, one after the other, until the client has no more. Raises Refused with the first that does not go through."""
+async def _requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[], None], puts: Puts, task: Task) -> None:
+    """Carry requests, one after the other, until the client has no more. Raises Refused with the first that does not go through.
+
+    Raises TimeoutError where one takes longer than it may.
+    """
     while True:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -118,13 +185,15 @@ async def _requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             raise Refused(431, b"Request Header Fields Too Large", b"RequestHeaderSectionTooLarge")
         left = body_bytes(head)
         moved()
-        writer.write(head)
-        await writer.drain()
-        while left and (chunk := await reader.read(min(left, _CHUNK_BYTES))):
-            moved()
-            left -= len(chunk)
-            writer.write(chunk)
-            await writer.drain()
+        with puts.under_way(head, task) as seconds:
+            async with asyncio.timeout(seconds):
+                writer.write(head)
+                await writer.drain()
+                while left and (chunk := await reader.read(min(left, _CHUNK_BYTES))):
+                    moved()
+                    left -= len(chunk)
+                    writer.write(chunk)
+                    await writer.drain()
         if left:
             break
     writer.write_eof()
@@ -138,7 +207,7 @@ async def _answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, m
     writer.write_eof()
 
 
-async def _carry(connection: socket.socket, target: str, places: Places) -> None:
+async def _carry(connection: socket.socket, target: str, places: Places, puts: Puts) -> None:
     """Carry one connection until both sides have finished, either breaks off, or somebody else needs its place."""
     task = asyncio.current_task()
     assert task is not None
@@ -156,7 +225,7 @@ async def _carry(connection: socket.socket, target: str, places: Places) -> None
         writers.append(writer)
         far_reader, far_writer = await asyncio.wait_for(_opened(target), _CONNECT_SECONDS)
         writers.append(far_writer)
-        pumps.append(asyncio.ensure_future(_requests(reader, far_writer, asked)))
+        pumps.append(asyncio.ensure_future(_requests(reader, far_writer, asked, puts, task)))
         pumps.append(asyncio.ensure_future(_answers(far_reader, writer, lambda: places.moved(task))))
         # The answer's end is the end: an engine that closes early (a refused upload) must not leave the client sending for ever.
         # A client's end is not: it may be waiting for the answer, unless its connection broke.
@@ -205,7 +274,7 @@ async def _refuse(writer: asyncio.StreamWriter, refused: Refused) -> None:
     await writer.drain()
 
 
-async def _accept(listener: socket.socket, target: str, places: Places) -> None:
+async def _accept(listener: socket.socket, target: str, places: Places, puts: Puts) -> None:
     loop = asyncio.get_running_loop()
     while True:
         await places.make_room()
@@ -214,7 +283,7 @@ async def _accept(listener: socket.socket, target: str, places: Places) -> None:
         except OSError:  # the client has gone again, or the whole machine is out of descriptors
             await asyncio.sleep(0.1)
             continue
-        places.take(asyncio.ensure_future(_carry(connection, target, places)))
+        places.take(asyncio.ensure_future(_carry(connection, target, places, puts)))
 
 
 def _listeners(host: str, port: int) -> list[socket.socket]:
@@ -237,11 +306,11 @@ async def serve(port: int, target: str, hosts: Sequence[str]) -> None:
     finished = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, finished.set)
-    places = Places(most_connections())
+    places, puts = Places(most_connections()), Puts()
     accepting = []
     for listener in [listener for host in hosts for listener in _listeners(host, port)]:
         listener.setblocking(False)
-        accepting.append(asyncio.ensure_future(_accept(listener, target, places)))
+        accepting.append(asyncio.ensure_future(_accept(listener, target, places, puts)))
     await finished.wait()
 
 

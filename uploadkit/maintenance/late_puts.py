@@ -1,0 +1,48 @@
+"""PUTs that outlast their upload: whoever begins one in time and sends slowly, for hours perhaps, stores the bytes when their row was swept
+for the last time. Nothing would count them or take them away again.
+
+For the bundled store. In one of your own, the lifecycle rule of `pending/` that `doctor --fix` writes does it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from uploadkit.context import Context
+from uploadkit.core.errors import StorageUnavailable
+from uploadkit.db.connection import execute
+from uploadkit.objectstore import listing
+
+EVERY_SECONDS = 300
+_PENDING = "pending/"
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# A row comes before the URL that it is signed for, and goes long after that: an upload without one is over.
+_NEEDED = """
+SELECT id FROM file WHERE id IN (SELECT value FROM json_each(?)) AND (status = 'UPLOADING' OR sweep_at IS NOT NULL)
+"""
+
+
+def remove(ctx: Context) -> int:
+    """Remove what lies under `pending/` for uploads that are over and swept; return how many objects. Stops while the store is away."""
+    removed = 0
+    if ctx.config.storage.mode != "bundled":
+        return removed
+    try:
+        for page in listing.objects(ctx.store, _PENDING):
+            for key in _late(page):
+                if ctx.stopping.is_set():
+                    return removed
+                ctx.store.delete(key)
+                removed += 1
+    except StorageUnavailable:  # the next round goes on
+        pass
+    return removed
+
+
+def _late(page: Sequence[listing.ListedObject]) -> list[str]:
+    """Return the keys of objects that no row needs. What is not ours by its name (doctor's, the probe's) is left alone."""
+    ids = [file_id for listed in page if _ID.fullmatch(file_id := listed.key.removeprefix(_PENDING))]
+    needed = {file_id for (file_id,) in execute(_NEEDED, (json.dumps(ids),)).fetchall()}
+    return [f"{_PENDING}{file_id}" for file_id in ids if file_id not in needed]
