@@ -123,7 +123,7 @@ def finish(ctx: Context, file: File, etag: str, content_type: str, metadata: Map
     ctx.store.sync()
     now = clock.now_ms()
     with write():
-        present = queries.get(file.id)
+        present = queries.get(file.id)  # its metadata may have been changed while the store was asked
         merged = merged_metadata(present.metadata, metadata)
         in_json = orjson.dumps(merged).decode()
         done = queries.finish(file.id, etag=etag, content_type=content_type, metadata=in_json, now_ms=now, sweep_at=sweep_at)

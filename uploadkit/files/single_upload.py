@@ -78,7 +78,7 @@ def complete_upload(ctx: Context, caller: Caller, file_id: str, metadata: Mappin
     if file.is_multipart:
         raise UploadNotFound("This is a multipart upload", "POST /api/v1/upload/multipart/complete completes it")
     with lifecycle.place_for(ctx, file), ctx.locks.held(file_id):
-        file = lifecycle.find(caller, file_id)
+        file = lifecycle.find(caller, file_id)  # whoever had the lock before may have completed it
         if file.status == "UPLOADED":
             return file
         if file.status != "UPLOADING":

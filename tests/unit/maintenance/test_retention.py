@@ -13,6 +13,7 @@ from tests.support.stored import objects
 from uploadkit.config import HousekeepingConfig
 from uploadkit.core import clock
 from uploadkit.db.models import Event, File, FileRoute, Project, WebhookAttempt, WebhookDelivery, WebhookDestination
+from uploadkit.files import lifecycle
 from uploadkit.files import service as files
 from uploadkit.maintenance import retention, sweeper
 from uploadkit.projects import quotas, usage
@@ -88,6 +89,23 @@ def test_a_reader_of_the_feed_learns_that_it_came_too_late(house: House) -> None
         assert ([event.file_id for event in late.items], late.gap) == ([young.id], True)
         assert not event_log.feed(house.caller, first.next_after, 10).gap, "it had read all that was forgotten"
         assert not event_log.feed(replace(house.caller, environment="test"), 0, 10).gap, "nor was anything of the sandbox"
+
+
+def test_a_gap_that_was_noted_early_stays_noted(house: House) -> None:
+    """Uploads beyond those kept that failed go early, with their events; older events go in their turn, and must not take the note back."""
+    keep(house, 2)
+    upload(house, house.caller)
+    failed = request(house, house.caller).file
+    lifecycle.abort(house.ctx, failed.id)
+    seen = event_log.feed(house.caller, 0, 1).next_after
+    with travelled_to(failed.deadline_at), pytest.MonkeyPatch.context() as patched:
+        sweeper.sweep_due(house.ctx)
+        patched.setattr(retention, "MOST_FAILED", 0)
+        assert retention.forget_early(house.ctx) == 1
+        assert event_log.feed(house.caller, seen, 10).gap
+    with travelled_to(failed.deadline_at + 3 * DAY_MS):
+        retention.forget(house.ctx)
+        assert event_log.feed(house.caller, seen, 10).gap
 
 
 def test_destinations_go_when_nothing_refers_to_them(house: House) -> None:
