@@ -17,7 +17,8 @@ function show(text, address) {
   const content = page.getElementById("content");
   if (!content) return location.assign(address); // the session has ended
   const bar = Object.assign(document.createElement("div"), { className: "bar" });
-  const close = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-outline-secondary btn-sm", textContent: "Close" });
+  const close = Object.assign(document.createElement("button"), { type: "button", textContent: "Close" });
+  close.className = "btn btn-outline-secondary btn-sm";
   const alone = Object.assign(document.createElement("a"), { href: address, textContent: "Open as a page" });
   close.addEventListener("click", () => panel.close());
   bar.append(close, alone);
@@ -77,7 +78,8 @@ function leave() {
   document.title = listTitle;
   // A list that keeps itself up to date may have another link in the place of the one that was used.
   const address = opener?.getAttribute("href");
-  if (opener && !opener.isConnected) [...document.querySelectorAll("a[data-panel]")].find((link) => link.getAttribute("href") === address)?.focus();
+  const links = [...document.querySelectorAll("a[data-panel]")];
+  if (opener && !opener.isConnected) links.find((link) => link.getAttribute("href") === address)?.focus();
 }
 
 addEventListener("popstate", (event) => {
@@ -92,10 +94,11 @@ addEventListener("popstate", (event) => {
   }
 });
 
-function tellOnTheList(name, text) {
+function showOnTheList(name, text) {
   const page = new DOMParser().parseFromString(text, "text/html");
-  const said = (page.querySelector("[role=alert]") ?? page.querySelector("h1"))?.textContent.trim().replace(/\s+/g, " ");
-  const box = Object.assign(document.createElement("div"), { className: "alert alert-danger", textContent: `${name}: ${said ?? "refused"}` });
+  const source = page.querySelector("[role=alert]") ?? page.querySelector("h1");
+  const message = source?.textContent.trim().replace(/\s+/g, " ") ?? "refused";
+  const box = Object.assign(document.createElement("div"), { className: "alert alert-danger", textContent: `${name}: ${message}` });
   box.setAttribute("role", "alert");
   document.getElementById("content").prepend(box);
 }
@@ -110,7 +113,7 @@ panel.addEventListener("submit", async (event) => {
   const button = event.submitter;
   if (button) button.disabled = true;
   try {
-    const redirect = deletes ? "manual" : "follow"; // the list is to tell of it, not this answer
+    const redirect = deletes ? "manual" : "follow"; // the list shows the notice, not this answer
     const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect });
     if (answer.type === "opaqueredirect") {
       isStale = true;
@@ -119,12 +122,12 @@ panel.addEventListener("submit", async (event) => {
       return history.state?.panel ? history.back() : location.assign(listPath);
     }
     const text = await answer.text();
-    if (mine !== turn) return answer.ok ? undefined : tellOnTheList(name, text); // closed since; what was refused must not pass for done
+    if (mine !== turn) return answer.ok ? undefined : showOnTheList(name, text); // closed since; what was refused must not pass for done
     show(text, location.href);
-    const told = panel.querySelector("[role=alert], [role=status], .border-success") ?? panel.querySelector("button");
-    if (told) {
-      if (!told.matches("button")) told.tabIndex = -1;
-      told.focus();
+    const message = panel.querySelector("[role=alert], [role=status], .border-success") ?? panel.querySelector("button");
+    if (message) {
+      if (!message.matches("button")) message.tabIndex = -1;
+      message.focus();
     }
   } catch {
     form.submit(); // without the panel, then

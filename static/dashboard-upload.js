@@ -44,10 +44,10 @@ function add(file) {
 async function upload(job) {
   job.stop = new AbortController();
   job.button.textContent = "Cancel";
-  job.state.textContent = "waits";
+  job.state.textContent = "waiting";
   const onProgress = (sent, total) => {
     job.bar.value = sent;
-    job.state.textContent = sent < total ? `${Math.floor((sent * 100) / total)} %` : "is verified";
+    job.state.textContent = sent < total ? `${Math.floor((sent * 100) / total)} %` : "verifying";
   };
   running++;
   try {

@@ -3,6 +3,8 @@
 
 document.documentElement.classList.add("js");
 
+// Times, in the viewer's zone.
+
 const toTheMinute = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
 const thisYear = new Intl.DateTimeFormat(undefined, toTheMinute);
 const anyYear = new Intl.DateTimeFormat(undefined, { ...toTheMinute, year: "numeric" });
@@ -14,6 +16,10 @@ function showLocalTimes(within) {
     time.textContent = (moment.getFullYear() === new Date().getFullYear() ? thisYear : anyYear).format(moment);
   }
 }
+
+showLocalTimes(document);
+
+// Copy buttons: by the id of an element, or with the text itself. By delegation, because lists are replaced.
 
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
@@ -29,6 +35,29 @@ async function copy(button) {
   setTimeout(() => { button.textContent = before; }, 2000);
 }
 
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (button) copy(button);
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy-text]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copyText);
+  } catch {
+    prompt("Copy it from here", button.dataset.copyText);
+    return;
+  }
+  // The icon becomes a check mark, and the accessible name says so.
+  const before = button.getAttribute("aria-label");
+  button.classList.add("copied");
+  button.setAttribute("aria-label", "Copied");
+  setTimeout(() => { button.classList.remove("copied"); button.setAttribute("aria-label", before); }, 2000);
+});
+
+// The token of a set-up link.
+
 function takeSetupToken(field) {
   const token = location.hash.slice(1);
   if (!token) return;
@@ -37,11 +66,70 @@ function takeSetupToken(field) {
   history.replaceState(null, "", location.pathname);
 }
 
-// A frame shows whatever the store says that a file is, and one with `sandbox` shows no PDF. So the bytes are fetched and the type is
-// ours: the browser's PDF viewer gets them, or nothing does. Where they can't be had (CORS), the link stays.
+for (const field of document.querySelectorAll("[data-from-fragment]")) {
+  takeSetupToken(field);
+  addEventListener("hashchange", () => takeSetupToken(field)); // the link was opened where this page was open already
+}
+
+// Navigation.
+
+// On a phone the navigation is a strip: the current page's entry is scrolled into view, without moving the page.
+const strip = document.querySelector(".sections");
+const current = strip?.querySelector("[aria-current]");
+function showCurrentPage() {
+  if (current) strip.scrollLeft = current.offsetLeft - (strip.clientWidth - current.offsetWidth) / 2;
+}
+showCurrentPage();
+addEventListener("resize", showCurrentPage);
+
+// A menu closes when something else is clicked, and by Escape.
+for (const menu of document.querySelectorAll("details.menu")) {
+  document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { menu.open = false; menu.querySelector("summary").focus(); }
+  });
+}
+
+// Forms.
+
+// Of several wrong fields a browser shows a message at the first alone: here each has its own beside it, and nothing is sent.
+document.addEventListener("invalid", (event) => {
+  const field = event.target;
+  event.preventDefault();
+  if (field.form.querySelector(":invalid:not(fieldset)") === field) field.focus();
+  const id = `${field.id}-wrong`;
+  const message = document.getElementById(id) ?? Object.assign(document.createElement("div"), { id, className: "wrong" });
+  message.textContent = (field.validity.patternMismatch && field.title) || field.validationMessage;
+  if (!message.isConnected) field.after(message);
+  field.setAttribute("aria-invalid", "true");
+  const described = (field.getAttribute("aria-describedby") ?? "").split(" ").filter(Boolean);
+  if (!described.includes(id)) field.setAttribute("aria-describedby", [id, ...described].join(" "));
+}, true);
+document.addEventListener("input", ({ target }) => {
+  if (target.getAttribute("aria-invalid") !== "true" || target.form.matches("[data-search]")) return;
+  target.removeAttribute("aria-invalid");
+  document.getElementById(`${target.id}-wrong`)?.remove();
+});
+
+// A dialog whose form was refused opens again, with what was typed.
+const refused = document.querySelector("[popover][data-open]");
+if (refused) {
+  refused.querySelector("h2").after(document.querySelector("#content > [role=alert]"));
+  refused.showPopover();
+}
+
+document.addEventListener("change", (event) => {
+  if (!event.target.matches?.("[data-tick-all]")) return;
+  for (const box of event.target.form.querySelectorAll("input[name=key]")) box.checked = event.target.checked;
+});
+
+// PDFs.
+
+// A frame shows a file as whatever type the store names, and one with `sandbox` shows no PDF. So the bytes are fetched and the type is
+// ours: the browser's PDF viewer gets them, or nothing does. Where they can't be fetched (CORS), the link stays.
 let shownPdf = null;
 
-// What a store says has no end is given up where the file's own size is passed.
+// An answer that does not end is given up once it is longer than the file.
 async function readAtMost(answer, most, isWanted) {
   const reader = answer.body.getReader(), parts = [];
   for (let count = 0; ; ) {
@@ -63,10 +151,11 @@ async function showPdfs(within) {
     try {
       const answer = await fetch(place.dataset.pdf, { credentials: "omit" });
       if (!answer.ok) continue;
-      const parts = await readAtMost(answer, Number(place.dataset.bytes), () => place.isConnected); // the panel may show something else by now
+      // The panel may show something else by now.
+      const parts = await readAtMost(answer, Number(place.dataset.bytes), () => place.isConnected);
       if (!place.isConnected) continue;
       shownPdf = URL.createObjectURL(new Blob(parts, { type: "application/pdf" }));
-      // To be looked at only: a click on a link in it would lead this whole tab there. Who wants to read it opens it.
+      // Inert: a click on a link in it would lead this whole tab there. To read it, one opens it.
       const src = `${shownPdf}#toolbar=0&navpanes=0&view=FitH`;
       place.prepend(Object.assign(document.createElement("iframe"), { src, title: place.dataset.title, inert: true }));
     } catch {
@@ -75,11 +164,12 @@ async function showPdfs(within) {
   }
 }
 
-showLocalTimes(document);
 showPdfs(document);
 
-// What a film's address leads to lives shorter than a viewer may pause. Then the store refuses, and browsers ask it again for ever, without a
-// word. So a film that wants bytes and gets none is loaded anew, with the address that its page has by now, and goes on from where it stood.
+// Films.
+
+// A film's signed URL may expire while the viewer pauses. Then the store refuses, and browsers ask it again and again, without a message.
+// So a film that waits for bytes and gets none is loaded again, with the URL that its page has by now, and goes on from where it was.
 const STALLED_MS = 4000;
 const stalled = new WeakMap();
 
@@ -99,7 +189,7 @@ function waitForBytes({ target: media }) {
   if (!(media instanceof HTMLMediaElement) || (media.currentTime === 0 && !media.error)) return;
   const before = stalled.get(media);
   clearTimeout(before?.timer);
-  // At the same place again: ever more patience, or a slow line would never get there.
+  // At the same place again: wait longer each time, or a slow line would never get there.
   const tries = before?.at === media.currentTime ? before.tries : 0;
   const go = () => {
     stalled.set(media, { at: media.currentTime, tries: tries + 1, timer: 0 });
@@ -118,89 +208,24 @@ for (const name of ["seeked", "playing", "emptied"]) {
   }, true);
 }
 
-// Of several wrong fields a browser would tell of the first alone: here each has its words beside it, and nothing is sent.
-document.addEventListener("invalid", (event) => {
-  const field = event.target;
-  event.preventDefault();
-  if (field.form.querySelector(":invalid:not(fieldset)") === field) field.focus();
-  const id = `${field.id}-wrong`;
-  const told = document.getElementById(id) ?? Object.assign(document.createElement("div"), { id, className: "wrong" });
-  told.textContent = (field.validity.patternMismatch && field.title) || field.validationMessage;
-  if (!told.isConnected) field.after(told);
-  field.setAttribute("aria-invalid", "true");
-  if (!field.getAttribute("aria-describedby")?.split(" ").includes(id)) field.setAttribute("aria-describedby", [id, field.getAttribute("aria-describedby")].filter(Boolean).join(" "));
-}, true);
-document.addEventListener("input", ({ target }) => {
-  if (target.getAttribute("aria-invalid") !== "true" || target.form.matches("[data-search]")) return;
-  target.removeAttribute("aria-invalid");
-  document.getElementById(`${target.id}-wrong`)?.remove();
-});
-// What was refused is asked again, with what was typed.
-const refused = document.querySelector("[popover][data-open]");
-if (refused) {
-  refused.querySelector("h2").after(document.querySelector("#content > [role=alert]"));
-  refused.showPopover();
-}
-document.addEventListener("click", (event) => {
-  const button = event.target.closest?.("[data-copy]");
-  if (button) copy(button);
-});
-for (const field of document.querySelectorAll("[data-from-fragment]")) {
-  takeSetupToken(field);
-  addEventListener("hashchange", () => takeSetupToken(field)); // the link was opened where this page was open already
-}
-// On a phone the rooms stand in a strip: the present one is brought into sight, without moving the page.
-const strip = document.querySelector(".rooms");
-const present = strip?.querySelector("[aria-current]");
-function showPresentRoom() {
-  if (present) strip.scrollLeft = present.offsetLeft - (strip.clientWidth - present.offsetWidth) / 2;
-}
-showPresentRoom();
-addEventListener("resize", showPresentRoom);
-// A menu closes when something else is clicked, and by Escape.
-for (const menu of document.querySelectorAll("details.menu")) {
-  document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
-  menu.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") { menu.open = false; menu.querySelector("summary").focus(); }
-  });
-}
+// Lists and logs that are loaded again.
 
-// Copying a text that no element shows; ticking all rows. By delegation, because lists are replaced.
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest?.("[data-copy-text]");
-  if (!button) return;
-  try {
-    await navigator.clipboard.writeText(button.dataset.copyText);
-  } catch {
-    prompt("Copy it from here", button.dataset.copyText);
-    return;
-  }
-  // Its picture becomes a tick, and its name says so to who can't see it.
-  const before = button.getAttribute("aria-label");
-  button.classList.add("copied");
-  button.setAttribute("aria-label", "Copied");
-  setTimeout(() => { button.classList.remove("copied"); button.setAttribute("aria-label", before); }, 2000);
-});
-document.addEventListener("change", (event) => {
-  if (!event.target.matches?.("[data-tick-all]")) return;
-  for (const box of event.target.form.querySelectorAll("input[name=key]")) box.checked = event.target.checked;
-});
-
-// Parts of a page that are fetched anew: what a search finds, and what is live. The server makes the same page as ever.
+// What a search finds, and what is live, is taken from the whole page as the server makes it.
 let asked = null;
 
-// Of a list that is made anew, the ticks stay, and the keyboard stays where it was.
+// When a list is replaced, its selection stays, and so does the focus.
 function kept(list) {
   const ticked = new Set([...list.querySelectorAll("input[name=key]:checked")].map((box) => box.value));
   const held = list.contains(document.activeElement) ? document.activeElement : null;
-  const same = (other) => other.tagName === held.tagName && ["href", "value", "aria-label"].every((name) => other.getAttribute(name) === held.getAttribute(name));
+  const names = ["href", "value", "aria-label"];
+  const same = (other) => names.every((name) => other.getAttribute(name) === held.getAttribute(name));
   return (fresh) => {
     for (const box of fresh.querySelectorAll("input[name=key]")) box.checked = ticked.has(box.value);
     if (held) [...fresh.querySelectorAll(held.tagName)].find(same)?.focus({ preventScroll: true });
   };
 }
 
-// What is wrong with fields stands at them as on the page that the server made.
+// Error messages stand at the fields as on the page that the server made.
 function markFields(form, page) {
   for (const field of form.querySelectorAll("input[id], select[id]")) {
     const same = page.getElementById(field.id);
@@ -209,8 +234,8 @@ function markFields(form, page) {
       if (same?.hasAttribute(name)) field.setAttribute(name, same.getAttribute(name));
       else field.removeAttribute(name);
     }
-    const told = page.getElementById(`${field.id}-wrong`);
-    if (told) field.after(told);
+    const message = page.getElementById(`${field.id}-wrong`);
+    if (message) field.after(message);
   }
 }
 
@@ -253,10 +278,11 @@ for (const form of document.querySelectorAll("[data-search]")) {
   document.addEventListener("files-changed", find);
 }
 
-// What is live says so itself, and may stop: a doctor that has done, a delivery that has arrived.
+// A live part says so itself, and may stop: a doctor that has finished, a delivery that has arrived.
 for (const { id, dataset } of document.querySelectorAll("[data-live-seconds]")) {
   const timer = setInterval(() => {
-    if (!document.getElementById(id).dataset.liveSeconds) clearInterval(timer);
-    else if (!document.hidden && location.pathname === ownPath && document.querySelector("[data-live-switch]")?.checked !== false) replace(id, location.href);
+    if (!document.getElementById(id).dataset.liveSeconds) return clearInterval(timer);
+    const isOn = document.querySelector("[data-live-switch]")?.checked !== false;
+    if (isOn && !document.hidden && location.pathname === ownPath) replace(id, location.href);
   }, dataset.liveSeconds * 1000);
 }

@@ -44,13 +44,13 @@ export default class UploadKit {
   // What Uppy calls.
 
   install() {
-    this.#tellCapabilities(true);
+    this.#setCapabilities(true);
     this.uppy.addUploader(this.#uploadAll);
     for (const [event, react] of this.#reactions) this.uppy.on(event, react);
   }
 
   uninstall() {
-    this.#tellCapabilities(false);
+    this.#setCapabilities(false);
     this.uppy.removeUploader(this.#uploadAll);
     for (const [event, react] of this.#reactions) this.uppy.off(event, react);
   }
@@ -75,7 +75,7 @@ export default class UploadKit {
     ["cancel-all", () => [...this.#sending.keys(), ...this.#paused.keys()].forEach((id) => this.#cancel(id))],
   ];
 
-  #tellCapabilities(resumableUploads) {
+  #setCapabilities(resumableUploads) {
     this.uppy.setState({ capabilities: { ...this.uppy.getState().capabilities, resumableUploads } });
   }
 
@@ -93,7 +93,7 @@ export default class UploadKit {
 
   #uploadAll = async (ids) => {
     const files = this.uppy.getFilesByIds(ids).filter((file) => !file.error && !file.progress.uploadComplete);
-    // Golden Retriever has told of those that it brings back.
+    // Golden Retriever has announced those that it brings back.
     this.uppy.emit("upload-start", files.filter((file) => !file.progress.uploadStarted || !file.isRestored));
     await Promise.all(files.map((file) => this.#upload(file.id)));
   };

@@ -45,7 +45,7 @@ def test_no_page_lists_all_projects(crowded: FlaskClient) -> None:
     here = "/dashboard/p/default/live"
     of_a_project = ("overview", "files", "keys", "file-routes", "webhooks", "logs", "usage", "settings")
     of_all = ("projects", "usage", "audit", "storage", "settings")
-    for path in (*(f"{here}/{room}" for room in of_a_project), *(f"/dashboard/{room}" for room in of_all), f"{here}/files/nothing"):
+    for path in (*(f"{here}/{name}" for name in of_a_project), *(f"/dashboard/{name}" for name in of_all), f"{here}/files/nothing"):
         page = crowded.get(path).get_data(as_text=True)
         assert page.count("Project number") <= 50 + 20 + 20, path
         assert "Project number 229" in page, "the newest are there"

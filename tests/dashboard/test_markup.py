@@ -85,7 +85,7 @@ def read_elements(body: bytes) -> list[tuple[str, dict[str, str | None]]]:
 def test_every_page_shows_markup_as_text(infested: Appliance) -> None:
     visitor = new_admin(infested)
     seen: set[str] = set()
-    rooms: set[str] = set()
+    found: set[str] = set()
     todo = ["/dashboard/", "/dashboard/projects", "/dashboard/p/default/test/files", "/dashboard/p/default/live/files?status=DELETED"]
     todo += ["/dashboard/p/default/live/keys?revoked=1", f"/dashboard/p/default/live/files?search={'%22%3E%3Cevil-tag%3E'}"]
     todo += [f"/dashboard/p/default/live/logs?route={'%22%3E%3Cevil-tag%3E'}&key={'%22%3E%3Cevil-tag%3E'}", "/dashboard/usage"]
@@ -100,9 +100,9 @@ def test_every_page_shows_markup_as_text(infested: Appliance) -> None:
             judge(path, page.body)
             links = (urlsplit(link) for link in read(page).links)
             todo += [link._replace(fragment="").geturl() for link in links if not link.netloc and link.path.startswith("/dashboard")]
-        rooms.add(re.sub(r"[0-9a-f-]{36}", "ID", urlsplit(path).path).rpartition("/")[2])
+        found.add(re.sub(r"[0-9a-f-]{36}", "ID", urlsplit(path).path).rpartition("/")[2])
     wanted = "overview files keys file-routes webhooks logs usage settings audit storage projects secrets new ID"
-    assert set(wanted.split()) <= rooms
+    assert set(wanted.split()) <= found
 
 
 def test_forms_that_are_refused_show_what_was_typed_harmlessly(infested: Appliance) -> None:

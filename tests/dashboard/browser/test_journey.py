@@ -54,8 +54,8 @@ def be_told_of_all_fields_at_once(page: Page, appliance: Appliance) -> None:
     expect(email).not_to_have_attribute("aria-invalid", "true")
 
 
-def enter(page: Page, room: str) -> None:
-    page.get_by_role("navigation", name="Rooms").get_by_role("link", name=room, exact=True).click()
+def enter(page: Page, section: str) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name=section, exact=True).click()
 
 
 def look_at_a_file_in_the_panel(page: Page) -> None:
@@ -230,7 +230,7 @@ def test_a_session_by_keyboard_alone(page: Page, fresh: Appliance) -> None:
     be_told_of_all_fields_at_once(page, fresh)
     set_up(page, fresh)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.goto(f"{fresh.base}/dashboard/p/default/live/keys")
     button = page.get_by_role("button", name="Create key")
     button.focus()

@@ -1,4 +1,4 @@
-"""What admins do in each room, over HTTP without a script."""
+"""What admins do on each page, over HTTP without a script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 1024**2
 
 
 class Project:
-    """A project made by a form, with the addresses of its rooms."""
+    """A project made by a form, with the addresses of its pages."""
 
     def __init__(self, admin: Visitor, name: str) -> None:
         self.admin = admin
@@ -162,7 +162,7 @@ def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
         "allowed_origins": '“https://b.example/” must be an origin such as "https://app.example.com" or "capacitor://localhost", '
         "without a path or a slash at the end",
     }
-    assert b'<a href="#allowed_origins">Origins of those pages</a> \xe2\x80\x9chttps://b.example/' in refused.body
+    assert b'<a href="#allowed_origins">Allowed origins</a> \xe2\x80\x9chttps://b.example/' in refused.body
     kept_fields = dict(next(f for f in read(refused).forms if not f.action).fields)
     assert {name: kept_fields[name] for name in typed} == typed
     refused = admin.post(f"{photos.here}/file-routes/new", **(given | {"slug": "other", "webhook_url": "http://10.0.0.1/"}))
@@ -256,10 +256,10 @@ def test_a_list_that_is_asked_for_what_cant_be(photos: Project) -> None:
     assert dict(next(form for form in read(page).forms if form.method == "get").fields) == typed
     page = photos.admin.get(f"{photos.here}/webhooks?status=nonsense")
     assert (page.status, b">Status</a> must be &#39;pending&#39;" in page.body, b"<h1>Webhooks</h1>" in page.body) == (400, True, True)
-    for room in ("files", "keys", "file-routes", "webhooks", "logs", "/dashboard/projects", "/dashboard/usage", "/dashboard/audit"):
-        path = room if room.startswith("/") else f"{photos.here}/{room}"
+    for name in ("files", "keys", "file-routes", "webhooks", "logs", "/dashboard/projects", "/dashboard/usage", "/dashboard/audit"):
+        path = name if name.startswith("/") else f"{photos.here}/{name}"
         page = photos.admin.get(f"{path}?cursor=broken")
-        assert (page.status, b"This list has no such page" in page.body) == (400, True), room
+        assert (page.status, b"This list has no such page" in page.body) == (400, True), name
         assert path in read(page).links[-3:], "the newest are one step away"
 
 
@@ -317,7 +317,7 @@ def test_pages_of_the_appliance_keep_the_project_at_hand(photos: Project) -> Non
         links = read(admin.get(f"/dashboard/{page}")).links
         assert f"{photos.test}/files" in links, page
     switcher = read(admin.get(f"{photos.here}/logs")).links
-    assert "/dashboard/p/default/live/logs" in switcher, "another project, the same room"
+    assert "/dashboard/p/default/live/logs" in switcher, "another project, the same page"
     admin.cookies[admin.cookie("place")] = "gone/else"
     page = admin.get("/dashboard/audit")
     assert (page.status, any("/p/gone/" in link for link in read(page).links)) == (200, False)
