@@ -1,4 +1,4 @@
-"""Templates and style sheets as a formatter would leave them: one element, one rule a line."""
+"""Templates, style sheets and scripts as a formatter would leave them: one element, one rule a line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = 140
 PAGES = sorted([*(ROOT / "templates").rglob("*.html"), *(ROOT / "examples").rglob("*.html")])
+SCRIPTS = sorted((ROOT / "static").rglob("*.js"))
 STYLES = sorted([*(ROOT / "static").glob("*.css"), *(ROOT / "examples").rglob("src/*.css")])
 # Elements that begin a line of their own. Others stand in running text.
 _BLOCK = (
@@ -25,7 +26,7 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-@pytest.mark.parametrize("path", [*PAGES, *STYLES], ids=name_of)
+@pytest.mark.parametrize("path", [*PAGES, *STYLES, *SCRIPTS], ids=name_of)
 def test_no_line_is_longer_than_a_screen(path: Path) -> None:
     assert [line for line in lines_of(path) if len(line) > LONGEST and "data:image" not in line] == []
 
