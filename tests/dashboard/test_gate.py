@@ -170,7 +170,7 @@ def test_pages_of_other_origins_can_not_read_or_send(house_of_admins: Appliance,
 
 def test_a_page_that_was_opened_under_an_unknown_address_says_so(admin: Visitor) -> None:
     """Such as that of the local network, where server.public_url was not set: uploads from there go elsewhere."""
-    told = "the appliance knows itself as"
+    told = "the address of this appliance is set to"
     own = admin.appliance.base.removeprefix("http://")
     for host in (own, own.replace("127.0.0.1", "localhost")):
         assert told not in admin.fetch("GET", "/dashboard/settings", headers={"Host": host}).body.decode()
