@@ -167,7 +167,7 @@ def test_from_the_first_visit_to_a_revoked_key(page: Page, watched: Watched, fre
     page.get_by_role("button", name="Create project").click()
     page.get_by_label("Name").fill("Holiday photos")
     page.get_by_role("button", name="Create", exact=True).click()
-    expect(page.get_by_role("status")).to_contain_text("Made the project Holiday photos")
+    expect(page.get_by_role("status")).to_contain_text("Created the project Holiday photos")
 
     page.get_by_role("button", name="Create key").click()
     page.get_by_label("Name").fill("Production server")

@@ -14,7 +14,7 @@ from uploadkit.schemas.file_routes import FileRouteBody, FileRouteChangesBody
 from uploadkit.web.dashboard import filters, forms
 from uploadkit.web.dashboard.files import KNOWN_TYPES, TYPE_PATTERN
 from uploadkit.web.dashboard.guard import administrator, project
-from uploadkit.web.dashboard.notices import say
+from uploadkit.web.dashboard.notices import leave_notice
 from uploadkit.web.requests import context
 
 _EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
@@ -46,7 +46,7 @@ def create_file_route() -> Response | tuple[str, int]:
         made = file_routes.create_file_route(context().config, administrator(), g.project.id, body.to_columns())
     except UploadKitError as failure:
         return _form(None, FileRoute(slug=""), failure), failure.status
-    say(f"Made the file route {made.slug}.")
+    leave_notice(f"Created the file route {made.slug}.")
     return redirect(url_for(".show_file_route", route_id=made.id))
 
 
@@ -66,7 +66,7 @@ def change_file_route(route_id: str) -> Response | tuple[str, int]:
     except UploadKitError as failure:
         route = file_routes.find_by_id(administrator(), route_id)
         return _form(route, route, failure), failure.status
-    say(f"Saved the file route {changed.slug}. It holds for uploads from now on.")
+    leave_notice(f"Saved the file route {changed.slug}. It applies to uploads from now on.")
     return redirect(url_for(".show_file_route", route_id=route_id))
 
 
@@ -75,7 +75,7 @@ def delete_file_route(route_id: str) -> Response:
     """Delete a file route; its files stay."""
     slug = file_routes.find_by_id(administrator(), route_id).slug
     file_routes.delete_file_route(administrator(), route_id)
-    say(f"Deleted the file route {slug}. Its files are still there.")
+    leave_notice(f"Deleted the file route {slug}. Its files are still there.")
     return redirect(url_for(".list_file_routes"))
 
 

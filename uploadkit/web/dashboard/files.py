@@ -20,7 +20,7 @@ from uploadkit.projects import file_routes
 from uploadkit.schemas.files import FileListQuery, MetadataBody
 from uploadkit.web.dashboard import filters, forms
 from uploadkit.web.dashboard.guard import caller, project
-from uploadkit.web.dashboard.notices import say, show_once, take_shown_once
+from uploadkit.web.dashboard.notices import leave_notice, show_once, take_shown_once
 from uploadkit.web.requests import context
 from uploadkit.webhooks import event_log, outbox
 
@@ -114,7 +114,7 @@ def _find(file_id: str) -> File:
     except NotFound:
         if (name := files.deleted_name(caller(), file_id)) is None:
             raise
-        say(f"{name} has been deleted.")
+        leave_notice(f"{name} has been deleted.")
         abort(redirect(url_for(".list_files")))
 
 
@@ -179,7 +179,7 @@ def change_metadata(file_id: str) -> Response | tuple[str, int]:
         files.replace_metadata(caller(), file.key, body.metadata)
     except UploadKitError as failure:
         return _file_page(file_id, failure), failure.status
-    say("Saved the metadata.")
+    leave_notice("Saved the metadata.")
     return redirect(url_for(".show_file", file_id=file_id))
 
 
@@ -197,7 +197,7 @@ def delete_file(file_id: str) -> Response:
     """Delete a file."""
     file = _find(file_id)
     files.delete_file(context(), caller(), file.key)
-    say(f"Deleted {file.file_name}.")
+    leave_notice(f"Deleted {file.file_name}.")
     return redirect(url_for(".list_files"))
 
 
@@ -208,5 +208,5 @@ def delete_files() -> Response:
     done = files.delete_files(context(), caller(), keys)
     failures = [f"{key}: {failure.message}" for key, failure in done.failures.items()]
     told = f"Deleted {done.deleted} of {len(keys)} files." if keys else "No file was ticked, so none was deleted."
-    say(" ".join([told, *failures[:3]]))
+    leave_notice(" ".join([told, *failures[:3]]))
     return redirect(url_for(".list_files"))

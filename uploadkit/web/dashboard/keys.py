@@ -11,7 +11,7 @@ from uploadkit.core.errors import Forbidden, UploadKitError
 from uploadkit.schemas.api_keys import KeyBody
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, project
-from uploadkit.web.dashboard.notices import say, show_once, take_shown_once
+from uploadkit.web.dashboard.notices import leave_notice, show_once, take_shown_once
 from uploadkit.web.requests import context
 
 
@@ -59,5 +59,5 @@ def create_key() -> Response | tuple[str, int]:
 def revoke_key(key_id: str) -> Response:
     """Revoke a key."""
     key = api_keys.revoke_key(administrator(), key_id)
-    say(f"Revoked {key.masked_key} ({key.name}). The next request with it is answered 401.")
+    leave_notice(f"Revoked {key.masked_key} ({key.name}). The next request with it is answered 401.")
     return redirect(url_for(".list_keys"))

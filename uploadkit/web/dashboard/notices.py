@@ -1,4 +1,4 @@
-"""What one page has the next one tell, once."""
+"""What one page leaves for the next one to show, once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _MOST_SHOWN_ONCE = 1000
 _shown_once: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
 
-def say(text: str) -> None:
-    """Have the admin's next page tell `text`."""
+def leave_notice(text: str) -> None:
+    """Have the admin's next page show `text`."""
     sessions.leave_notice(g.session, text)
 
 
 def take_notice() -> str | None:
-    """Return what this page has to tell."""
+    """Return the notice that this page has to show."""
     return sessions.take_notice(g.session) if g.get("session") and asked_by_own_page() else None
 
 

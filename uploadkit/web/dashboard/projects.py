@@ -14,7 +14,7 @@ from uploadkit.projects import service as projects
 from uploadkit.schemas.projects import ProjectBody, ProjectChangesBody
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, dashboard, project
-from uploadkit.web.dashboard.notices import say
+from uploadkit.web.dashboard.notices import leave_notice
 from uploadkit.web.requests import context
 
 _SIZES = ("max_file_size", "max_storage")
@@ -53,7 +53,7 @@ def create_project() -> Response | tuple[str, int]:
         made = projects.create_project(context().config, admins.everywhere(g.admin), body.name, body.tier)
     except UploadKitError as failure:
         return _list(failure)
-    say(f"Made the project {made.name}. Next it needs an API key.")
+    leave_notice(f"Created the project {made.name}. Next, create an API key for it.")
     return redirect(url_for("dashboard.project.list_keys", slug=made.slug, environment="live"))
 
 
@@ -87,7 +87,7 @@ def change_project() -> Response | tuple[str, int]:
         projects.update_project(context().config, administrator(), g.project.id, body.to_columns())
     except UploadKitError as failure:
         return _settings(failure), failure.status
-    say("Saved. It holds from the next request on.")
+    leave_notice("Saved. It applies from the next request on.")
     return redirect(url_for(".show_project"))
 
 
@@ -102,5 +102,5 @@ def delete_project() -> Response | tuple[str, int]:
     except UploadKitError as failure:
         return _settings(failure), failure.status
     context().signals.wake_removals()
-    say(f"Deleted the project {g.project.name}. Its keys have stopped working; its files are going.")
+    leave_notice(f"Deleted the project {g.project.name}. Its keys no longer work, and its files are being removed.")
     return redirect(url_for("dashboard.list_projects"))

@@ -10,7 +10,7 @@ from uploadkit.auth import admins, sessions
 from uploadkit.core.errors import UploadKitError
 from uploadkit.web import authentication
 from uploadkit.web.dashboard.guard import dashboard, fingerprint, retry_after
-from uploadkit.web.dashboard.notices import say, show_once, take_shown_once
+from uploadkit.web.dashboard.notices import leave_notice, show_once, take_shown_once
 from uploadkit.web.requests import context, rate_limits
 
 
@@ -45,7 +45,7 @@ def change_password() -> Response | tuple[str, int, dict[str, str]]:
         admins.change_password(g.admin, form.get("present", ""), form.get("password", ""), g.session.token_hash)
     except UploadKitError as failure:
         return _page(failure), failure.status, retry_after(failure)
-    say("Your password is changed. Everywhere else you are signed out.")
+    leave_notice("Your password has been changed. You are signed out everywhere else.")
     return redirect(url_for(".show_settings"))
 
 
@@ -55,7 +55,7 @@ def end_session(name: str) -> Response:
     for row in sessions.list_sessions(g.admin.id):
         if fingerprint(row.token_hash) == name:
             sessions.end(g.admin.id, row.token_hash)
-    say("That session has ended.")
+    leave_notice("The session has ended.")
     return redirect(url_for(".show_settings"))
 
 
@@ -70,5 +70,5 @@ def invite_admin() -> Response:
 def remove_admin(admin_id: str) -> Response:
     """Remove an admin."""
     admins.remove(g.admin, admin_id)
-    say("That admin is removed and signed out everywhere.")
+    leave_notice("The admin has been removed and signed out everywhere.")
     return redirect(url_for(".show_settings"))

@@ -9,7 +9,7 @@ from uploadkit.observability import health
 from uploadkit.observability.diagnosis import Examiner
 from uploadkit.projects import service as projects
 from uploadkit.web.dashboard.guard import dashboard
-from uploadkit.web.dashboard.notices import say
+from uploadkit.web.dashboard.notices import leave_notice
 from uploadkit.web.requests import context
 
 _MOST_PROJECTS = 20
@@ -41,5 +41,5 @@ def show_storage() -> str:
 def run_doctor() -> Response:
     """Have the doctor look; what it finds comes on the page while it does."""
     if not examiner().start():
-        say("The doctor is at work already.")
+        leave_notice("The doctor is already running.")
     return redirect(url_for(".show_storage", _anchor="doctor"))

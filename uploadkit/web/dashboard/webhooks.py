@@ -11,7 +11,7 @@ from uploadkit.projects import file_routes
 from uploadkit.schemas.webhooks import DeliveryListQuery
 from uploadkit.web.dashboard import forms
 from uploadkit.web.dashboard.guard import administrator, caller, project
-from uploadkit.web.dashboard.notices import say
+from uploadkit.web.dashboard.notices import leave_notice
 from uploadkit.web.requests import context
 from uploadkit.webhooks import outbox
 from uploadkit.webhooks import secrets as webhook_secrets
@@ -53,7 +53,7 @@ def redeliver(delivery_id: str) -> Response:
     """Have a delivery tried again."""
     outbox.redeliver(caller(), delivery_id)
     context().signals.wake_webhooks()
-    say("It is being sent again, with the whole schedule before it.")
+    leave_notice("It is being sent again, with all its retries.")
     return redirect(url_for(".show_delivery", delivery_id=delivery_id))
 
 
@@ -61,7 +61,7 @@ def redeliver(delivery_id: str) -> Response:
 def delete_delivery(delivery_id: str) -> Response:
     """Delete a delivery."""
     outbox.delete_delivery(caller(), delivery_id)
-    say("Deleted the delivery.")
+    leave_notice("Deleted the delivery.")
     return redirect(url_for(".list_deliveries"))
 
 
@@ -70,7 +70,7 @@ def send_test_event() -> Response:
     """Send a test event to a file route's webhook URL."""
     delivery = outbox.send_test(context().config, caller(), forms.text("route"))
     context().signals.wake_webhooks()
-    say("The test event is on its way. It is tried once.")
+    leave_notice("The test event is on its way. It is tried once.")
     return redirect(url_for(".show_delivery", delivery_id=delivery.id))
 
 
@@ -79,7 +79,7 @@ def resume_destination(destination_id: str) -> Response:
     """End the pause of a destination."""
     outbox.resume(caller(), destination_id)
     context().signals.wake_webhooks()
-    say("The pause is over: what waited is being sent.")
+    leave_notice("The pause is over: waiting deliveries are being sent.")
     return redirect(url_for(".list_deliveries"))
 
 
@@ -93,5 +93,5 @@ def show_secrets() -> str:
 def rotate_secrets() -> Response:
     """Make the next secret the current one."""
     webhook_secrets.rotate_secrets(administrator(), g.project.id)
-    say("Rotated. Give your receivers the new next secret before you rotate again.")
+    leave_notice("Rotated. Give your receivers the new next secret before you rotate again.")
     return redirect(url_for(".show_secrets"))
