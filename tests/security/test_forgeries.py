@@ -89,7 +89,7 @@ def linked(house: House) -> tuple[Ask, str, str, str]:
     query = parse_qs(urlsplit(links.make_link(house.ctx, house.caller, file.key, 3600, download=False).url).query)
 
     def ask(expires: str, signature: str, key: str = file.key, *, download: bool = False) -> str:
-        return links.read_url(house.ctx, key, "GET", links.Claim(expires, signature, download))
+        return links.read_url(house.ctx, key, "GET", links.SignedLinkRequest(expires, signature, download))
 
     assert ask(query["expires"][0], query["signature"][0])
     return ask, file.key, query["expires"][0], query["signature"][0]
@@ -181,7 +181,7 @@ def test_a_key_can_not_be_made_up(house: House) -> None:
 
 COMPARED = [
     (authentication._presented_key, {"header", "bearer"}),
-    (links._seconds_left, {"claim.signature"}),
+    (links._seconds_left, {"signed.signature"}),
     (guard._belongs, {"sent", "_form_token_of(secret)"}),
 ]
 LOOKED_UP = [

@@ -38,7 +38,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Claim:
+class SignedLinkRequest:
     """What a request to `/f/` says it may do: `expires` in seconds since the epoch, and our signature over it."""
 
     expires: str
@@ -59,20 +59,20 @@ def make_link(ctx: Context, caller: Caller, key: str, expires_seconds: int, *, d
     return Link(f"{object_url(f'{ctx.config.server.base_url}/f', file.key)}?{query}", expires * 1000)
 
 
-def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], claim: Claim | None, *, for_script: bool = False) -> str:
-    """Return the store's URL for reading an UPLOADED file: a public one, or any one with a genuine `claim`.
+def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], signed: SignedLinkRequest | None, *, for_script: bool = False) -> str:
+    """Return the store's URL for reading an UPLOADED file: a public one, or any one by a `signed` link that is genuine.
 
     The URL `for_script` is another one than that for an `<img>`: what the browser has kept from a store that does not say `Vary: Origin`
     to the one has no CORS headers, and would be refused to the other. Raises NotFound, whatever the reason.
     """
     seconds = ctx.config.storage.read_expires_seconds
-    if claim is not None:
-        seconds = min(seconds, max(_seconds_left(key, claim), _SHORTEST_READ_SECONDS))
+    if signed is not None:
+        seconds = min(seconds, max(_seconds_left(key, signed), _SHORTEST_READ_SECONDS))
     file = queries.find_readable(key)
-    if file is None or (claim is None and file.visibility != "public"):
+    if file is None or (signed is None and file.visibility != "public"):
         raise _nothing()
     content_type = strict(file.content_type)  # an old row has what its client declared
-    download = claim is not None and claim.download
+    download = signed is not None and signed.download
     shown_as = None if not download and _shows_itself(file, content_type) else disposition(file.file_name, content_type, download=download)
     return ctx.store.presign_read(method, file.key, content_type, shown_as, seconds, for_script=for_script)
 
@@ -87,10 +87,10 @@ def _shows_itself(file: File, content_type: str) -> bool:
     return is_whole and not file.is_multipart and content_type == file.content_type and is_shown_inline(content_type)
 
 
-def _seconds_left(key: str, claim: Claim) -> int:
-    """How long a claim still holds. Raises NotFound when it does not, or never did."""
-    genuine = hmac.compare_digest(claim.signature.encode(), _signature(key, claim.expires, claim.download).encode())
-    left = int(claim.expires) - clock.now_ms() // 1000 if genuine else 0
+def _seconds_left(key: str, signed: SignedLinkRequest) -> int:
+    """How long a signed link still holds. Raises NotFound when it does not, or never did."""
+    genuine = hmac.compare_digest(signed.signature.encode(), _signature(key, signed.expires, signed.download).encode())
+    left = int(signed.expires) - clock.now_ms() // 1000 if genuine else 0
     if left <= 0:
         raise _nothing()
     return left

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from uploadkit.files.links import Claim, read_url
+from uploadkit.files.links import SignedLinkRequest, read_url
 from uploadkit.web.requests import context
 from uploadkit.web.surfaces import allowed_headers
 
@@ -15,12 +15,12 @@ links = Blueprint("links", __name__)
 def read_file(key: str) -> Response:
     """Redirect to a presigned URL of the file."""
     ctx = context()
-    claim = _presented_claim()
-    url = read_url(ctx, key, "HEAD" if request.method == "HEAD" else "GET", claim, for_script="Origin" in request.headers)
+    signed = _signed_link()
+    url = read_url(ctx, key, "HEAD" if request.method == "HEAD" else "GET", signed, for_script="Origin" in request.headers)
     answer = Response(status=302, headers={"Location": url}, mimetype="text/plain")
     # The redirect must not outlive the signature it carries, nor a deletion by much; one that a link has opened is nobody else's.
     lasting = f"public, max-age={min(300, ctx.config.storage.read_expires_seconds // 2)}"
-    answer.headers["Cache-Control"] = lasting if claim is None else "private, no-store"
+    answer.headers["Cache-Control"] = lasting if signed is None else "private, no-store"
     return answer
 
 
@@ -42,8 +42,8 @@ def _let_pages_read(answer: Response) -> Response:
     return answer
 
 
-def _presented_claim() -> Claim | None:
+def _signed_link() -> SignedLinkRequest | None:
     if "signature" not in request.args and "expires" not in request.args:
         return None
     given = request.args
-    return Claim(given.get("expires", ""), given.get("signature", ""), download="download" in given)
+    return SignedLinkRequest(given.get("expires", ""), given.get("signature", ""), download="download" in given)
