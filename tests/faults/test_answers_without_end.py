@@ -89,6 +89,11 @@ MIB = 1024**2
 FLOODS: dict[str, tuple[bytes, bytes, Callable[[ObjectStore], object]]] = {
     "interim answers, to a GET": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: store.look_at("a")),
     "interim answers, to boto3": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: list(store.read("a", "e", 0, 9, 9))),
+    "the body of an error, to boto3": (
+        b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"2000\r\n" + bytes(0x2000) + b"\r\n",
+        lambda store: list(store.read("a", "e", 0, 9, 9)),
+    ),
     "a copy's document": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"2000\r\n" + bytes(0x2000) + b"\r\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import resource
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -309,6 +310,36 @@ def test_a_document_of_entities_is_none(house: House) -> None:
         with proxied(house.ctx.store.address, rule) as address, pytest.raises(StorageUnavailable):
             next(listing.objects(ObjectStore(address, timeout_seconds=10)))
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024, "kilobytes"
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_document_of_very_many_tags_is_none(house: House, status: int) -> None:
+    """Sixty megabytes of them took 1.8 GB, and for two minutes nobody else could do anything."""
+    said = b"<ListBucketResult>" + b"<a/>" * (15 * MIB) + b"</ListBucketResult>"
+    with proxied(house.ctx.store.address, lambda asked, pass_on: Answered(status, {"Content-Type": "application/xml"}, said)) as address:
+        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+        with pytest.raises(StorageUnavailable):
+            next(listing.objects(ObjectStore(address, timeout_seconds=10)))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024, "kilobytes"
+        assert time.process_time() - began < 15
+
+
+@pytest.mark.parametrize("depth", [2_000, 400_000])
+@pytest.mark.parametrize("call", ["list", "read", "look at", "delete"])
+def test_an_error_within_errors_is_one(house: House, call: str, depth: int) -> None:
+    """boto3 reads an error by as many calls of itself as it is deep."""
+    said = b"<Error><Code>a</Code>" + b"<a>" * depth + b"</a>" * depth + b"</Error>"
+    calls = {
+        "list": lambda store: next(listing.objects(store)),
+        "read": lambda store: list(store.read("a", "e", 0, 9, 9)),
+        "look at": lambda store: store.look_at("a"),
+        "delete": lambda store: store.delete("a"),
+    }
+    with (
+        proxied(house.ctx.store.address, lambda asked, pass_on: Answered(400, {"Content-Type": "application/xml"}, said)) as address,
+        pytest.raises(StorageUnavailable),
+    ):
+        calls[call](ObjectStore(address, timeout_seconds=10))
 
 
 def test_parts_of_the_future_put_no_deadline_off_for_ever(house: House) -> None:

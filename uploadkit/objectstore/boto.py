@@ -259,7 +259,7 @@ def translated() -> Iterator[None]:
         if status and (status < 500 or status == 501) and status != 429:  # 501: well, but without this feature; 429: not now
             raise StorageRefused(refused, code_of(error)) from None
         raise StorageUnavailable(refused) from None
-    except (ResponseParserError, ValueError):  # boto3 reads numbers and times as they come
+    except (ResponseParserError, ValueError, RecursionError):  # boto3 reads numbers and times as they come, errors as deep as they go
         raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
     except (BotoCoreError, HTTPError, OSError) as error:
         if (untrusted := tls_trouble(error)) is not None:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -17,6 +18,27 @@ from botocore.utils import get_environ_proxies
 
 from uploadkit.config import is_loopback
 from uploadkit.objectstore.address import StoreAddress
+
+UNDECODABLE = "%25zz;"
+"""What stands in a URL for `%zz;`, which no client sends by itself: urllib3 would mend it. Nothing that was signed has a `;`."""
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    def putrequest(self, method: str, url: str, *arguments: Any, **more: Any) -> None:
+        super().putrequest(method, url.replace(UNDECODABLE, "%zz;"), *arguments, **more)
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    def putrequest(self, method: str, url: str, *arguments: Any, **more: Any) -> None:
+        super().putrequest(method, url.replace(UNDECODABLE, "%zz;"), *arguments, **more)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
 
 
 class PlainRequests:
@@ -53,6 +75,7 @@ class PlainRequests:
                     if proxy
                     else urllib3.PoolManager(ssl_context=tls)
                 )
+                self._pools[proxy, is_elsewhere].pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         except OSError as error:
             raise urllib3.exceptions.SSLError(error) from error
         except ValueError:  # a password in it that is not ASCII, say

@@ -81,7 +81,7 @@ class DirectRequests:
 
     def _send_once(self, method: str, key: str, headers: Mapping[str, str], most_bytes: int | None) -> dict[str, Any]:
         url, signed = self._signer.sign(method, key, headers, at_ms=clock.machine_ms())
-        answer = self._session.send(AWSPreparedRequest(method, url, HeadersDict(signed), None, stream_output=True))
+        answer = self._session.send(AWSPreparedRequest(method, url, HeadersDict(signed), None, stream_output=True), errors_unread=True)
         raw, is_whole = answer.raw, False
         try:
             most = most_bytes if most_bytes is not None and answer.status_code < 300 else _MOST_OTHER_BYTES

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import http.client
 import socket
+import socketserver
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from uploadkit.config import BundledConfig
+from uploadkit.config import BundledConfig, Config
 from uploadkit.core import clock
+from uploadkit.objectstore import doctor, unix_sockets
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.bundled import internal_ports
 from uploadkit.objectstore.bundled.supervisor import BundledStore
+from uploadkit.objectstore.doctor import Expectations
 from uploadkit.objectstore.store import ObjectStore
 
 KEY, MIB, END = "project/route/file/film.mp4", 1024**2, b"the last part"
@@ -120,3 +126,55 @@ def test_a_refusal_in_the_midst_of_a_large_upload_is_read(store: ObjectStore) ->
     """The engine answers before all has come, and hangs up."""
     url = store.presign_put("pending/refused", "text/html", 64 * MIB, clock.now_ms(), 3600)
     assert answer("PUT", url[:-1] + ("0" if url[-1] != "0" else "1"), b"a" * 64 * MIB) == 403
+
+
+def test_a_later_request_on_a_connection_is_refused_in_words(store: ObjectStore, part_url: str) -> None:
+    before, parts = store.look_at(KEY), urlsplit(part_url)
+    assert parts.hostname
+    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)) as connection:
+        read = urlsplit(store.presign_read("GET", KEY, "video/mp4", None, 3600))
+        connection.request("GET", f"{read.path}?{read.query}")
+        assert len(connection.getresponse().read()) == 5 * MIB + len(END)
+        connection.request("PUT", f"{parts.path}?%zz;partNumber=x&{parts.query}", b"x" * len(END))
+        assert connection.getresponse().status == 403
+    assert store.look_at(KEY) == before
+
+
+# A SeaweedFS of one's own, which has no gate.
+
+
+class _Carrier(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        server: Any = self.server
+        with unix_sockets.connected(server.engine_socket, 20) as engine:
+            back = threading.Thread(target=self._carry, args=(engine, self.request))
+            back.start()
+            self._carry(self.request, engine)
+            back.join()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while said := source.recv(65536):
+                target.sendall(said)
+            target.shutdown(socket.SHUT_WR)
+
+
+class _Way(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+def test_a_store_without_a_gate_is_found_unsafe(bundled: BundledStore, store: ObjectStore) -> None:
+    expected = replace(Expectations.of(Config()), section="storage.byos")
+    assert bundled.socket is not None
+    with _Way(("127.0.0.1", 0), _Carrier) as way:
+        way.engine_socket = bundled.socket  # type: ignore[attr-defined]
+        threading.Thread(target=way.serve_forever, daemon=True).start()
+        past_the_gate = f"http://127.0.0.1:{way.server_address[1]}"
+        open_store = ObjectStore(replace(store.address, endpoint=past_the_gate, public_endpoint=past_the_gate, socket=None))
+        found = doctor.safety(open_store, expected, seconds=60)
+        way.shutdown()
+    assert [(finding.name, finding.outcome) for finding in found.findings] == [("bent-query", "failed")]
+    assert "bent-query" in doctor.UNSAFE
+    behind = ObjectStore(replace(store.address, socket=None))
+    assert not doctor.safety(behind, expected, seconds=60).findings
+    assert not [key for key in store.ask("list_objects_v2").get("Contents", []) if "doctor-" in key["Key"]]

@@ -67,7 +67,7 @@ def test_a_sound_bucket_is_in_order(bucket: ObjectStore) -> None:
     found = findings(bucket.address)
     assert {name for name, finding in found.items() if finding.outcome == "skipped"} == {"public-url", "lifecycle", "upload-credentials"}
     assert {finding.outcome for finding in found.values()} == {"ok", "skipped"}
-    assert len(found) == 29
+    assert len(found) == 30
 
 
 def test_nothing_is_left_wherever_it_is_broken_off(bucket: ObjectStore) -> None:

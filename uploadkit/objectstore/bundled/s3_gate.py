@@ -42,6 +42,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _MOST_PUTS_OF_ONE = 2
 # After the end of its URL a PUT may go on as long as the slowest line takes that the appliance waits for, and an hour in any case.
 _LONGEST_SECONDS_AFTER, _SLOWEST_BYTES_PER_SECOND = 3600, 256 * 1024
+_UNSIGNED = b"GET /refused HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n"
 _REFUSED = (
     b"HTTP/1.1 %d %b\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 )  # fmt: skip
@@ -235,7 +236,10 @@ async def _carry(connection: socket.socket, target: str, places: Places, puts: P
             await _refuse(writer, failed)
             await _linger(reader)
         elif isinstance(failed, Refused):
-            writer.transport.abort()  # its earlier requests may be under way: an answer now would be taken for theirs
+            # Its earlier requests may be under way, so that the engine has to answer, in its turn: to one that nobody signed.
+            far_writer.write(_UNSIGNED)
+            await asyncio.wait([pumps[1]])
+            await _linger(reader)
         elif pumps[1] not in done and failed is None:
             await asyncio.wait([pumps[1]])
         elif pumps[0] not in done:

@@ -19,7 +19,7 @@ from uploadkit.objectstore.store import ObjectStore
 __all__ = ["UNSAFE", "Expectations", "Finding", "Refused", "Safety", "Unclear", "examine", "is_open_to_anybody", "safety"]
 
 # The checks that a store must not fail before an upload URL is signed for it.
-UNSAFE = ("forged", "copy-source")
+UNSAFE = ("forged", "copy-source", "bent-query")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ _CHECKS = (
     _Check("tampered-signature", untrusted_clients.tampered_signature),
     _Check("expired-url", untrusted_clients.expired_url),
     _Check("forged", untrusted_clients.forged, ("bucket",)),
+    _Check("bent-query", untrusted_clients.bent_query),
     _Check("anonymous", untrusted_clients.anonymous),
     _Check("public-url", untrusted_clients.public_url),
     _Check("cors-rule", bucket_rules.cors_rule, ("bucket",)),
@@ -145,7 +146,8 @@ def safety(store: ObjectStore, expected: Expectations, *, seconds: float) -> Saf
 
     try:
         # Each by itself: what keeps one from its answer, perhaps on purpose, must not hide what the next would find.
-        for check in (begin, unsigned_headers.copy_source, untrusted_clients.forged, unsigned_headers.other_headers):
+        strangers = (untrusted_clients.bent_query, unsigned_headers.copy_source, untrusted_clients.forged, unsigned_headers.other_headers)
+        for check in (begin, *strangers):
             try:
                 finding = check(examination)
                 has_answered = True

@@ -11,6 +11,7 @@ from uploadkit.objectstore import forged_writes
 from uploadkit.objectstore.address import object_url
 from uploadkit.objectstore.boto import AccessDenied, tls_trouble
 from uploadkit.objectstore.doctor.examination import BODY, TYPE, Answer, Examination, Finding, Unclear
+from uploadkit.objectstore.plain_http import UNDECODABLE
 
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
 _TYPED = {"Content-Type": TYPE}
@@ -80,6 +81,28 @@ def forged(ex: Examination) -> Finding:
         mend = "Run doctor again; if it stays so, ask the provider whether it refuses requests with a wrong signature"
         return Unclear("forged", "warning", f"the store took no forged write, but gives no clear answer to {unclear}", mend)
     return Finding("forged", "ok", "the store refuses every forged write that is known")
+
+
+def bent_query(ex: Examination) -> Finding:
+    """Does an upload URL stay what it is, whatever is added to its query?
+
+    SeaweedFS checks the signature without what it can't decode, and chooses what to do by that. Here the URL of a part, of an upload that
+    is not there, is to become a PUT of the whole object. Source: docs/decisions/0040-a-gate-before-s3.md.
+    """
+    name, key = "bent-query", ex.fresh_key("bent")
+    bent = ex.signed_part(key, "none").replace("?", f"?{UNDECODABLE}partNumber=x&", 1)
+    answer = forged_writes.asked_again(lambda: ex.send("PUT", bent, BODY), lambda answer: forged_writes.is_passing(answer.status))
+    if _is_there(ex, key):
+        return Finding(
+            name,
+            "failed",
+            "the store takes an upload URL for another request than was signed, by something in its query that can't be decoded: who has "
+            "the URL of a part replaces the whole file, also after it was verified",
+            "Have a proxy refuse queries with a ; or with escapes that can't be decoded (docs/storage.md), or take another store",
+        )
+    if not answer.is_refusal:
+        return Unclear(name, "warning", f"the store gives no clear answer to a query that can't be decoded: {answer}", "Run doctor again")
+    return Finding(name, "ok", "an upload URL can't be bent into another request by its query")
 
 
 def _is_there(ex: Examination, key: str) -> bool:
