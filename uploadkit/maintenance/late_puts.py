@@ -6,22 +6,17 @@ For the bundled store. In one of your own, the lifecycle rule of `pending/` that
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 
 from uploadkit.context import Context
 from uploadkit.core.errors import StorageUnavailable
-from uploadkit.db.connection import execute
+from uploadkit.maintenance.queries import sweep as queries
 from uploadkit.objectstore import listing
 
 EVERY_SECONDS = 300
 _PENDING = "pending/"
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# A row comes before the URL that it is signed for, and goes long after that: an upload without one is over.
-_NEEDED = """
-SELECT id FROM file WHERE id IN (SELECT value FROM json_each(?)) AND (status = 'UPLOADING' OR sweep_at IS NOT NULL)
-"""
 
 
 def remove(ctx: Context) -> int:
@@ -44,5 +39,5 @@ def remove(ctx: Context) -> int:
 def _late(page: Sequence[listing.ListedObject]) -> list[str]:
     """Return the keys of objects that no row needs. What is not ours by its name (doctor's, the probe's) is left alone."""
     ids = [file_id for listed in page if _ID.fullmatch(file_id := listed.key.removeprefix(_PENDING))]
-    needed = {file_id for (file_id,) in execute(_NEEDED, (json.dumps(ids),)).fetchall()}
+    needed = queries.needing_pending_objects(ids)
     return [f"{_PENDING}{file_id}" for file_id in ids if file_id not in needed]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Literal
 
 from peewee import SQL
 
+from uploadkit.db.connection import execute
 from uploadkit.db.models import NUMBER_BITS, File, Project
 
 # Literal, not bound, in all of these: SQLite uses a partial index only where it can see that the condition is the same one.
 _PRESENT = SQL("status <> 'DELETED'")
 _SWEPT = SQL("status = 'DELETED' AND sweep_at IS NULL")
+
+# A row comes before the URL that it is signed for, and goes long after that: an upload without one is over.
+_NEEDING = "SELECT id FROM file WHERE id IN (SELECT value FROM json_each(?)) AND (status = 'UPLOADING' OR sweep_at IS NOT NULL)"
 
 
 def due(now_ms: int, most: int) -> list[File]:
@@ -34,6 +40,11 @@ def parts_under_way(after_sweep_at: int, most: int) -> list[File]:
     # All of them have a sweep_at, and the index of that knows few others.
     under_way = File.select().where(File.sweep_at > after_sweep_at, File.status == "UPLOADING", File.upload_id.is_null(False))
     return list(under_way.order_by(File.sweep_at).limit(most))
+
+
+def needing_pending_objects(file_ids: Sequence[str]) -> set[str]:
+    """Return those of `file_ids` whose upload is under way, or still to be swept: their bytes may stand under `pending/`."""
+    return {file_id for (file_id,) in execute(_NEEDING, (json.dumps(file_ids),)).fetchall()}
 
 
 def old_test_files(which: Literal["present", "swept"], made_until: int, after_number: int, most: int) -> list[File]:
