@@ -38,9 +38,9 @@ for (const field of document.querySelectorAll("[data-tags]")) {
   function take() {
     const typed = words(entry.value);
     const wrong = typed.find((word) => !allowed.test(word));
-    entry.setCustomValidity(wrong ? `${wrong} is not such as image/* or application/pdf` : "");
+    entry.setCustomValidity(wrong ? `${wrong} is not a media type such as image/* or application/pdf` : "");
     if (wrong) return entry.reportValidity();
-    // Beside the one that stands for all, the others would say nothing.
+    // The one that allows all makes the others meaningless.
     const all = field.dataset.tagsAll;
     if (typed.length) choose(typed.includes(all) ? [all] : [...chosen().filter((word) => word !== all), ...typed]);
     entry.value = "";

@@ -58,7 +58,7 @@ async function upload(job) {
     arrived++;
   } catch (error) {
     if (error.code === "ABORTED") return job.row.remove();
-    // Who uploads here runs the appliance, too: both are for them. Nothing to add where the file is the matter.
+    // Whoever uploads here also runs the appliance: suggestions are for them, too. Not where the file itself is the problem.
     const isOfTheFile = ["FILE_EMPTY", "FILE_UNREADABLE"].includes(error.code);
     job.state.textContent = [error.message, isOfTheFile ? "" : error.suggestion].filter(Boolean).join(". ");
     if (error.code === "FILE_EMPTY") return job.button.remove();

@@ -208,7 +208,7 @@ for (const name of ["seeked", "playing", "emptied"]) {
   }, true);
 }
 
-// Lists and logs that are loaded again.
+// Lists, logs and other live parts.
 
 // What a search finds, and what is live, is taken from the whole page as the server makes it.
 let asked = null;

@@ -1,6 +1,6 @@
 // What goes wrong: the error that pages get, and the signal by which they stop an upload.
 
-// With these answers an upload can't be gone on with. The next try starts anew.
+// After these answers an upload can't go on. The next try starts a new one.
 export const FINAL_CODES = new Set([
   "UPLOAD_NOT_FOUND", "UPLOAD_EXPIRED", "UPLOAD_NOT_VERIFIED", "FILE_TYPE_NOT_ALLOWED", "INVALID_FILE_TYPE", "INVALID_PARTS", "CONFLICT",
   "UNAUTHORIZED", "ROUTE_NOT_FOUND",

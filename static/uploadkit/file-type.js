@@ -4,7 +4,7 @@
 import { UploadError, isStop } from "./errors.js";
 import { HEAD_BYTES } from "./limits.js";
 
-// What first bytes plainly are of: media type (where that says all), and what people call it. The appliance knows more, and is the judge.
+// First bytes that leave no doubt: media type (where they tell it), and what people call it. The appliance knows more, and decides.
 /** @type {[RegExp, string, string][]} */
 const SIGNATURES = [
   [/^.{4}ftyp(?:hei[cxms]|hev[cxms])/s, "image/heic", "a picture"],
@@ -23,7 +23,7 @@ const SIGNATURES = [
   [/^\x7fELF/, "", "a program"],
   [/^\s{0,100}<(?:!doctype html|html)[\s>]/i, "", "a web page"],
 ];
-// What is declared of files that are held to it, by what people call them.
+// Declared types that are checked, and what people call such files.
 /** @type {[RegExp, string][]} */
 const CHECKED_TYPES = [
   [/^image\/(?:jpe?g|png|gif|webp|hei[cf]|avif)$/, "a picture"],
@@ -33,7 +33,7 @@ const CHECKED_TYPES = [
   [/^application\/(?:x-)?zip(?:-compressed)?$/, "an archive"],
 ];
 const RECORDINGS = ["a film", "a sound recording"];
-// These are nothing else, so another picture under their name is declared as what it is.
+// Under these types, a picture of another kind is declared as what it is.
 const PICTURE_TYPES = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /** Read a file's first bytes, so that nobody is asked to take what can't be sent. @param {File} file */
@@ -51,7 +51,7 @@ export async function readHead(file) {
   throw new UploadError("FILE_EMPTY", "The file is empty: there is nothing to upload", { suggestion });
 }
 
-/** What first bytes plainly are of: media type and noun, "" where they don't say. @param {Uint8Array} head */
+/** What first bytes leave no doubt about: media type and noun, "" where they don't tell. @param {Uint8Array} head */
 function detect(head) {
   const text = Array.from(head.subarray(0, 512), (byte) => String.fromCharCode(byte)).join("");
   const [, type = "", noun = ""] = SIGNATURES.find(([pattern]) => pattern.test(text)) ?? [];

@@ -15,7 +15,7 @@ import { forget, inMemory, isRemembered, lock, recall, remember } from "./resume
  * @property {string} address  The endpoint with the file route.
  * @property {(sentBytes: number, totalBytes: number) => void} onProgress
  * @property {AbortSignal | undefined} signal
- * @property {Record<string, unknown>} declared  What the appliance is told of the file.
+ * @property {Record<string, unknown>} declared  What the appliance gets to know of the file.
  * @property {string} name  What the upload is remembered by.
  * @property {UploaderOptions & {parallelParts: number, retrySeconds: number}} options
  * @typedef {{job: Job, begun: StartedUpload | null, isGivenUp: boolean}} ActiveUpload  An upload that this page sends; `begun` once it is.
@@ -66,7 +66,7 @@ async function uploadFromStart(job) {
   }
 }
 
-// Who closes the page leaves behind what the next visit can't go on with: that must not hold quota until its deadline.
+// When the page closes, uploads that the next visit can't resume are given up: they must not hold quota until their deadline.
 globalThis.addEventListener?.("pagehide", () => {
   for (const upload of active) {
     const { begun, job: { name } } = upload;
@@ -76,7 +76,7 @@ globalThis.addEventListener?.("pagehide", () => {
   }
 });
 
-/** Upload a file in one piece. Nobody can go on with it until its bytes have arrived, so what fails before gives its place back.
+/** Upload a file in one piece. It can't be resumed before its bytes have arrived, so what fails earlier is given up.
  * @param {ActiveUpload} upload */
 async function uploadWhole(upload) {
   const { job } = upload;
@@ -169,7 +169,7 @@ async function complete(job, begun, parts) {
   }
 }
 
-/** Give back what an upload holds, also while the page closes: `keepalive` has the request outlive it. @param {Job} job
+/** Give up an upload, and the quota it holds, also while the page closes: with `keepalive` the request outlives it. @param {Job} job
  * @param {{address: string, fileId: string, uploadId?: string, key?: string}} begun */
 async function abandon(job, { address, fileId, uploadId, key }) {
   if (isRemembered(job.name, { fileId })) forget(job.name);
