@@ -1,6 +1,7 @@
 // How large, how many, how long: every number of the module.
 
 export const MULTIPART_OVER_BYTES = 10 * 1024 * 1024;
+export const MOST_PARTS = 10_000; // of an upload, as S3 has it
 export const FILES_AT_ONCE = 4; // with as many PUTs, browsers' six connections to a host have room for calls
 export const HEAD_BYTES = 4096; // what the appliance looks at, too
 export const START_SECONDS = 120; // for the first byte to go while nothing else of the page does, either

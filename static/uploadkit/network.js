@@ -28,8 +28,8 @@ export async function unreachable(url, suggestion) {
   return new UploadError("NETWORK_ERROR", `${hostOf(url)} can't be reached`, { suggestion });
 }
 
-/** @param {string | null} header  Seconds, or a date. */
+/** Whole seconds, so that a tiny fraction is no word to ask at once, again and again. @param {string | null} header  Seconds, or a date. */
 export function secondsOf(header) {
   const seconds = Number(header ?? 0);
-  return Math.max(0, Number.isNaN(seconds) ? (Date.parse(header ?? "") - Date.now()) / 1000 || 0 : seconds);
+  return Math.ceil(Math.max(0, Number.isNaN(seconds) ? (Date.parse(header ?? "") - Date.now()) / 1000 || 0 : seconds));
 }

@@ -2,9 +2,10 @@
 
 /** @import { Job, Plan } from "./upload.js" */
 import { UploadError, throwIfStopped } from "./errors.js";
-import { URL_GOOD_MS } from "./limits.js";
+import { MOST_PARTS, URL_GOOD_MS } from "./limits.js";
 import { put } from "./put.js";
 import { queueOf, retry } from "./queue.js";
+import { unexpected } from "./requests.js";
 
 /** The parts of a file: those that have arrived, and URLs for the others. A file that goes in one piece has one. */
 export class Parts {
@@ -23,6 +24,8 @@ export class Parts {
     this.partSize = plan.partSize;
     this.headers = plan.headers ?? {};
     this.count = Math.ceil(job.file.size / plan.partSize);
+    const isPossible = Number.isSafeInteger(plan.partSize) && plan.partSize > 0 && this.count <= MOST_PARTS;
+    if (!isPossible || !/^[ -~]*$/.test(this.headers["Content-Type"] ?? "")) throw unexpected(job.address);
     this.signal = job.signal ? AbortSignal.any([job.signal, this.failed.signal]) : this.failed.signal;
     this.take(plan);
   }
@@ -57,6 +60,7 @@ export class Parts {
     for (;;) {
       if (this.areOld()) await this.takeFresh();
       const url = this.urls.get(number);
+      if (!url) throw unexpected(this.job.address);
       try {
         const attempt = () => put(url, body, this.headers, this.signal, onSent);
         this.etags.set(number, await retry(url, options, this.signal, attempt, queueOf("bytes", url)));
@@ -83,6 +87,10 @@ export class Parts {
 
   /** @param {Plan} plan */
   take({ parts, uploaded }) {
+    const isPart = (part) => Number.isInteger(part?.partNumber) && part.partNumber > 0 && part.partNumber <= this.count;
+    const hasAddress = (part) => typeof part.uploadUrl === "string" && /^https?:/i.test(part.uploadUrl) && URL.canParse(part.uploadUrl);
+    const isSound = Array.isArray(parts) && parts.every((part) => isPart(part) && hasAddress(part));
+    if (!isSound || !(Array.isArray(uploaded ?? []) && (uploaded ?? []).every(isPart))) throw unexpected(this.job.address);
     this.issuedAt = Date.now();
     for (const { partNumber, uploadUrl } of parts) this.urls.set(partNumber, uploadUrl);
     for (const { partNumber, size, etag } of uploaded ?? []) {

@@ -36,10 +36,17 @@ export async function ask({ request = fetch }, address, init, signal) {
   } catch {
     answer = null;
   }
-  if (response.ok && answer) return answer;
+  if (response.ok && typeof answer === "object" && answer && !Array.isArray(answer)) return answer;
   const { status, headers } = response;
-  const what = `HTTP ${status} of ${hostOf(address)} is no answer of UploadKit: check the endpoint, and proxies on the way`;
-  const unknown = { code: "UNEXPECTED_ANSWER", message: "The server gave an answer that makes no sense", suggestion: what };
-  const { code, message, suggestion } = answer?.error?.code ? answer.error : unknown;
-  throw new UploadError(code, message, { suggestion, status, retryAfter: secondsOf(headers.get("Retry-After")) });
+  const retryAfter = secondsOf(headers.get("Retry-After"));
+  const { code, message, suggestion } = answer?.error ?? {};
+  if (typeof code !== "string" || !code) throw unexpected(address, status, retryAfter);
+  throw new UploadError(code, `${message ?? ""}`, { suggestion: `${suggestion ?? ""}`, status, retryAfter });
+}
+
+/** The error for an answer that UploadKit does not give: who makes a page names the endpoint, and anybody may answer there.
+ * @param {string} address @param {number} [status] @param {number} [retryAfter] */
+export function unexpected(address, status = 200, retryAfter = 0) {
+  const suggestion = `HTTP ${status} of ${hostOf(address)} is no answer of UploadKit: check the endpoint, and proxies on the way`;
+  return new UploadError("UNEXPECTED_ANSWER", "The server gave an answer that makes no sense", { suggestion, status, retryAfter });
 }

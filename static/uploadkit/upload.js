@@ -6,7 +6,7 @@ import { FINAL_CODES, UploadError, isStop, throwIfStopped } from "./errors.js";
 import { COMPLETE_SECONDS, ENDING_SECONDS, MULTIPART_OVER_BYTES } from "./limits.js";
 import { Parts } from "./parts.js";
 import { pause, retry, stopOf } from "./queue.js";
-import { ask, call, jsonPost } from "./requests.js";
+import { ask, call, jsonPost, unexpected } from "./requests.js";
 import { forget, inMemory, isRemembered, lock, recall, remember } from "./resume.js";
 
 /**
@@ -159,6 +159,7 @@ async function complete(job, begun, parts) {
   const fields = key ? { fileId, key } : { fileId, uploadId, parts };
   try {
     const { file } = await call({ ...job, address, options }, key ? "upload-complete" : "multipart-complete", fields);
+    if (typeof file !== "object" || !file) throw unexpected(address);
     forget(job.name);
     return file;
   } catch (error) {
