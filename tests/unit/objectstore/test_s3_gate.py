@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.appliance import free_port, wait_until
@@ -203,6 +204,50 @@ def test_what_stands_in_a_body_is_no_request(gated: tuple[int, Path]) -> None:
         connection.sendall(sent)
         assert received(connection, len(sent)) == sent
         assert says(connection)
+
+
+class Endless(socketserver.BaseRequestHandler):
+    """Sends until nobody has taken anything for a second."""
+
+    stuck = 0
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        self.request.settimeout(1)
+        with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    self.request.sendall(bytes(1 << 20))
+            Endless.stuck += 1
+            self.request.settimeout(60)
+            self.request.recv(1)
+
+
+def test_what_hundreds_do_not_read_takes_little_memory() -> None:
+    """It was over a megabyte for each of up to 4,000."""
+    port, many = free_port(), 300
+    with EchoServer(("127.0.0.1", 0), Endless) as source, contextlib.ExitStack() as stack:
+        threading.Thread(target=source.serve_forever, daemon=True).start()
+        program = [sys.executable, "-I", str(Path(s3_gate.__file__)), str(port), str(source.server_address[1]), "127.0.0.1"]
+        process = stack.enter_context(subprocess.Popen(program, stdin=subprocess.DEVNULL))
+        stack.callback(process.terminate)
+        wait_until(lambda: can_connect(port), what="the gate")
+        before = psutil.Process(process.pid).memory_info().rss
+        for _ in range(many):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(ASKED)
+        wait_until(lambda: Endless.stuck == many, what="nothing moves any more")
+        taken = psutil.Process(process.pid).memory_info().rss - before
+        stack.callback(source.shutdown)
+    assert taken < (64 * 1.5 + (many - 64) * 0.25) * 1024**2, f"{taken / many:.0f} bytes each"
+
+
+def can_connect(port: int) -> bool:
+    with contextlib.suppress(OSError), connected(port):
+        return True
+    return False
 
 
 def put_head(target: str, length: int = 5, method: str = "PUT") -> bytes:

@@ -25,9 +25,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-_CHUNK_BYTES = 256 * 1024
+# What is kept of a connection whose other side does not read, some times this much, is there for each of thousands: so only a few, those
+# that come while there are few, get the room that makes them fastest.
+_CHUNK_BYTES, _SMALL_CHUNK_BYTES = 256 * 1024, 16 * 1024
+_MOST_LARGE = 64
 _CONNECT_SECONDS = 10
 _LINGER_SECONDS = 1
 _MOST_CONNECTIONS = 4_000
@@ -98,6 +102,10 @@ class Places:
         """Give `task` a place until it ends."""
         self._taken[task] = None
         task.add_done_callback(lambda ended: self._taken.pop(ended, None))
+
+    def chunk_bytes(self) -> int:
+        """Return how much a connection that has just got its place may have on its way."""
+        return _CHUNK_BYTES if len(self._taken) <= _MOST_LARGE else _SMALL_CHUNK_BYTES
 
     def moved(self, task: Task) -> None:
         """Note that something was carried, unless the place has been given to somebody else."""
@@ -222,10 +230,13 @@ async def _carry(connection: socket.socket, target: str, places: Places, puts: P
         places.moved(task)
 
     try:
-        reader, writer = await asyncio.open_connection(sock=connection, limit=_CHUNK_BYTES)
+        chunk_bytes = places.chunk_bytes()
+        reader, writer = await asyncio.open_connection(sock=connection, limit=max(chunk_bytes, _MOST_HEAD_BYTES))
         writers.append(writer)
-        far_reader, far_writer = await asyncio.wait_for(_opened(target), _CONNECT_SECONDS)
+        far_reader, far_writer = await asyncio.wait_for(_opened(target, chunk_bytes), _CONNECT_SECONDS)
         writers.append(far_writer)
+        for each in writers:
+            _bound(each.transport, chunk_bytes)
         pumps.append(asyncio.ensure_future(_requests(reader, far_writer, asked, puts, task)))
         pumps.append(asyncio.ensure_future(_answers(far_reader, writer, lambda: places.moved(task))))
         # The answer's end is the end: an engine that closes early (a refused upload) must not leave the client sending for ever.
@@ -264,10 +275,16 @@ async def _carry(connection: socket.socket, target: str, places: Places, puts: P
                 await each.wait_closed()
 
 
-async def _opened(target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _opened(target: str, chunk_bytes: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if target.isdecimal():
-        return await asyncio.open_connection("127.0.0.1", int(target), limit=_CHUNK_BYTES)
-    return await asyncio.open_unix_connection(target, limit=_CHUNK_BYTES)
+        return await asyncio.open_connection("127.0.0.1", int(target), limit=chunk_bytes)
+    return await asyncio.open_unix_connection(target, limit=chunk_bytes)
+
+
+def _bound(transport: Any, chunk_bytes: int) -> None:
+    """Have a connection take no more from the system at once, and keep no more of what its other side does not take."""
+    transport.max_size = chunk_bytes
+    transport.set_write_buffer_limits(high=min(chunk_bytes, 64 * 1024))
 
 
 async def _refuse(writer: asyncio.StreamWriter, refused: Refused) -> None:
