@@ -17,7 +17,7 @@ ifneq ($(shell $(BIN)/python -c 'import pip; print("works")' 2>/dev/null),works)
 .PHONY: $(RUNTIME)
 endif
 endif
-.PHONY: help setup setup-dev run test test-all lint format check bench screenshots soak openapi fuzz lock clean
+.PHONY: help setup setup-dev run test test-all lint format check bench screenshots soak drill openapi fuzz lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
@@ -51,6 +51,9 @@ bench: setup-dev ## Measure ourselves beside others, in turns, into bench/result
 
 soak: setup-dev ## Everything at once under SIGKILL for ten minutes, then hold rows, objects, quota and events against each other; SOAK_SECONDS
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),600) $(BIN)/python -m pytest -q -s tests/faults/test_soak.py
+
+drill: setup-dev ## Back up under load, kill it, restore elsewhere, compare byte for byte, for five minutes; DRILL_SECONDS
+	@DRILL_SECONDS=$(or $(DRILL_SECONDS),300) $(BIN)/python -m pytest -q -s tests/faults/test_backup_drill.py
 
 screenshots: setup-dev ## Take a picture of every page of the dashboard into build/screenshots; those of the README anew
 	@$(BIN)/python -m tests.dashboard.screenshots

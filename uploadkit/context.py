@@ -43,6 +43,9 @@ class Signals(Protocol):
     def wake_webhooks(self) -> None:
         """Have deliveries that are due sent."""
 
+    def wake_backup(self) -> None:
+        """Have a backup that was asked for made at once."""
+
     def running(self) -> bool:
         """Say whether all of it runs."""
 
@@ -56,7 +59,7 @@ class NoSignals:
     def wake_sweeper(self) -> None:
         """Do nothing, as for all there is to wake."""
 
-    wake_removals = wake_forgetting = wake_webhooks = wake_sweeper
+    wake_removals = wake_forgetting = wake_webhooks = wake_backup = wake_sweeper
 
     def running(self) -> bool:
         """Say that nothing runs."""

@@ -13,7 +13,12 @@ from tests.support.appliance import Appliance, running
 
 @pytest.fixture(scope="session")
 def house_of_admins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    with running(tmp_path_factory.mktemp("dashboard"), DASHBOARD__SIGN_INS_PER_MINUTE="", TIERS__PRO__MAX_KEYS="1000") as appliance:
+    settings = {
+        "DASHBOARD__SIGN_INS_PER_MINUTE": "",
+        "TIERS__PRO__MAX_KEYS": "1000",
+        "BACKUP__TO": str(tmp_path_factory.mktemp("backups")),
+    }
+    with running(tmp_path_factory.mktemp("dashboard"), **settings) as appliance:
         yield appliance
 
 

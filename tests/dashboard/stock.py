@@ -44,7 +44,12 @@ class Stocked:
 @contextlib.contextmanager
 def stocked(home: Path) -> Iterator[Stocked]:
     """A filled appliance; what it calls answers until the end."""
-    with running(home, **SETTINGS) as appliance, receiving() as good, receiving(_fail) as broken, receiving() as slow:
+    with (
+        running(home, **SETTINGS, BACKUP__TO=str(home / "backups")) as appliance,
+        receiving() as good,
+        receiving(_fail) as broken,
+        receiving() as slow,
+    ):
         slow.answer = _hang(slow)
         stocking = _Stocking(appliance)
         yield Stocked(appliance, stocking.fill(good, broken, slow), stocking.store)
@@ -75,6 +80,11 @@ def visit(page: Page, stocked: Stocked) -> Iterator[str]:
             page.get_by_role("button", name="Run the doctor").click()
             page.get_by_text("Done").wait_for()
             yield "storage-doctor"
+        if name == "backups":
+            page.get_by_role("button", name="Back up now").click()
+            page.get_by_text("A backup is being made").wait_for()
+            wait_until(lambda: page.reload() and page.get_by_text("whole").is_visible(), what="a whole backup")
+            yield "backups-whole"
         if name in DIALOGS:
             page.get_by_role("button", name=DIALOGS[name], exact=True).first.click()
             yield f"{name}-dialog"
@@ -203,5 +213,6 @@ class _Stocking:
         pages["test-files"] = f"{here[:-4]}test/files"
         pages |= {f"empty-{name}": f"/dashboard/p/fresh/live/{name}" for name in ("overview", "files", "webhooks", "logs")}
         return pages | {
-            f"all-{name}" if name in pages else name: f"/dashboard/{name}" for name in ("projects", "usage", "audit", "storage", "settings")
+            f"all-{name}" if name in pages else name: f"/dashboard/{name}"
+            for name in ("projects", "usage", "audit", "storage", "backups", "settings")
         }

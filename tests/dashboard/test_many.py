@@ -44,7 +44,7 @@ def crowded(house: House) -> FlaskClient:
 def test_no_page_lists_all_projects(crowded: FlaskClient) -> None:
     here = "/dashboard/p/default/live"
     of_a_project = ("overview", "files", "keys", "file-routes", "webhooks", "logs", "usage", "settings")
-    of_all = ("projects", "usage", "audit", "storage", "settings")
+    of_all = ("projects", "usage", "audit", "storage", "backups", "settings")
     for path in (*(f"{here}/{name}" for name in of_a_project), *(f"/dashboard/{name}" for name in of_all), f"{here}/files/nothing"):
         page = crowded.get(path).get_data(as_text=True)
         assert page.count("Project number") <= 50 + 20 + 20, path

@@ -101,7 +101,7 @@ def test_every_page_shows_markup_as_text(infested: Appliance) -> None:
             links = (urlsplit(link) for link in read(page).links)
             todo += [link._replace(fragment="").geturl() for link in links if not link.netloc and link.path.startswith("/dashboard")]
         found.add(re.sub(r"[0-9a-f-]{36}", "ID", urlsplit(path).path).rpartition("/")[2])
-    wanted = "overview files keys file-routes webhooks logs usage settings audit storage projects secrets new ID"
+    wanted = "overview files keys file-routes webhooks logs usage settings audit storage backups projects secrets new ID"
     assert set(wanted.split()) <= found
 
 

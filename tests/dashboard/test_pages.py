@@ -313,7 +313,7 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
 def test_pages_of_the_appliance_keep_the_project_at_hand(photos: Project) -> None:
     admin = photos.admin
     admin.get(f"{photos.test}/logs")
-    for page in ("audit", "storage", "settings", "projects", "usage"):
+    for page in ("audit", "storage", "backups", "settings", "projects", "usage"):
         links = read(admin.get(f"/dashboard/{page}")).links
         assert f"{photos.test}/files" in links, page
     switcher = read(admin.get(f"{photos.here}/logs")).links
@@ -411,6 +411,26 @@ def test_webhooks(telling: Visitor) -> None:
     assert len(set(before)) == 2
     assert after[0] == before[1]
     assert after[1] not in before
+
+
+def test_a_backup_by_button(house_of_admins: Appliance, admin: Visitor) -> None:
+    kept = house_of_admins.upload()
+    page = admin.submit(admin.get("/dashboard/backups"), "/backups")
+    assert b"A backup is being made" in page.body
+    shown = wait_until(lambda: (p := admin.get("/dashboard/backups").body.decode()) and ">whole<" in p and p, what="a whole backup")
+    (made,) = json.loads(house_of_admins.run("backup", "list", "--json").stdout)
+    assert f"<code>{made['id']}</code>" in shown
+    assert made["files"] >= 1
+    checked = house_of_admins.run("backup", "verify")
+    assert (checked.returncode, f"Backup {made['id']} is whole" in checked.stdout) == (0, True)
+    assert house_of_admins.call("DELETE", f"/files/{kept['key']}").status == 200
+
+
+def test_without_a_place_there_is_no_button(telling: Visitor) -> None:
+    page = telling.get("/dashboard/backups")
+    assert b"Backups are not set up" in page.body
+    assert not [form for form in read(page).forms if form.action.endswith("/backups")]
+    assert b"does not say where" in telling.post("/dashboard/backups").body
 
 
 def test_the_doctor_by_button(telling: Visitor) -> None:

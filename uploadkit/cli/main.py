@@ -17,6 +17,7 @@ import click
 from uploadkit import __version__, config
 from uploadkit.cli.admins import admin_commands
 from uploadkit.cli.api_keys import keys_commands
+from uploadkit.cli.backups import backup_commands
 from uploadkit.cli.file_routes import routes_commands
 from uploadkit.cli.output import as_text
 from uploadkit.cli.projects import projects_commands
@@ -176,5 +177,6 @@ main.add_command(upload)
 main.add_command(doctor)
 main.add_command(reconcile_command)
 main.add_command(storage_commands)
+main.add_command(backup_commands)
 main.add_command(usage_commands)
 main.add_command(webhooks_commands)

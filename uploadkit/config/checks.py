@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from uploadkit.config import s3_providers
-from uploadkit.config.settings import ByosConfig, Config
+from uploadkit.config.settings import BackupConfig, ByosConfig, Config
 from uploadkit.core.errors import ConfigError
 
 
@@ -27,7 +27,16 @@ def checked(config: Config) -> Config:
         _check_bundled(config)
     if config.server.base_url.startswith("https://"):
         _check_no_mixed_content(config)
+    _check_backup(config.backup)
     return config
+
+
+def _check_backup(backup: BackupConfig) -> None:
+    if backup.to is None:
+        if backup.schedule is not None:
+            raise ConfigError("backup.schedule: backup.to must say where backups go")
+    elif not backup.to.startswith(("/", "~/", "s3://")):
+        raise ConfigError('backup.to: must be the absolute path of a folder, or "s3://bucket/prefix"')
 
 
 def _check_bundled(config: Config) -> None:

@@ -45,8 +45,8 @@ def find_config_file(named: Path | None, environment: Mapping[str, str]) -> Path
 def load(named: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
     """Read, merge and check the configuration.
 
-    `named` is the file given by `--config`; `environment` defaults to the process's. A relative `data.dir` or
-    `storage.byos.ca_bundle` is taken from the folder of the configuration file, a relative `database.path` from the data directory.
+    `named` is the file given by `--config`; `environment` defaults to the process's. Relative paths
+    are taken from the folder of the configuration file, a relative `database.path` from the data directory.
     Raises ConfigError, one line that names the key and the mend.
     """
     environment = os.environ if environment is None else environment
@@ -63,13 +63,20 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
 
 
 def _with_whole_paths(config: Config, base: Path) -> Config:
-    storage = config.storage
-    if storage.byos.ca_bundle:
+    def whole(path: Path | None) -> Path | None:
         # Not resolved: a link may lead to another file tomorrow, and the one of today may be gone.
-        ca_bundle = Path(os.path.abspath(base / storage.byos.ca_bundle.expanduser()))
-        byos = storage.byos.model_copy(update={"ca_bundle": ca_bundle})
-        storage = storage.model_copy(update={"byos": byos})
-    return config.model_copy(update={"data": DataConfig(dir=(base / config.data.dir.expanduser()).resolve()), "storage": storage})
+        return None if path is None else Path(os.path.abspath(base / path.expanduser()))
+
+    storage, backup = config.storage, config.backup
+    byos = storage.byos.model_copy(update={"ca_bundle": whole(storage.byos.ca_bundle)})
+    s3 = backup.s3.model_copy(update={"ca_bundle": whole(backup.s3.ca_bundle)})
+    return config.model_copy(
+        update={
+            "data": DataConfig(dir=(base / config.data.dir.expanduser()).resolve()),
+            "storage": storage.model_copy(update={"byos": byos}),
+            "backup": backup.model_copy(update={"s3": s3, "passphrase_file": whole(backup.passphrase_file)}),
+        }
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from uploadkit.core.values import (
     Size,
     SizeLimit,
     Text,
+    TimeOfDay,
     is_loopback,
 )
 
@@ -221,6 +222,27 @@ class HousekeepingConfig(Section):
     history_days: Limit = 90
 
 
+class BackupS3Config(Section):
+    """The store of a bucket that backups go to."""
+
+    endpoint: Endpoint = None
+    region: Region = None
+    access_key_id: OptionalText = None
+    secret_access_key: OptionalSecret = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    ca_bundle: OptionalPath = None
+
+
+class BackupConfig(Section):
+    """Where backups go, and when."""
+
+    to: OptionalText = None
+    schedule: TimeOfDay = None
+    keep: Annotated[int, Field(ge=1)] = 7
+    passphrase_file: OptionalPath = None
+    s3: BackupS3Config = BackupS3Config()
+
+
 def default_tiers() -> dict[str, TierConfig]:
     """Return the four tiers."""
     return {
@@ -252,6 +274,7 @@ class Config(Section):
     browser: BrowserConfig = BrowserConfig()
     dashboard: DashboardConfig = DashboardConfig()
     housekeeping: HousekeepingConfig = HousekeepingConfig()
+    backup: BackupConfig = BackupConfig()
 
     @property
     def uploading_origins(self) -> tuple[str, ...]:

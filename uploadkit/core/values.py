@@ -112,6 +112,12 @@ def _network(value: str) -> str:
     return str(ipaddress.ip_network(value))
 
 
+def _time_of_day(value: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError('must be a time of day such as "03:00"')
+    return value
+
+
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(parse_size), BeforeValidator(_empty_is_unset)]
 Limit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_unset)]
@@ -130,6 +136,7 @@ Region = Annotated[Annotated[str, AfterValidator(_region)] | None, BeforeValidat
 CorsOrigins = Annotated[tuple[Annotated[str, AfterValidator(_cors_origin)], ...], Field(min_length=1)]
 Port = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0, le=65535)]
 FilePath = Annotated[Path, BeforeValidator(_not_empty)]
+TimeOfDay = Annotated[Annotated[str, AfterValidator(_time_of_day)] | None, BeforeValidator(_empty_is_unset)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_unset)]
 
 

@@ -168,9 +168,19 @@ def _hex_of_probe() -> str:
     return hashlib.md5(_PROBE, usedforsecurity=False).hexdigest()
 
 
-def check(store: ObjectStore, file: File, rules: EtagRules, pace: Pace, digests: PartDigests | None = None) -> Checked:
-    """Read the object of a verified `file` and hold it against the row. Raises Stopped, and StorageUnavailable when the store is away."""
-    reading = _Reading(store, file, pace, digests or PartDigests())
+def check(
+    store: ObjectStore,
+    file: File,
+    rules: EtagRules,
+    pace: Pace,
+    digests: PartDigests | None = None,
+    take: Callable[[bytes], None] = lambda piece: None,
+) -> Checked:
+    """Read the object of a verified `file` and hold it against the row; `take` gets its bytes, up to PIECE_BYTES at a time, in order.
+
+    Raises Stopped, StorageUnavailable when the store is away, and what `take` raises.
+    """
+    reading = _Reading(store, file, pace, digests or PartDigests(), take)
     try:
         damage, proven = reading.hold(rules)
     except Unreadable as error:
@@ -189,8 +199,10 @@ def glance(store: ObjectStore, file: File, pace: Pace, start: int) -> Checked:
 
 
 class _Reading:
-    def __init__(self, store: ObjectStore, file: File, pace: Pace, digests: PartDigests) -> None:
-        self._store, self._file, self._pace, self._digests = store, file, pace, digests
+    def __init__(
+        self, store: ObjectStore, file: File, pace: Pace, digests: PartDigests, take: Callable[[bytes], None] = lambda piece: None
+    ) -> None:
+        self._store, self._file, self._pace, self._digests, self._take = store, file, pace, digests, take
         self._stored: StoredObject | None = None
         self.read_bytes = 0
 
@@ -208,6 +220,7 @@ class _Reading:
                 if isinstance(found, Damage):
                     return found, False
                 md5.update(found)
+                self._take(found)
             md5s.append(md5.hexdigest())
             unsaved, unsaved_bytes = unsaved + 1, unsaved_bytes + part_bytes
             if unsaved_bytes >= _SAVE_EVERY_BYTES and file.is_multipart:

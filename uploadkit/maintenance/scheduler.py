@@ -15,6 +15,7 @@ from uploadkit.core import clock
 from uploadkit.db import faults
 from uploadkit.files import anonymous_uploads, upload_tokens
 from uploadkit.maintenance import late_puts, part_floods, project_removal, retention, scrub, sweeper
+from uploadkit.maintenance.backups import schedule as backup_schedule
 from uploadkit.objectstore import trust
 from uploadkit.projects.request_counts import WRITE_EVERY_SECONDS
 from uploadkit.webhooks.dispatcher import Dispatcher
@@ -51,6 +52,7 @@ class Scheduler:
             ("idempotency", lambda ctx: idempotency.purge_expired(ctx.stopping), 3600),
             ("upload tokens", upload_tokens.purge_expired, 3600),
             ("store safety", lambda ctx: ctx.store_trust.look_if_due(), trust.LOOK_EVERY_SECONDS),
+            ("backup", backup_schedule.run_if_due, backup_schedule.EVERY_SECONDS),
             ("request counts", lambda ctx: ctx.request_counts.write_down(), WRITE_EVERY_SECONDS),
         ]
         for name, function, every_seconds in table:
@@ -86,6 +88,10 @@ class Scheduler:
         """Have deliveries sent."""
         if self._webhooks is not None:
             self._webhooks.wake()
+
+    def wake_backup(self) -> None:
+        """Have a backup made that was asked for."""
+        self._run_now("backup")
 
     def running(self) -> bool:
         """Say whether all of it runs."""

@@ -16,7 +16,7 @@ from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, StorageUnavailable, UploadNotFound
 from uploadkit.db.connection import write
 from uploadkit.db.models import File, Project
-from uploadkit.files import clearing, lifecycle
+from uploadkit.files import clearing, deletion_hold, lifecycle
 from uploadkit.files.queries import uploads
 from uploadkit.maintenance import retention
 from uploadkit.maintenance.queries import sweep as queries
@@ -35,6 +35,7 @@ def sweep_due(ctx: Context) -> int:
     swept, goes_on = 0, True
     while goes_on and (due := queries.due(clock.now_ms(), _BATCH)):
         cleared: list[clearing.Cleared] = []
+        held = deletion_hold.is_held()  # asked after the rows were read: see there
         for file in due:
             goes_on = not ctx.stopping.is_set()
             if not goes_on:
@@ -42,6 +43,9 @@ def sweep_due(ctx: Context) -> int:
             try:
                 if file.status == "UPLOADING":
                     lifecycle.expire(ctx, file)
+                elif held and file.status == "DELETED" and file.uploaded_at is not None:
+                    _look_again(file)
+                    continue
                 else:
                     cleared.append(clearing.clear(ctx, file))
                 swept += 1

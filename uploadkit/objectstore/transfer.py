@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.core.etags import joined_etag
@@ -24,12 +24,22 @@ _IN_MEMORY_BYTES = 16 * 1024**2
 _CHUNK_BYTES = 1024**2
 
 
+class Source(Protocol):
+    """What objects are copied from: a store, or a backup."""
+
+    def look_at(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
+        """Return what there is under `key`; None when there is nothing."""
+
+    def read(self, key: str, etag: str, start: int, length: int, chunk_bytes: int) -> Iterator[bytes]:
+        """Yield `length` bytes from byte `start` on of the object that has this `etag`."""
+
+
 class SourceChanged(Exception):
     """The source does not hold what was verified."""
 
 
 def copy_object(
-    source: ObjectStore,
+    source: Source,
     target: ObjectStore,
     key: str,
     size_bytes: int,
@@ -88,7 +98,7 @@ def copy_object(
 
 
 @contextmanager
-def _piece(source: ObjectStore, key: str, etag: str, start: int, length: int, spool: Path) -> Iterator[tuple[IO[bytes], bytes]]:
+def _piece(source: Source, key: str, etag: str, start: int, length: int, spool: Path) -> Iterator[tuple[IO[bytes], bytes]]:
     """Bytes of an object as a file, with their MD5. Raises StorageUnavailable when they don't come whole."""
     digest = hashlib.md5(usedforsecurity=False)
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=str(spool)) as file:

@@ -1,4 +1,4 @@
-"""The dashboard: pages for people over the same services as the API. One module per room; no view asks the database."""
+"""The dashboard: pages for people over the same services as the API. One module per page; no view asks the database."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uploadkit.context import Context
 from uploadkit.observability.diagnosis import Examiner
 from uploadkit.web.dashboard import (
     audit,
+    backups,
     file_routes,
     files,
     filters,
@@ -29,7 +30,10 @@ from uploadkit.web.dashboard import (
 __all__ = ["install"]
 
 # Each has put its pages on the two blueprints.
-_ROOMS = (sign_in, overview, files, uploads, keys, file_routes, webhooks, logs, usage, projects, audit, storage, settings, redirects)
+_PAGES = (
+    *(sign_in, overview, files, uploads, keys, file_routes, webhooks, logs, usage),
+    *(projects, audit, storage, backups, settings, redirects),
+)
 guard.dashboard.register_blueprint(guard.project)
 
 

@@ -29,6 +29,7 @@ PAGES_OF_THE_APPLIANCE = (
     ("list_usage", "All usage"),
     ("list_audit", "Audit"),
     ("show_storage", "Storage"),
+    ("show_backups", "Backups"),
     ("show_settings", "Settings"),
 )
 
