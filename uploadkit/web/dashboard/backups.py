@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from uploadkit.maintenance.backups import schedule
 from uploadkit.web.dashboard.guard import dashboard
-from uploadkit.web.dashboard.notices import say
+from uploadkit.web.dashboard.notices import leave_notice
 from uploadkit.web.requests import context
 
 
@@ -23,8 +23,8 @@ def show_backups() -> str:
 def make_backup() -> Response:
     """Have a backup made; what became of it comes on the page."""
     if context().config.backup.to is None:
-        say("No backup can be made: backup.to does not say where it should go.")
+        leave_notice("No backup can be made: backup.to does not say where it should go.")
     else:
         schedule.request(context())
-        say("A backup is being made. This page shows it once it is whole.")
+        leave_notice("A backup is being made. This page shows it once it is whole.")
     return redirect(url_for(".show_backups"))
