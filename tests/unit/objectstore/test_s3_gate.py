@@ -282,14 +282,14 @@ def test_of_the_puts_that_write_one_thing_the_oldest_gives_way(gated: tuple[int,
         for head in heads:
             under_way.append(stack.enter_context(connected(gated[0])))
             under_way[-1].sendall(head + b"1234")
-            assert under_way[-1].recv(len(head) + 4, socket.MSG_WAITALL) == head + b"1234"
+            assert received(under_way[-1], len(head) + 4) == head + b"1234"
         assert not is_open(under_way[0])
         for connection in under_way[1:]:
             connection.sendall(b"5")
             assert connection.recv(1) == b"5"
         again = stack.enter_context(connected(gated[0]))
         again.sendall(heads[0])
-        assert again.recv(len(heads[0]), socket.MSG_WAITALL) == heads[0]
+        assert received(again, len(heads[0])) == heads[0]
         assert says(under_way[1]), "those that are over give way to nobody"
 
 
@@ -301,10 +301,10 @@ def test_other_requests_are_not_counted(gated: tuple[int, Path]) -> None:
         for head in (*parts, *others * 4):
             under_way.append(stack.enter_context(connected(gated[0])))
             under_way[-1].sendall(head)
-            assert under_way[-1].recv(len(head), socket.MSG_WAITALL) == head
+            assert received(under_way[-1], len(head)) == head
         for connection in under_way:
             connection.sendall(b"12345")
-            assert connection.recv(5, socket.MSG_WAITALL) == b"12345"
+            assert received(connection, 5) == b"12345"
 
 
 @pytest.mark.parametrize(
