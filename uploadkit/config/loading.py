@@ -59,7 +59,15 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
         config = Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_one_line(error, path, sources)) from None
+    if path is None and shipped.CHECKOUT is None and not config.data.model_fields_set:
+        _refuse_where_others_write(Path.cwd() / config.data.dir)
     return checked(_with_whole_paths(config, path.parent if path else Path.cwd()))
+
+
+def _refuse_where_others_write(data_dir: Path) -> None:
+    """Raise ConfigError for a data directory that nobody named, where others may have left one: what is linked from it is written to."""
+    if whose := path_ownership.who_may_replace(data_dir):
+        raise ConfigError(f"data.dir: {data_dir} is not taken, because {whose}; if it is meant, name it by UPLOADKIT_DATA__DIR")
 
 
 def _with_whole_paths(config: Config, base: Path) -> Config:

@@ -272,3 +272,26 @@ def test_a_file_that_somebody_else_left_in_the_current_folder_is_not_taken(insta
     with pytest.raises(ConfigError, match="belongs to the user no"):
         config.load(None, {})
     assert config.load(installed_in / "config.toml", {}).server.port == 7000
+
+
+def test_what_was_installed_has_its_data_in_the_current_folder(installed_in: Path) -> None:
+    (installed_in / "config.toml").unlink()
+    assert config.load(None, {}).data_dir == installed_in / "data"
+    installed_in.chmod(0o777)
+    with pytest.raises(ConfigError, match="can be written by everybody; if it is meant, name it by UPLOADKIT_DATA__DIR"):
+        config.load(None, {})
+    assert config.load(None, {"UPLOADKIT_DATA__DIR": "data"}).data_dir == installed_in / "data"
+
+
+@needs_root
+@pytest.mark.parametrize("whose", ["data", "link", "."])
+def test_data_that_somebody_else_left_in_the_current_folder_is_not_taken(installed_in: Path, whose: str) -> None:
+    (installed_in / "config.toml").unlink()
+    if whose == "link":
+        (installed_in / "data").symlink_to(installed_in.parent)
+    else:
+        (installed_in / "data").mkdir()
+    os.chown(installed_in / ("." if whose == "." else "data"), NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(ConfigError, match="belongs to the user no"):
+        config.load(None, {})
+    assert config.load(None, {"UPLOADKIT_DATA__DIR": str(installed_in.parent)}).data_dir == installed_in.parent
