@@ -24,6 +24,10 @@ def remove_note(data_dir: Path) -> None:
     note_file(data_dir).unlink(missing_ok=True)
 
 
+_OURS = ("lock", "uploadkit.db", "store-credentials.json")
+"""What tells a folder that was made for an appliance; the second and third also where it was put together from a backup."""
+
+
 class DataDirInUse(ConfigError):
     """Another process, most likely an appliance that serves, holds the data directory."""
 
@@ -74,7 +78,7 @@ def prepare_data_dir(data_dir: Path) -> None:
             raise ConfigError(
                 f"data.dir: {data_dir} belongs to somebody else, who could replace what is in it; name a folder of this user's own"
             )
-        if (data_dir / "lock").exists() or all(path.name.startswith(".") for path in data_dir.iterdir()):
+        if any((data_dir / name).exists() for name in _OURS) or all(path.name.startswith(".") for path in data_dir.iterdir()):
             data_dir.chmod(0o700)
     except OSError as error:
         raise ConfigError(f"data.dir: {data_dir} can't be used: {error.strerror}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -31,6 +32,13 @@ def who_may_replace(directory: Path) -> str | None:
 def is_foreign(directory: Path) -> bool:
     """Say whether a folder belongs to somebody else than us and root."""
     return directory.stat().st_uid not in (0, os.geteuid())
+
+
+def make_private(path: Path) -> None:
+    """Take a file of ours out of everybody else's reach: one that was copied may have any mode. If there is none, that is fine."""
+    with suppress(OSError):  # somebody else's, or on a file system without modes
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            path.chmod(0o600)
 
 
 def _with_parents(path: Path) -> list[Path]:

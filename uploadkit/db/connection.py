@@ -12,6 +12,7 @@ from peewee import DatabaseError
 from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: ignore[attr-defined]
 
 from uploadkit.config import Config
+from uploadkit.core import path_ownership
 from uploadkit.core.errors import ConfigError
 from uploadkit.db import read_deadline, read_places
 from uploadkit.db.faults import MENDS_AT_THE_START, refuse_damaged
@@ -37,6 +38,8 @@ def open_database(config: Config, *, upgrade: bool) -> None:
     path = config.database_path
     try:
         if upgrade:
+            for suffix in ("", "-wal", "-shm"):  # SQLite gives the two the mode of the database
+                path_ownership.make_private(path.with_name(path.name + suffix))
             migrate(path)
         else:
             refuse_other_versions(path)

@@ -12,7 +12,7 @@ from uploadkit import config
 from uploadkit.core import data_dir
 from uploadkit.core.errors import ConfigError
 from uploadkit.db import migrating
-from uploadkit.db.connection import open_database
+from uploadkit.db.connection import close, open_database
 from uploadkit.db.models import Table
 
 
@@ -128,6 +128,33 @@ def test_the_data_directory_is_locked_and_private(tmp_path: Path) -> None:
             pass
     with data_dir.lock_data_dir(tmp_path / "data"):
         pass
+
+
+def test_what_was_put_together_from_a_backup_is_private_again(tmp_path: Path) -> None:
+    """Without the lock's file, and with the modes that copying gave it."""
+    settings = config.load(
+        None, {"UPLOADKIT_DATA__DIR": str(tmp_path / "data"), "UPLOADKIT_DATABASE__PATH": str(tmp_path / "elsewhere.db")}
+    )
+    migrating.migrate(settings.database_path)
+    settings.data_dir.mkdir(mode=0o755)
+    settings.data_dir.chmod(0o755)
+    (settings.data_dir / "uploadkit.db").touch()
+    names = [settings.database_path.with_name(settings.database_path.name + suffix) for suffix in ("", "-wal", "-shm")]
+    for name in names:
+        name.touch()
+        name.chmod(0o644)
+    with data_dir.lock_data_dir(settings.data_dir):
+        open_database(settings, upgrade=True)
+        assert settings.data_dir.stat().st_mode & 0o777 == 0o700
+        assert {name.stat().st_mode & 0o777 for name in names if name.exists()} == {0o600}
+        close()
+
+
+def test_a_folder_of_other_things_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "somebody-elses").touch()
+    tmp_path.chmod(0o755)
+    data_dir.prepare_data_dir(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_data_directory_that_can_not_be_made(tmp_path: Path) -> None:
