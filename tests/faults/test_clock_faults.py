@@ -109,7 +109,7 @@ def test_no_webhook_is_lost_stuck_or_sent_twice_at_once(house: House, jumps: tup
     lease_seconds = house.ctx.config.webhooks.timeout_seconds + 30
     jump_at = dict(zip(sorted(chance.sample(range(60, 900), len(jumps))), jumps, strict=True))
     failures = {}
-    in_flight: dict[leases.Claim, int] = {}
+    in_flight: dict[leases.Lease, int] = {}
     made_at, arrived_after = {}, {}
 
     def post(url: str, *_: Any, **__: Any) -> Outcome:
@@ -126,14 +126,14 @@ def test_no_webhook_is_lost_stuck_or_sent_twice_at_once(house: House, jumps: tup
                 FileRoute.update(webhook_url=url).execute()
                 failures[url] = chance.randint(0, 3)
                 made_at[completed_in_rows(house).id] = second
-            for claim in leases.claim_due(house.ctx):
-                assert claim.delivery_id not in [flying.delivery_id for flying in in_flight], "sent by two at once"
+            for lease in leases.lease_due(house.ctx):
+                assert lease.delivery_id not in [flying.delivery_id for flying in in_flight], "sent by two at once"
                 is_cut_off = chance.random() < 0.1
                 if not is_cut_off:
-                    in_flight[claim] = second + chance.randint(0, 29)
-            for claim in [claim for claim, until in in_flight.items() if until <= second]:
-                webhook_delivery.deliver(house.ctx, claim, post)
-                del in_flight[claim]
+                    in_flight[lease] = second + chance.randint(0, 29)
+            for lease in [lease for lease, until in in_flight.items() if until <= second]:
+                webhook_delivery.deliver(house.ctx, lease, post)
+                del in_flight[lease]
             for (file_id,) in WebhookDelivery.select(WebhookDelivery.file_id).where(WebhookDelivery.status == "delivered").tuples():
                 arrived_after.setdefault(file_id, second - made_at[file_id])
             advance(step_seconds * 1000)

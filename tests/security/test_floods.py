@@ -51,7 +51,7 @@ from uploadkit.projects import service as projects
 from uploadkit.projects.queries import counters
 from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import event_log, outbox
-from uploadkit.webhooks.leases import claim_due
+from uploadkit.webhooks.leases import lease_due
 
 MIB = 1024**2
 GOOD = "https://shop.example.com"
@@ -207,8 +207,8 @@ def test_test_events_that_wait_are_bounded(house: House) -> None:
         outbox.send_test(house.ctx.config, house.caller, "default")
     with pytest.raises(RateLimited):
         outbox.send_test(house.ctx.config, house.caller, "default")
-    for claim in claim_due(house.ctx):
-        webhook_delivery.deliver(house.ctx, claim, lambda *_, **__: Outcome(500, "no", None, None, 1))
+    for lease in lease_due(house.ctx):
+        webhook_delivery.deliver(house.ctx, lease, lambda *_, **__: Outcome(500, "no", None, None, 1))
     assert outbox.send_test(house.ctx.config, house.caller, "default"), "there is room again"
 
 
@@ -218,13 +218,13 @@ def test_what_was_sent_by_hand_is_bounded(house: House, monkeypatch: pytest.Monk
     with travelled_to(clock.now_ms()) as advance:
         delivery = outbox.send_test(house.ctx.config, house.caller, "default")
         for _ in range(5):
-            (claim,) = claim_due(house.ctx)
-            webhook_delivery.deliver(house.ctx, claim, lambda *_, **__: Outcome(500, "no", None, None, 1))
+            (lease,) = lease_due(house.ctx)
+            webhook_delivery.deliver(house.ctx, lease, lambda *_, **__: Outcome(500, "no", None, None, 1))
             outbox.redeliver(house.caller, delivery.id)
             advance(1)
         assert WebhookAttempt.select().count() == 3
-        (claim,) = claim_due(house.ctx)
-        webhook_delivery.deliver(house.ctx, claim, lambda *_, **__: Outcome(200, "yes", None, None, 1))
+        (lease,) = lease_due(house.ctx)
+        webhook_delivery.deliver(house.ctx, lease, lambda *_, **__: Outcome(200, "yes", None, None, 1))
         advance(retention.KEPT_TEST_EVENTS_MS + 1)
         retention.forget_early(house.ctx)
         assert WebhookDelivery.select().count() == WebhookAttempt.select().count() == 0
@@ -351,8 +351,8 @@ def test_test_events_that_are_kept_are_bounded(house: House, monkeypatch: pytest
     with travelled_to(clock.now_ms()) as advance:
         for _ in range(6):
             newest = outbox.send_test(house.ctx.config, house.caller, "default")
-            for claim in claim_due(house.ctx):
-                webhook_delivery.deliver(house.ctx, claim, lambda *_, **__: Outcome(500, "no", None, None, 1))
+            for lease in lease_due(house.ctx):
+                webhook_delivery.deliver(house.ctx, lease, lambda *_, **__: Outcome(500, "no", None, None, 1))
             advance(1)
     kept = list(WebhookDelivery.select().order_by(WebhookDelivery.created_at))
     assert [delivery.file_id for delivery in kept] == [file_id, None, None]

@@ -70,6 +70,11 @@ def open_database(config: Config, *, upgrade: bool) -> None:
 def close() -> None:
     """Close this thread's connection and the one that writes."""
     database.writer.close()
+    close_own()
+
+
+def close_own() -> None:
+    """Close this thread's connection: for a thread that ends."""
     if not database.is_closed():
         database.close()
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from uploadkit.config import Config
-from uploadkit.db.models import Event, File
 from uploadkit.objectstore.address import object_url
 
 
-def public_url(config: Config, file: File | Event) -> str:
+class HasKey(Protocol):
+    """A file, or what tells of one: its key at the store, and who may read it ("public" or "private")."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+
+    @property
+    def visibility(self) -> str: ...  # noqa: D102
+
+
+def public_url(config: Config, file: HasKey) -> str:
     """Return the lasting URL of a file: on the bucket's own domain if there is one and the file is public, else under `/f/`."""
     if config.storage.public_url and file.visibility == "public":
         return object_url(config.storage.public_url, file.key)

@@ -12,7 +12,7 @@ from uploadkit.core.values import Environment, Timestamp
 from uploadkit.db.models import Event, WebhookAttempt, WebhookDelivery
 from uploadkit.schemas.base import Answer, Input, Json, Page, PageQuery, in_this_order, links
 from uploadkit.webhooks.event_log import Feed
-from uploadkit.webhooks.payload import EventId, FeedEvent, WebhookPayload
+from uploadkit.webhooks.payload import EventId, FeedEvent, WebhookPayload, news_of
 
 DeliveryId = Annotated[str, Field(examples=["01a1fc46-2b7f-7d1e-9c35-4f1a6b0c8d22"])]
 ReceiverUrl = Annotated[str, Field(examples=["https://example.com/hooks/upload"])]
@@ -63,7 +63,7 @@ class EventObject(WebhookPayload, _Place):
     @classmethod
     def at_its_place(cls, event: Event, url: str) -> Self:
         """Return an event as receivers are told of it, and its place."""
-        return cls(**dict(WebhookPayload.of(event, url)), sequence=event.sequence)
+        return cls(**dict(WebhookPayload.of(news_of(event), url)), sequence=event.sequence)
 
 
 class EventFeed(Answer):

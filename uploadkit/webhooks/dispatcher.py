@@ -10,14 +10,13 @@ import logging
 import queue
 import threading
 
-from peewee import OperationalError
-
 from uploadkit.context import Context
 from uploadkit.core import clock
-from uploadkit.db.models import database
+from uploadkit.db import connection
+from uploadkit.db.faults import CannotNow
 from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import leases
-from uploadkit.webhooks.leases import Claim
+from uploadkit.webhooks.leases import Lease
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class Dispatcher:
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._some_wait_for_room = False
-        self._claims: queue.SimpleQueue[Claim | None] = queue.SimpleQueue()
+        self._leases: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
         self._waiter = threading.Thread(target=self._hand_over_until_stopped, name="webhooks", daemon=True)
         self._senders = [
             threading.Thread(target=self._send_until_stopped, name=f"webhook-sender-{number}", daemon=True)
@@ -51,7 +50,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Take back what was in flight when the appliance died, then begin."""
-        released = leases.release_leases()
+        released = leases.release_all()
         if released:
             log.info("%d webhook deliveries were in flight at the last stop; they are sent again", released)
         for thread in (*self._senders, self._waiter):
@@ -69,7 +68,7 @@ class Dispatcher:
         self._woken.set()
         self._waiter.join()
         for _ in self._senders:
-            self._claims.put(None)
+            self._leases.put(None)
         until = clock.monotonic_ms() + _GRACE_SECONDS * 1000
         for sender in self._senders:
             sender.join(max(0, until - clock.monotonic_ms()) / 1000)
@@ -85,19 +84,19 @@ class Dispatcher:
                 seconds = self._hand_over()
                 self._rest(clock.monotonic_ms() - began)
                 self._woken.wait(seconds)
-            except OperationalError as error:  # locked by another process, disk full: it passes
+            except CannotNow as error:  # locked by another process, disk full: it passes
                 log.warning("webhooks could not be handed over; trying again: %s", error)
                 self._woken.wait(LOOK_AGAIN_SECONDS)
             except Exception:
                 log.exception("webhooks could not be handed over; trying again")
                 self._woken.wait(LOOK_AGAIN_SECONDS)
-        database.close()
+        connection.close_own()
 
     def _hand_over(self) -> float:
         """Give what is due to the senders; return how many seconds to wait unless somebody wakes us."""
         self._some_wait_for_room = True  # for all that a sender knows who is done while we look
-        for claim in leases.claim_due(self._ctx):
-            self._claims.put(claim)
+        for lease in leases.lease_due(self._ctx):
+            self._leases.put(lease)
         self._some_wait_for_room = leases.some_are_due()
         due = leases.next_due()
         return LOOK_AGAIN_SECONDS if due is None else min(max(due - clock.now_ms(), 0) / 1000, LOOK_AGAIN_SECONDS)
@@ -108,14 +107,14 @@ class Dispatcher:
             self._stopping.wait(min(_REST_TIMES * looked_ms / 1000, LOOK_AGAIN_SECONDS))
 
     def _send_until_stopped(self) -> None:
-        while (claim := self._claims.get()) is not None:
+        while (lease := self._leases.get()) is not None:
             arrived = False
             try:
-                arrived = webhook_delivery.deliver(self._ctx, claim)
-            except OperationalError as error:  # its lease runs out, and it is tried again
-                log.warning("webhook delivery %s could not be noted: %s", claim.delivery_id, error)
+                arrived = webhook_delivery.deliver(self._ctx, lease)
+            except CannotNow as error:  # its lease runs out, and it is tried again
+                log.warning("webhook delivery %s could not be noted: %s", lease.delivery_id, error)
             except Exception:
-                log.exception("webhook delivery %s could not be tried or noted", claim.delivery_id)
+                log.exception("webhook delivery %s could not be tried or noted", lease.delivery_id)
             if self._some_wait_for_room or not arrived:  # there is room for another one, or a time to try this one again
                 self.wake()
-        database.close()
+        connection.close_own()

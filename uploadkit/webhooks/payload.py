@@ -1,12 +1,14 @@
 """What a receiver gets, and what `/events` shows: one body for readers of the cloud's documentation and of ours. Pure.
 
 A wire format of its own, beside those in `schemas/`: it is kept with the delivery, and sent again as it was.
-The file is told as the event left it, from the event's own row: it stays the same whatever becomes of the file.
+The file is told as the event left it: it stays the same whatever becomes of the file.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -24,6 +26,48 @@ TEST_EVENT: Literal["webhook.test"] = "webhook.test"
 
 PUBLIC_EVENTS: dict[str, FeedEvent] = {"UPLOADED": "onUploadComplete", "FAILED": "file.failed", "DELETED": "file.deleted"}
 """The event that receivers are told, by the status that the file came to."""
+
+
+@dataclass(frozen=True)
+class News:
+    """What there is to tell: `event` in the receivers' words, when it was (`at`, milliseconds), and the file as it left it."""
+
+    id: str
+    event: str
+    at: int
+    project_id: str
+    environment: str
+    file_id: str
+    key: str
+    file_name: str
+    size_bytes: int
+    content_type: str
+    visibility: str
+    status: str
+    metadata: Mapping[str, Any]
+    client_metadata: Mapping[str, Any]
+    file_created_at: int
+
+
+def news_of(row: Event) -> News:
+    """Return what there is to tell of a row of the event log."""
+    return News(
+        id=row.id,
+        event=PUBLIC_EVENTS[row.status],
+        at=row.at,
+        project_id=row.project_id,
+        environment=row.environment,
+        file_id=row.file_id,
+        key=row.key,
+        file_name=row.file_name,
+        size_bytes=row.size_bytes,
+        content_type=row.content_type,
+        visibility=row.visibility,
+        status=row.status,
+        metadata=row.metadata,
+        client_metadata=row.client_metadata,
+        file_created_at=row.file_created_at,
+    )
 
 
 class _Told(BaseModel):
@@ -48,23 +92,23 @@ class EventFile(_Told):
     created_at: Timestamp
 
     @classmethod
-    def of(cls, event: Event, url: str) -> Self:
-        """Return the file of an event; `url` is its lasting one."""
-        content_type = strict(event.content_type)
+    def of(cls, news: News, url: str) -> Self:
+        """Return the file that there is news of; `url` is its lasting one."""
+        content_type = strict(news.content_type)
         return cls(
-            id=event.file_id,
-            key=event.key,
+            id=news.file_id,
+            key=news.key,
             url=url,
-            file_name=event.file_name,
-            file_size=event.size_bytes,
+            file_name=news.file_name,
+            file_size=news.size_bytes,
             content_type=content_type,
-            name=event.file_name,
-            size=event.size_bytes,
+            name=news.file_name,
+            size=news.size_bytes,
             type=content_type,
-            status=event.status,
-            metadata=event.metadata,
-            client_metadata=event.client_metadata,
-            created_at=event.file_created_at,
+            status=news.status,
+            metadata=news.metadata,
+            client_metadata=news.client_metadata,
+            created_at=news.file_created_at,
         )
 
 
@@ -80,14 +124,14 @@ class WebhookPayload(_Told):
     metadata: KeptMetadata
 
     @classmethod
-    def of(cls, event: Event, url: str, name: Literal["webhook.test"] | None = None) -> Self:
-        """Return the body that tells of `event`, as `name` where it is none that a file came to; `url` is the lasting URL of its file."""
+    def of(cls, news: News, url: str) -> Self:
+        """Return the body that tells `news`; `url` is the lasting URL of its file."""
         return cls(
-            id=event.id,
-            event=name or PUBLIC_EVENTS[event.status],
-            created_at=event.at,
-            project_id=event.project_id,
-            environment=event.environment,
-            file=EventFile.of(event, url),
-            metadata=event.metadata,
+            id=news.id,
+            event=news.event,
+            created_at=news.at,
+            project_id=news.project_id,
+            environment=news.environment,
+            file=EventFile.of(news, url),
+            metadata=news.metadata,
         )

@@ -9,22 +9,18 @@ from __future__ import annotations
 from uploadkit.auth import audit
 from uploadkit.auth.callers import Caller, find_project, require_live
 from uploadkit.core import clock
-from uploadkit.db import statements
 from uploadkit.db.connection import write
-from uploadkit.db.models import WebhookSecret
+from uploadkit.webhooks.queries import secrets as queries
 from uploadkit.webhooks.signatures import Secrets, new_secret
 
 
 def signing_secrets(project_id: str) -> Secrets:
     """Return the secrets to sign with, for deliveries."""
-    found = _read(project_id)
+    found = queries.find(project_id)
     if found is None:
         with write():
-            now = clock.now_ms()
-            WebhookSecret.insert(
-                project=project_id, current_secret=new_secret(), next_secret=new_secret(), created_at=now
-            ).on_conflict_ignore().execute()
-        found = _read(project_id)
+            queries.insert_first(project_id, Secrets(new_secret(), new_secret()), clock.now_ms())
+        found = queries.find(project_id)
     assert found is not None
     return found
 
@@ -45,14 +41,6 @@ def rotate_secrets(caller: Caller, project_id: str) -> Secrets:
     after = Secrets(before.next, new_secret())
     with write():
         find_project(caller, project_id)
-        changed = WebhookSecret.update(current_secret=after.current, next_secret=after.next, rotated_at=clock.now_ms()).where(
-            WebhookSecret.project == project_id, WebhookSecret.current_secret == before.current
-        )
-        if changed.execute():
+        if queries.replace(project_id, before, after, clock.now_ms()):
             audit.record(caller.actor, "rotated", "webhook_secret", project_id, project_id)
     return signing_secrets(project_id)
-
-
-def _read(project_id: str) -> Secrets | None:
-    row = statements.find(WebhookSecret, "project_id = ?", project_id)
-    return None if row is None else Secrets(row.current_secret, row.next_secret)

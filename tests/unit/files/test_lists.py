@@ -39,6 +39,7 @@ from uploadkit.projects import usage
 from uploadkit.server import first_run
 from uploadkit.webhooks import event_log
 from uploadkit.webhooks.event_log import EventFilter
+from uploadkit.webhooks.queries import events
 
 NOON = 1_790_000_000_000
 ALL = FileFilter()
@@ -401,7 +402,7 @@ def test_the_log_by_operation_route_time_and_key(desk: Desk, caller: Caller, mon
     outsider = replace(desk.new_project(), actor=caller.actor)
     desk.add(outsider)
     for most in (5000, 0):  # few files by that key, or too many to go by them
-        monkeypatch.setattr(event_log, "_FEW_FILES", most)
+        monkeypatch.setattr(events, "_FEW_FILES", most)
         for wanted, found in (
             (EventFilter(event="upload.failed"), [failed]),
             (EventFilter(event="upload.completed", route_slug="default"), [file]),
@@ -419,10 +420,10 @@ def test_the_log_by_operation_route_time_and_key(desk: Desk, caller: Caller, mon
 def test_no_event_without_its_change(desk: Desk, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     before = event_log.list_events(caller, EventFilter(), 100, None).items
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a crash")
 
-    monkeypatch.setattr(event_log, "execute", fail)
+    monkeypatch.setattr(events, "insert", fail)
     with pytest.raises(RuntimeError, match="a crash"):
         desk.add(caller, status="UPLOADING")
     monkeypatch.undo()

@@ -32,7 +32,7 @@ from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import event_log, leases, outbox
 from uploadkit.webhooks import secrets as webhook_secrets
 from uploadkit.webhooks.delivery import LONGEST_RETRY_AFTER_MS, next_attempt_at
-from uploadkit.webhooks.leases import Claim
+from uploadkit.webhooks.leases import Lease
 
 NOON = 1_900_000_000_000
 MINUTE_MS = 60_000
@@ -79,9 +79,9 @@ def at_noon() -> Iterator[Callable[[int], None]]:
 def send_due(house: House, calls: Calls) -> int:
     """Send what is due, as the dispatcher does, one after another."""
     sent = 0
-    while claims := leases.claim_due(house.ctx):
-        for claim in claims:
-            webhook_delivery.deliver(house.ctx, claim, calls.post)
+    while held := leases.lease_due(house.ctx):
+        for lease in held:
+            webhook_delivery.deliver(house.ctx, lease, calls.post)
             sent += 1
     return sent
 
@@ -292,7 +292,7 @@ def test_two_workers_never_hold_the_same_delivery(told: House, at_noon: Callable
     found: list[str] = []
 
     def work() -> None:
-        found.extend(claim.delivery_id for claim in leases.claim_due(told.ctx))
+        found.extend(lease.delivery_id for lease in leases.lease_due(told.ctx))
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
@@ -306,10 +306,10 @@ def test_a_lease_that_ran_out_is_due_again_and_its_late_result_changes_nothing(
     told: House, calls: Calls, at_noon: Callable[[int], None]
 ) -> None:
     completed(told)
-    (late,) = leases.claim_due(told.ctx)
-    assert leases.claim_due(told.ctx) == []
+    (late,) = leases.lease_due(told.ctx)
+    assert leases.lease_due(told.ctx) == []
     at_noon(30_000 + 30_000)
-    (again,) = leases.claim_due(told.ctx)
+    (again,) = leases.lease_due(told.ctx)
     assert again.delivery_id == late.delivery_id
     calls.status = 500
     webhook_delivery.deliver(told.ctx, late, calls.post)
@@ -322,10 +322,10 @@ def test_a_lease_that_ran_out_is_due_again_and_its_late_result_changes_nothing(
 
 def test_leases_are_released_at_the_start(told: House, calls: Calls) -> None:
     completed(told)
-    assert len(leases.claim_due(told.ctx)) == 1
-    assert leases.release_leases() == 1
+    assert len(leases.lease_due(told.ctx)) == 1
+    assert leases.release_all() == 1
     assert send_due(told, calls) == 1
-    assert leases.release_leases() == 0
+    assert leases.release_all() == 0
 
 
 def backlog(house: House, url: str, count: int = 1, *, arrived: bool | None = None) -> None:
@@ -336,16 +336,16 @@ def backlog(house: House, url: str, count: int = 1, *, arrived: bool | None = No
     WebhookDestination.update(arrived=arrived).where(WebhookDestination.url == url).execute()
 
 
-def urls_of(claims: list[Claim]) -> list[str]:
-    return [WebhookDelivery.get_by_id(claim.delivery_id).destination.url for claim in claims]
+def urls_of(held: list[Lease]) -> list[str]:
+    return [WebhookDelivery.get_by_id(lease.delivery_id).destination.url for lease in held]
 
 
 def test_at_most_two_in_flight_to_one_server(told: House) -> None:
     for path in ("a", "b", "c"):
         backlog(told, f"https://slow.example/{path}", 4, arrived=True)
     backlog(told, "https://quick.example/")
-    assert sorted(urls_of(leases.claim_due(told.ctx))) == ["https://quick.example/", *["https://slow.example/a"] * 2]
-    assert leases.claim_due(told.ctx) == []
+    assert sorted(urls_of(leases.lease_due(told.ctx))) == ["https://quick.example/", *["https://slow.example/a"] * 2]
+    assert leases.lease_due(told.ctx) == []
 
 
 @pytest.mark.parametrize(("arrived", "most"), [(True, 12), (None, 9), (False, 3)])
@@ -353,31 +353,31 @@ def test_what_does_not_arrive_gets_a_part_of_the_senders(told: House, arrived: b
     shop = another_project(told)
     for number in range(20):
         backlog(told if number % 2 else shop, f"https://receiver-{number}.example/", 2, arrived=arrived)
-    assert len(leases.claim_due(told.ctx)) == most
+    assert len(leases.lease_due(told.ctx)) == most
     backlog(told, "https://proven.example/", 2, arrived=True)
-    assert urls_of(leases.claim_due(told.ctx)) == ([] if arrived else ["https://proven.example/"] * 2)
+    assert urls_of(leases.lease_due(told.ctx)) == ([] if arrived else ["https://proven.example/"] * 2)
 
 
 def test_receivers_that_hang_hold_up_nobody(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
     """Eight servers that hang at every call, each with a backlog, beside one that answers: every upload of its is sent at once."""
     for number in range(8):
         backlog(told, f"https://hangs-{number}.example/", 10)
-    hanging: list[tuple[int, Claim]] = []
+    hanging: list[tuple[int, Lease]] = []
     for step in range(60):
         if step % 3 == 0:
             backlog(told, "https://good.example/", arrived=True if step else None)
-        claims = leases.claim_due(told.ctx)
-        assert urls_of(claims).count("https://good.example/") == (1 if step % 3 == 0 else 0), f"step {step}"
-        for claim, url in zip(claims, urls_of(claims), strict=True):
+        held = leases.lease_due(told.ctx)
+        assert urls_of(held).count("https://good.example/") == (1 if step % 3 == 0 else 0), f"step {step}"
+        for lease, url in zip(held, urls_of(held), strict=True):
             if url == "https://good.example/":
                 calls.status = 200
-                webhook_delivery.deliver(told.ctx, claim, calls.post)
+                webhook_delivery.deliver(told.ctx, lease, calls.post)
             else:
-                hanging.append((clock.now_ms() + 30_000, claim))
+                hanging.append((clock.now_ms() + 30_000, lease))
         at_noon(2000)
         calls.status = None
-        for _, claim in [late for late in hanging if late[0] <= clock.now_ms()]:
-            webhook_delivery.deliver(told.ctx, claim, calls.post)
+        for _, lease in [late for late in hanging if late[0] <= clock.now_ms()]:
+            webhook_delivery.deliver(told.ctx, lease, calls.post)
         hanging = [late for late in hanging if late[0] > clock.now_ms()]
     tried = WebhookDestination.select().where(WebhookDestination.arrived == False)  # noqa: E712
     assert tried.count() == 8, "and those that hang are tried in turn"
@@ -398,9 +398,9 @@ def test_a_tenant_whose_receivers_hang_takes_no_turn_of_others(told: House, thei
     shop = another_project(told)
     for number in range(40):
         backlog(told, f"https://hangs-{number}.example/", 3, arrived=theirs)
-    assert leases.claim_due(told.ctx), "as many as there is room for"
+    assert leases.lease_due(told.ctx), "as many as there is room for"
     backlog(shop, "https://shop.example/", arrived=arrived)
-    assert urls_of(leases.claim_due(told.ctx)) == ["https://shop.example/"], "at once"
+    assert urls_of(leases.lease_due(told.ctx)) == ["https://shop.example/"], "at once"
 
 
 def test_the_next_turn_is_for_the_project_with_the_fewest_calls(told: House, calls: Calls) -> None:
@@ -409,14 +409,14 @@ def test_the_next_turn_is_for_the_project_with_the_fewest_calls(told: House, cal
     for number in range(20):
         for shop in (told, *shops[:2]):
             backlog(shop, f"https://{shop.project.slug}-{number}.example/")
-    under_way = leases.claim_due(told.ctx)
+    under_way = leases.lease_due(told.ctx)
     assert len(under_way) == 9
     backlog(shops[2], "https://late.example/", arrived=False)
-    assert urls_of(leases.claim_due(told.ctx)) == ["https://late.example/"], "at once: a quarter is left for who has none"
-    assert leases.claim_due(told.ctx) == []
+    assert urls_of(leases.lease_due(told.ctx)) == ["https://late.example/"], "at once: a quarter is left for who has none"
+    assert leases.lease_due(told.ctx) == []
     calls.status = None
     webhook_delivery.deliver(told.ctx, under_way[0], calls.post)
-    assert len(leases.claim_due(told.ctx)) == 1
+    assert len(leases.lease_due(told.ctx)) == 1
 
 
 def test_looking_for_what_is_due_keeps_no_write_waiting(told: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,7 +425,7 @@ def test_looking_for_what_is_due_keeps_no_write_waiting(told: House, monkeypatch
         backlog(told, f"https://receiver-{number}.example/")
     look, was_locked = leases._chosen, []
     monkeypatch.setattr(leases, "_chosen", lambda now: was_locked.append(database.in_transaction()) or look(now))
-    assert len(leases.claim_due(told.ctx)) == 3
+    assert len(leases.lease_due(told.ctx)) == 3
     assert was_locked == [False]
 
 
@@ -440,32 +440,32 @@ def test_what_is_deleted_while_it_is_chosen_is_not_sent(told: House, monkeypatch
         return found
 
     monkeypatch.setattr(leases, "_chosen", deleted_meanwhile)
-    assert [claim.delivery_id for claim in leases.claim_due(told.ctx)] == [stays.id]
+    assert [lease.delivery_id for lease in leases.lease_due(told.ctx)] == [stays.id]
 
 
 def test_two_projects_behind_one_server_take_turns(told: House, calls: Calls, at_noon: Callable[[int], None]) -> None:
     backlog(told, "https://shared.example/one", 50, arrived=True)
-    first, second = leases.claim_due(told.ctx)
+    first, second = leases.lease_due(told.ctx)
     backlog(told, "https://shared.example/other", 3)
     found = []
-    for claim in (first, second):
+    for lease in (first, second):
         at_noon(10)
-        webhook_delivery.deliver(told.ctx, claim, calls.post)
-        found += urls_of(leases.claim_due(told.ctx))
+        webhook_delivery.deliver(told.ctx, lease, calls.post)
+        found += urls_of(leases.lease_due(told.ctx))
     assert found == ["https://shared.example/other", "https://shared.example/one"]
 
 
 def test_a_delivery_that_was_deleted_while_it_was_sent(told: House, calls: Calls) -> None:
     completed(told)
-    (claim,) = leases.claim_due(told.ctx)
+    (lease,) = leases.lease_due(told.ctx)
 
     def delete_then_answer(url: str, body: bytes, headers: dict[str, str], **more: Any) -> Outcome:
         with write():
             execute("DELETE FROM webhook_delivery")
         return calls.post(url, body, headers, **more)
 
-    webhook_delivery.deliver(told.ctx, claim, delete_then_answer)
-    webhook_delivery.deliver(told.ctx, claim, calls.post)
+    webhook_delivery.deliver(told.ctx, lease, delete_then_answer)
+    webhook_delivery.deliver(told.ctx, lease, calls.post)
     assert len(calls.made) == 1
 
 
@@ -612,16 +612,16 @@ def test_redeliver_begins_the_schedule_anew_with_the_same_event(told: House, cal
 
 def test_what_is_being_tried_can_not_be_redelivered_or_deleted(told: House, calls: Calls) -> None:
     completed(told)
-    (claim,) = leases.claim_due(told.ctx)
+    (lease,) = leases.lease_due(told.ctx)
     for act in (outbox.redeliver, outbox.delete_delivery):
         with pytest.raises(Conflict):
-            act(told.caller, claim.delivery_id)
-    webhook_delivery.deliver(told.ctx, claim, calls.post)
-    outbox.delete_delivery(told.caller, claim.delivery_id)
+            act(told.caller, lease.delivery_id)
+    webhook_delivery.deliver(told.ctx, lease, calls.post)
+    outbox.delete_delivery(told.caller, lease.delivery_id)
     assert not WebhookDelivery.select().exists()
     assert not WebhookAttempt.select().exists()
     with pytest.raises(NotFound):
-        outbox.delete_delivery(told.caller, claim.delivery_id)
+        outbox.delete_delivery(told.caller, lease.delivery_id)
 
 
 def test_a_test_event_needs_a_url(house: House) -> None:
@@ -662,9 +662,9 @@ def test_what_a_receiver_says_stays_out_of_the_log(told: House, at_noon: Callabl
     said = ["Redirects are not followed (to https://other.example/secret)", "The answer can't be read: BadStatusLine: secret"]
     for status, error in zip((301, None), said, strict=True):
         completed(told)
-        (claim,) = leases.claim_due(told.ctx)
+        (lease,) = leases.lease_due(told.ctx)
         outcome = Outcome(status, None, None, error, 5)
-        webhook_delivery.deliver(told.ctx, claim, lambda *_, outcome=outcome, **__: outcome)
+        webhook_delivery.deliver(told.ctx, lease, lambda *_, outcome=outcome, **__: outcome)
     assert {delivery.last_error for delivery in WebhookDelivery.select()} == set(said), "but people may see it"
     assert "secret" not in caplog.text
     assert "pending, answered 301" in caplog.text
