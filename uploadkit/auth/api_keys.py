@@ -138,7 +138,7 @@ def revoke_key(caller: Caller, key_id: str) -> ApiKey:
                 raise _last_account_key()
             key.revoked_at = clock.now_ms()
             queries.revoke_key(key.id, key.revoked_at)
-            audit.record(caller.actor, "revoked", "key", key.id, key.project_id, {"name": key.name, "maskedKey": key.masked_key})
+            audit.record(caller.actor, "revoked", "key", key.id, key.project_id, {"name": key.name, "masked_key": key.masked_key})
     return key
 
 

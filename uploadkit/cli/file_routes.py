@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 from uploadkit.auth.callers import COMMAND_LINE
 from uploadkit.cli.output import as_text, emit, json_option, open_installation, print_table, project_option
@@ -26,26 +27,37 @@ def routes_commands() -> None:
     """Create, list, change and delete file routes, the rules for uploads of one kind."""
 
 
-_RULE_OPTIONS = (
-    click.option("--max-file-size", help="Largest file, such as 4MB; as large as the tier allows by default."),
-    click.option("--max-file-count", type=int, help="Files that a browser may select at once; 1 by default."),
-    click.option("--type", "allowed_types", multiple=True, help="An allowed type, such as 'image/*'; repeat it for more. All by default."),
-    click.option("--visibility", type=click.Choice(["public", "private"]), help="Public by default."),
-    click.option("--webhook-url", help="Where events go."),
-    click.option(
-        "--webhook-event", "webhook_events", multiple=True, help="An event that goes there; repeat it. onUploadComplete by default."
-    ),
-    click.option("--verify-content/--no-verify-content", default=None, help="Hold first bytes against the type; on by default."),
-    click.option(
-        "--anonymous-uploads/--no-anonymous-uploads", default=None, help="Pages of --origin upload without a key; off by default."
-    ),
-    click.option("--origin", "allowed_origins", multiple=True, help="An origin for anonymous uploads; repeat it for more."),
-)
+_FLAGS = {"allowed_types": "--type", "webhook_events": "--webhook-event", "allowed_origins": "--origin"}
+_HELP = {
+    "max_file_size": "Largest file, such as 4MB; as large as the tier allows by default.",
+    "max_file_count": "Files that a browser may select at once; 1 by default.",
+    "allowed_types": "An allowed type, such as 'image/*'; repeat it for more. All by default.",
+    "visibility": "Public by default.",
+    "webhook_url": "Where events go.",
+    "webhook_events": "An event that goes there; repeat it. onUploadComplete by default.",
+    "verify_content": "Hold first bytes against the type; on by default.",
+    "anonymous_uploads": "Pages of --origin upload without a key; off by default.",
+    "allowed_origins": "An origin for anonymous uploads; repeat it for more.",
+}
 
 
 def _rule_options(command: Command) -> Command:
     """The options that are fields of a file route."""
-    return reduce(lambda so_far, option: option(so_far), reversed(_RULE_OPTIONS), command)
+    fields = [(name, field) for name, field in FileRouteBody.model_fields.items() if name != "slug"]
+    return reduce(lambda so_far, named: _option(*named)(so_far), reversed(fields), command)
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    flag, kind = _FLAGS.get(name, f"--{name.replace('_', '-')}"), field.annotation
+    how: dict[str, Any] = {"help": _HELP.get(name, field.description)}
+    if kind is bool:
+        flag, how["default"] = f"{flag}/--no-{flag.removeprefix('--')}", None
+    elif get_origin(kind) is Literal:
+        how["type"] = click.Choice(get_args(kind))
+    elif kind is int:
+        how["type"] = int
+    how["multiple"] = get_origin(kind) is list
+    return click.option(flag, name, **how)
 
 
 def _rules(body: type[FileRouteBody], options: dict[str, Any]) -> dict[str, Any]:

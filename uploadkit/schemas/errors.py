@@ -17,6 +17,7 @@ from uploadkit.core.errors import (
     UploadKitError,
     UploadNotFound,
     UploadNotVerified,
+    ValidationFailed,
 )
 from uploadkit.schemas.base import Answer, Json
 
@@ -24,6 +25,8 @@ BEGINNING = (FileTooLarge, FileTypeNotAllowed, NotFound, StorageUnavailable, Tie
 """What can go wrong when an upload begins."""
 COMPLETING = (FileTypeNotAllowed, UploadNotFound, UploadNotVerified, UploadExpired, Conflict, StorageUnavailable)
 """What can go wrong when an upload is completed, or another request did that at the same time."""
+INVALID = ValidationFailed("fileName is required", details={"fileName": ["is required"]})
+"""An example of a body that is not taken."""
 
 
 class ErrorBody(Answer):

@@ -20,7 +20,7 @@ from uploadkit.core.errors import (
     ValidationFailed,
 )
 from uploadkit.schemas.base import Answer, rendered
-from uploadkit.schemas.errors import error
+from uploadkit.schemas.errors import INVALID, error
 
 DESCRIPTION = (
     "File uploads by presigned URL. Every call needs an API key in `x-api-key`; every failure has the shape of `ErrorAnswer`; "
@@ -72,9 +72,7 @@ def _answer(answers: Mapping[type[UploadKitError], Answer]) -> dict[str, Any]:
 
 
 def _example(kind: type[UploadKitError]) -> UploadKitError:
-    if kind is ValidationFailed:
-        return ValidationFailed("fileName is required", details={"fileName": ["is required"]})
-    return kind((kind.__doc__ or "").rstrip("."))
+    return INVALID if kind is ValidationFailed else kind((kind.__doc__ or "").rstrip("."))
 
 
 _IDEMPOTENCY_KEY: dict[str, Any] = {

@@ -190,7 +190,7 @@ def delete_delivery(caller: Caller, delivery_id: str) -> None:
         delivery = find_delivery(caller, delivery_id)
         if not deliveries.delete(delivery_id):
             raise _being_tried()
-        details = {"event": delivery.event, "eventId": delivery.event_id, "status": delivery.status}
+        details = {"event": delivery.event, "event_id": delivery.event_id, "status": delivery.status}
         audit.record(caller.actor, "deleted", "webhook_delivery", delivery_id, delivery.project_id, details)
 
 

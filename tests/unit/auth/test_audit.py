@@ -44,7 +44,7 @@ def test_everything_that_is_administered_leaves_an_entry(house: House) -> None:
         (insider.api_key_id, "file_route changed", route.id, {"visibility": ["public", "private"], "webhook_url": "changed"}),
         (insider.api_key_id, "file_route deleted", route.id, {"slug": "pics"}),
         (admin.api_key_id, "project changed", project.id, {"tier": ["pro", "free"], "limit_overrides": [{}, {"max_keys": None}]}),
-        ("cli", "key revoked", issued.key.id, {"name": "CI", "maskedKey": issued.key.masked_key}),
+        ("cli", "key revoked", issued.key.id, {"name": "CI", "masked_key": issued.key.masked_key}),
         (admin.api_key_id, "project deleted", project.id, {"name": "Photos", "slug": "photos"}),
     ]
     everything = json.dumps([entry.details for entry in Audit.select()])

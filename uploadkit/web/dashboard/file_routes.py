@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import g, redirect, render_template, request, url_for
+from pydantic.fields import FieldInfo
 from werkzeug.wrappers import Response
 
 from uploadkit.core.errors import DuplicateSlug, UploadKitError
@@ -16,9 +17,14 @@ from uploadkit.web.dashboard.files import KNOWN_TYPES, TYPE_PATTERN
 from uploadkit.web.dashboard.guard import administrator, project
 from uploadkit.web.dashboard.notices import leave_notice
 from uploadkit.web.requests import context
+from uploadkit.webhooks.payload import PUBLIC_EVENTS
 
-_EVENTS = ("onUploadComplete", "file.failed", "file.deleted")
-_YES_OR_NO = ("verify_content", "anonymous_uploads")
+_EVENTS = tuple(PUBLIC_EVENTS.values())
+# The form has what the schema has: those of true or false as a box to tick, what is in none of these as text.
+_FIELDS = FileRouteBody.model_fields
+_TICKED = {"webhook_events"}
+_SEPARATORS = {"allowed_types": " ", "allowed_origins": "\n"}
+_NUMBERS = {"max_file_size", "max_file_count"}
 _WORDS = {
     "max_file_size": "must be a size such as 4MB; empty for the tier's",
     "max_file_count": "must be a whole number from 1 to 1000",
@@ -98,35 +104,31 @@ def _form(route: FileRoute | None, values: FileRoute, failure: UploadKitError | 
 
 def _kept(route: FileRoute) -> dict[str, Any]:
     """What is in the row, as the form's fields have it."""
-    return {
-        "slug": route.slug,
-        "max_file_size": filters.size_field(route.max_file_size_bytes),
-        "max_file_count": route.max_file_count,
-        "allowed_types": " ".join(route.allowed_types),
-        "visibility": route.visibility,
-        "webhook_url": route.webhook_url or "",
-        "webhook_events": route.webhook_events,
-        "allowed_origins": "\n".join(route.allowed_origins),
-        "verify_content": route.verify_content,
-        "anonymous_uploads": route.anonymous_uploads,
-    }
+    kept = {name: getattr(route, name) for name in _FIELDS if name != "max_file_size"}
+    joined = {name: separator.join(kept[name]) for name, separator in _SEPARATORS.items()}
+    return kept | joined | {"max_file_size": filters.size_field(route.max_file_size_bytes), "webhook_url": route.webhook_url or ""}
 
 
 def _sent() -> dict[str, Any]:
     """What was typed, so that nobody has to type it again."""
     form = request.form
-    return form.to_dict() | {"webhook_events": form.getlist("webhook_events")} | {name: name in form for name in _YES_OR_NO}
+    ticked = {name: form.getlist(name) for name in _TICKED}
+    return form.to_dict() | ticked | {name: name in form for name, field in _FIELDS.items() if field.annotation is bool}
 
 
 def _given() -> dict[str, Any]:
     """What was typed, as the schema takes it."""
-    return {
-        "slug": forms.text("slug"),
-        "max_file_size": forms.number("max_file_size"),
-        "max_file_count": forms.number("max_file_count") or 1,
-        "allowed_types": forms.lines("allowed_types") or ["*/*"],
-        "visibility": forms.text("visibility"),
-        "webhook_url": forms.text("webhook_url") or None,
-        "webhook_events": request.form.getlist("webhook_events"),
-        "allowed_origins": forms.lines("allowed_origins"),
-    } | {name: name in request.form for name in _YES_OR_NO}
+    return {name: _value_of(name, field) for name, field in _FIELDS.items()}
+
+
+def _value_of(name: str, field: FieldInfo) -> Any:
+    if field.annotation is bool:
+        return name in request.form
+    if name in _TICKED:
+        return request.form.getlist(name)
+    if name in _SEPARATORS:
+        return forms.lines(name) or field.get_default()
+    if name in _NUMBERS:
+        number = forms.number(name)
+        return field.default if number is None else number
+    return forms.text(name) or (None if field.default is None else "")
