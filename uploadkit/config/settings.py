@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from uploadkit.core import origins
+from uploadkit.core.hosts import origin_as_sent
 from uploadkit.core.values import (
     Cidr,
     CorsOrigins,
@@ -78,7 +78,7 @@ class ServerConfig(Section):
         hosts = [own.netloc.lower().removesuffix(port)]
         if is_loopback(own.hostname or ""):
             hosts += ["localhost", *(["[::1]"] if ":" in self.host else []), *(["127.0.0.1"] if self.host != "::1" else [])]
-        return tuple(dict.fromkeys(origins.as_sent(f"{own.scheme}://{host}{port}") for host in hosts))
+        return tuple(dict.fromkeys(origin_as_sent(f"{own.scheme}://{host}{port}") for host in hosts))
 
     @property
     def https_enforced(self) -> bool:
