@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,11 +28,22 @@ class Input(BaseModel):
 
 
 class Answer(BaseModel):
-    """What goes out: camelCase outside. What is read from rows has the names of their columns."""
+    """What goes out: camelCase outside. What is read from rows has the names of their columns.
+
+    Neither its `repr()` nor an error says what is in it: API keys, tokens and signed URLs are.
+    """
 
     model_config = ConfigDict(
-        alias_generator=to_camel, serialize_by_alias=True, populate_by_name=True, from_attributes=True, extra="forbid"
+        alias_generator=to_camel,
+        serialize_by_alias=True,
+        populate_by_name=True,
+        from_attributes=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return ()
 
 
 def rendered(answer: BaseModel) -> Json:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import Field
-
 from uploadkit.context import JobReport
 from uploadkit.core.values import Timestamp
 from uploadkit.observability.health import Check
@@ -14,12 +12,12 @@ from uploadkit.schemas.base import Answer
 
 
 class InitialisedObject(Answer):
-    """What `init` made or found. Key and link are there on the first run only, and leave `repr()` out."""
+    """What `init` made or found. Key and link are there on the first run only."""
 
     data_dir: str
     project_id: str
-    api_key: str | None = Field(repr=False)
-    setup_url: str | None = Field(repr=False)
+    api_key: str | None
+    setup_url: str | None
 
 
 class CheckObject(Answer):

@@ -71,7 +71,9 @@ def news_of(row: Event) -> News:
 
 
 class _Told(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, serialize_by_alias=True, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, serialize_by_alias=True, populate_by_name=True, extra="forbid", hide_input_in_errors=True
+    )
 
 
 class EventFile(_Told):
