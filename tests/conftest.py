@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import settings
 
 from tests.support.appliance import Appliance, running
 from tests.support.stores import OtherStore, started_store
@@ -25,6 +26,10 @@ from uploadkit.objectstore.bundled.supervisor import BundledStore
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.server import first_run
 from uploadkit.web.app import create_app
+
+# Its deadline is by the wall clock, of which neighbours on the machine take what they like.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 # Browsers, kills and broken stores, the played providers, programs in processes of their own: four fifths of the time of all tests.
 # `make test` leaves them out; `make test-all`, and so CI, does not. A test elsewhere that takes long says so itself: pytest.mark.long.

@@ -205,7 +205,7 @@ def test_what_is_no_request_gets_json_too(appliance: Appliance, name: str) -> No
     st.integers(0, 300),
     st.binary(max_size=8),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_make_the_server_fail(appliance: Appliance, told: str | bytes, place: int, inserted: bytes) -> None:
     raw = told if isinstance(told, bytes) else RAW[told][0]
     raw = raw[:place] + inserted + raw[place:] + b"\r\n\r\n"

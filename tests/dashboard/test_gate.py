@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urljoin, urlsplit
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import House
@@ -144,7 +144,6 @@ def test_whatever_is_wanted_it_is_one_of_the_pages(house: House) -> None:
     app = house.door().application
 
     @given(st.lists(pieces | st.text(max_size=3), max_size=8).map(lambda parts: "/dashboard" * (len(parts) % 2) + "".join(parts)))
-    @settings(deadline=None)
     def check(wanted: str) -> None:
         with app.test_request_context():
             there = urlsplit(urljoin("http://own/dashboard/sign-in", own_pages.own_page(wanted).replace("%2e", ".").replace("\\", "/")))

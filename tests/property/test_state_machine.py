@@ -180,7 +180,6 @@ def test_any_sequence_goes_as_the_model_says(house_bucket: ObjectStore, monkeypa
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=30,
-            deadline=None,
             database=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),

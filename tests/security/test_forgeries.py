@@ -64,7 +64,7 @@ def test_no_cursor_leads_into_another_project_or_the_sandbox(appliance: Applianc
 
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode), st.integers(0, 40), st.integers(0, 255))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_cursor_that_was_tampered_with_is_a_page_or_refused(appliance: Appliance, put_in: bytes, place: int, value: int) -> None:
     genuine = bytearray(json.dumps([clock.now_ms() << 20, "0" * 36]).encode())
     genuine[place % len(genuine)] = value

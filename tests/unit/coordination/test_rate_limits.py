@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from limits.storage import MemoryStorage, MovingWindowSupport
 from pydantic import SecretStr
@@ -38,7 +38,6 @@ def limits() -> RateLimits:
     return RateLimits(RateLimitsConfig(auth_failures_per_minute=3))
 
 
-@settings(deadline=None)  # of the wall clock: neighbours on the machine take of it
 @given(st.lists(st.tuples(st.integers(0, 20_000), st.sampled_from("ab"), st.sampled_from([1, 2, 3, 7])), max_size=120))
 def test_any_minute_holds_no_more_than_the_limit_and_the_wait_is_enough(steps: list[tuple[int, str, int]]) -> None:
     limits, passed = RateLimits(RateLimitsConfig()), {"a": list[int](), "b": list[int]()}

@@ -260,7 +260,7 @@ def test_pages_come_in_order_from_an_index(
 # Pages that hold still.
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(st.integers(-3, 3), min_size=1, max_size=40),
     limit=st.integers(1, 7),
