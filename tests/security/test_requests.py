@@ -97,6 +97,22 @@ def test_what_is_refused_by_its_headers_is_not_asked_for_its_body(appliance: App
     assert said.startswith(b"HTTP/1.1 413"), "and no 100 before it"
 
 
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
+def test_a_request_without_a_body_waits_for_none(appliance: Appliance, length: bytes) -> None:
+    """Some proxies send `Expect` with everything; it kept the connection for a minute, without an answer."""
+    said = everything_said(appliance, SMUGGLED[:-2], length, b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 200")
+    assert b'"status":"ok"' in said
+
+
+def test_who_waits_to_be_asked_for_a_body_is_asked(appliance: Appliance) -> None:
+    with socket.create_connection(("127.0.0.1", appliance.port), timeout=30) as connection:
+        connection.sendall(POST + b"Expect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n")
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"{}")
+        assert connection.recv(12) == b"HTTP/1.1 401"
+
+
 def test_two_requests_in_one_go_are_two(appliance: Appliance) -> None:
     last = SMUGGLED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     said = everything_said(

@@ -47,12 +47,14 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
         return self._most_body_bytes
 
     def received(self, data: bytes) -> int:
-        """Take in bytes of a request; return how many belong to it. The body of one that is refused already is not asked for."""
+        """Take in bytes of a request; return how many belong to it. Nobody is asked for the body of one that is refused, or has none."""
         count: int = super().received(data)
         if self.body_rcv is not None and (not self.error or isinstance(self.error, RequestEntityTooLarge)):
             self._refuse_too_much(self.body_rcv)
         if self.error:
-            self.completed, self.expect_continue = True, False
+            self.completed = True
+        if self.completed:  # having asked, waitress waits for what does not come
+            self.expect_continue = False
         return count
 
     def _refuse_too_much(self, body: Any) -> None:
