@@ -67,3 +67,9 @@ def test_what_looks_like_code_in_a_page_of_ours_is_not_changed() -> None:
     assert lines == sorted(
         line for line in joined(FACE).replace("export ", "").splitlines() if line.strip() and not line.startswith("// --- ")
     )
+
+
+def test_the_plugin_needs_no_more_than_the_public_names() -> None:
+    """Pages keep each file for ten minutes: after an upgrade an old one has to fit a new one."""
+    imports = re.findall(r"(?m)^import .*", (shipped.STATIC / "uploadkit-uppy.js").read_text())
+    assert imports == ['import { createUploader, UploadError } from "./uploadkit.js";']
