@@ -370,7 +370,7 @@ def test_a_start_with_an_unsafe_store_is_loud_and_signs_nothing(tmp_path: Path, 
         assert appliance.complete(under_way).status == 503, "what a copy may have brought is not published"
         assert appliance.read(file["url"]).body == JPEG * 100
         page = new_admin(appliance).get("/dashboard/storage").body.decode()
-        assert "No upload URL is signed until that is mended." in page
+        assert "No upload URL is signed until this is fixed." in page
         assert "x-amz-copy-source on an upload although nobody signed it" in page
         assert "the store is not safe: no upload URL is signed" in appliance.log()
         appliance.stop()
