@@ -9,9 +9,10 @@ import http.client
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,13 +63,14 @@ def store(bundled: BundledStore) -> ObjectStore:
     return made
 
 
-def answer(method: str, url: str, body: bytes = b"") -> int:
+def answer(method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})) -> int:
     """Ask for exactly this URL: other clients mend queries that can't be decoded."""
     parts = urlsplit(url)
     assert parts.hostname
     with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)) as connection:
         connection.putrequest(method, f"{parts.path}?{parts.query}")
-        for name, value in {"Content-Type": "text/html", "Content-Length": str(len(body))}.items() if body else ():
+        of_body = {"Content-Type": "text/html", "Content-Length": str(len(body))} if body else {}
+        for name, value in {**of_body, **headers}.items():
             connection.putheader(name, value)
         connection.endheaders(body)
         return connection.getresponse().status
@@ -106,6 +108,15 @@ def test_urls_to_upload_and_to_read_stay_what_they_are(store: ObjectStore) -> No
     read = store.presign_read("GET", "pending/a", "text/plain", None, 3600)
     assert answer("GET", read) == 200
     assert answers("GET", read) == dict.fromkeys(BENT, 400)
+
+
+def test_a_url_is_for_one_path_whatever_was_before_it(store: ObjectStore) -> None:
+    """SeaweedFS puts that header before the path when it checks the signature."""
+    upload = store.presign_put("project/uploads/file/a", "text/html", len(END), clock.now_ms(), 3600)
+    elsewhere = upload.replace("/uploads/project/uploads/", "/uploads/", 1)
+    assert answer("PUT", elsewhere, END, {"X-Forwarded-Prefix": "/uploads/project"}) == 400
+    assert store.look_at("file/a") is None
+    assert answer("PUT", upload, END) == 200
 
 
 def test_the_engines_own_port_speaks_to_nobody_without_its_certificate(bundled: BundledStore, store: ObjectStore, part_url: str) -> None:
@@ -147,14 +158,17 @@ class _Carrier(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         server: Any = self.server
         with unix_sockets.connected(server.engine_socket, 20) as engine:
-            back = threading.Thread(target=self._carry, args=(engine, self.request))
+            back = threading.Thread(target=self._carry, args=(engine, self.request, b"HTTP/0.9"))
             back.start()
-            self._carry(self.request, engine)
+            self._carry(self.request, engine, server.refuses)
             back.join()
 
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+    def _carry(self, source: socket.socket, target: socket.socket, refuses: bytes) -> None:
         with suppress(OSError):
             while said := source.recv(65536):
+                if refuses in said:
+                    source.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    break
                 target.sendall(said)
             target.shutdown(socket.SHUT_WR)
 
@@ -163,11 +177,13 @@ class _Way(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
-def test_a_store_without_a_gate_is_found_unsafe(bundled: BundledStore, store: ObjectStore) -> None:
+@pytest.mark.parametrize("refuses", [b"nothing", b"%zz"])
+def test_a_store_without_a_gate_is_found_unsafe(bundled: BundledStore, store: ObjectStore, refuses: bytes) -> None:
+    """Also where a proxy refuses the one way; the other is the header."""
     expected = replace(Expectations.of(Config()), section="storage.byos")
     assert bundled.socket is not None
     with _Way(("127.0.0.1", 0), _Carrier) as way:
-        way.engine_socket = bundled.socket  # type: ignore[attr-defined]
+        way.engine_socket, way.refuses = bundled.socket, refuses  # type: ignore[attr-defined]
         threading.Thread(target=way.serve_forever, daemon=True).start()
         past_the_gate = f"http://127.0.0.1:{way.server_address[1]}"
         open_store = ObjectStore(replace(store.address, endpoint=past_the_gate, public_endpoint=past_the_gate, socket=None))

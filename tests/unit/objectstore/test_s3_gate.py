@@ -155,6 +155,7 @@ FIELDS = (
     b"A: b\0",
     b"A",
     b": b",
+    b"x-forwarded-PREFIX: /b",
 )
 CHUNKED = (b"Transfer-Encoding: chunked", b"transfer-encoding: x", b"TRANSFER-ENCODING:")
 FORMS = (b"content-type: Multipart/Form-Data; boundary=x", b"Content-Type: a/b\r\nContent-Type: a, multipart/form-data")

@@ -77,6 +77,9 @@ def body_bytes(head: bytes) -> int:
             raise Refused(411, b"Length Required", b"MissingContentLength")
         if name == b"content-type" and b"multipart/form-data" in value.lower():
             raise Refused(403, b"Forbidden", b"AccessDenied")  # the engine would read a form before it asks who sends it
+        if name == b"x-forwarded-prefix":
+            # The engine puts it before the path when it checks the signature: what was signed for one place writes to another.
+            raise Refused(400, b"Bad Request", b"InvalidRequest")
         if name == b"content-length":
             lengths.append(value)
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):

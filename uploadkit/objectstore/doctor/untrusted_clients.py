@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from urllib.parse import urlsplit
 
 import urllib3
 
@@ -84,25 +86,40 @@ def forged(ex: Examination) -> Finding:
 
 
 def bent_query(ex: Examination) -> Finding:
-    """Does an upload URL stay what it is, whatever is added to its query?
+    """Does an upload URL stay what it is, whatever is added to its query, and whatever a header says of its path?
 
-    SeaweedFS checks the signature without what it can't decode, and chooses what to do by that. Here the URL of a part, of an upload that
-    is not there, is to become a PUT of the whole object. Source: docs/decisions/0040-a-gate-before-s3.md.
+    SeaweedFS checks the signature without what it can't decode, and chooses what to do by that: here the URL of a part, of an upload that
+    is not there, is to become a PUT of the whole object. And it takes the path's beginning from a header: the second is to write elsewhere.
+    Source: docs/decisions/0040-a-gate-before-s3.md.
     """
-    name, key = "bent-query", ex.fresh_key("bent")
-    bent = ex.signed_part(key, "none").replace("?", f"?{UNDECODABLE}partNumber=x&", 1)
-    answer = forged_writes.asked_again(lambda: ex.send("PUT", bent, BODY), lambda answer: forged_writes.is_passing(answer.status))
-    if _is_there(ex, key):
-        return Finding(
-            name,
-            "failed",
-            "the store takes an upload URL for another request than was signed, by something in its query that can't be decoded: who has "
-            "the URL of a part replaces the whole file, also after it was verified",
-            "Have a proxy refuse queries with a ; or with escapes that can't be decoded (docs/storage.md), or take another store",
+    name, bent, inner, outer = "bent-query", ex.fresh_key("bent"), ex.fresh_key("bent-inner"), ex.fresh_key("bent-outer")
+    by_query = ex.signed_part(bent, "none").replace("?", f"?{UNDECODABLE}partNumber=x&", 1)
+    base = urlsplit(ex.address.base_url(ex.client_endpoint)).path
+    signed = urlsplit(ex.signed_put(f"{outer}{base}/{inner}"))
+    by_header = signed._replace(path=object_url(base, inner)).geturl()
+    tried: list[tuple[str, str, Mapping[str, str]]] = [
+        (bent, by_query, {}),
+        (inner, by_header, {**_TYPED, "X-Forwarded-Prefix": object_url(base, outer)}),
+    ]
+    unclear = ""
+    for key, url, headers in tried:
+        answer = forged_writes.asked_again(
+            partial(ex.send, "PUT", url, BODY, headers), lambda answer: forged_writes.is_passing(answer.status)
         )
-    if not answer.is_refusal:
-        return Unclear(name, "warning", f"the store gives no clear answer to a query that can't be decoded: {answer}", "Run doctor again")
-    return Finding(name, "ok", "an upload URL can't be bent into another request by its query")
+        if _is_there(ex, key):
+            return Finding(
+                name,
+                "failed",
+                "the store takes an upload URL for another request than was signed, by something in its query that can't be decoded or by "
+                "X-Forwarded-Prefix: who has the URL of a part replaces the whole file, also after it was verified",
+                "Have a proxy refuse queries with a ; or with escapes that can't be decoded, and remove that header (docs/storage.md), or "
+                "take another store",
+            )
+        if not answer.is_refusal:
+            unclear = unclear or str(answer)
+    if unclear:
+        return Unclear(name, "warning", f"the store gives no clear answer to a URL that was changed: {unclear}", "Run doctor again")
+    return Finding(name, "ok", "an upload URL can't be bent into another request")
 
 
 def _is_there(ex: Examination, key: str) -> bool:
