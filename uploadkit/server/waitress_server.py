@@ -102,8 +102,9 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         max_request_header_size=MOST_HEADER_BYTES,
         # With the framing of chunks as small as they come; how long the body itself may be, CarefulParser knows.
         max_request_body_size=8 * server.max_body_bytes + MOST_FRAMING_BYTES,
-        # Of a body that is longer than this, the rest waits in a file without a name.
+        # Bodies and answers that are longer than this wait in a file without a name: there may be one of each connection.
         inbuf_overflow=_MOST_BUFFERED_BYTES,
+        outbuf_overflow=_MOST_BUFFERED_BYTES,
         # X-Forwarded-* is judged by web/authentication.py, which knows networks and not just one address.
         clear_untrusted_proxy_headers=False,
         expose_tracebacks=False,

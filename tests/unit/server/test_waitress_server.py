@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
+import psutil
 import pytest
 import urllib3
 import waitress.server
@@ -187,6 +188,29 @@ def test_who_reads_nothing_makes_room_for_others(monkeypatch: pytest.MonkeyPatch
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
             client.sendall(REQUEST)
             assert read_answers(client, 1) == len(LARGE)
+
+
+def test_answers_that_nobody_reads_take_little_memory() -> None:
+    """A megabyte of each of a thousand connections would be a gigabyte."""
+    answer, many = bytes(900 * 1024), 200
+    made: list[int] = []
+
+    def large(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(answer)))])
+        made.append(1)
+        return [answer]
+
+    server = ServerConfig(port=free_port(), threads=2)
+    with bound_socket(server) as listener, running_server(large, server, listener), ExitStack() as stack:
+        before = psutil.Process().memory_info().rss
+        for _ in range(many):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(REQUEST)
+        wait_until(lambda: len(made) == many, 60)
+        taken = psutil.Process().memory_info().rss - before
+    assert taken < 300 * 1024 * many, f"{taken // many} bytes each"
 
 
 def test_bodies_that_do_not_come_to_their_end_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
