@@ -56,9 +56,9 @@ class RequestCounts:
         """Return the requests of each of these projects since the month `first_month`, those that are not written yet among them."""
         today = _name_of(clock.now_ms() // clock.DAY_MS)
         found = {project_id: Requests(0, Counter()) for project_id in project_ids}
-        written = counters.requests_by_day(project_ids, environment, f"{first_month}-01")
         with self._lock:
             unwritten = [(scope[0], _name_of(scope[2]), count) for scope, count in self._unwritten.items() if scope[1] == environment]
+        written = counters.requests_by_day(project_ids, environment, f"{first_month}-01")
         by_day = Counter[tuple[str, str]]()
         for project_id, day, count in [*written, *unwritten]:
             by_day[project_id, day] += count

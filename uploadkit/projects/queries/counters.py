@@ -5,7 +5,7 @@ The rules are in `quotas.py` and `usage.py`. What changes a counter runs in the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
 from peewee import fn
@@ -225,9 +225,9 @@ def add_requests(project_id: str, environment: str, day: str, requests: int) -> 
     execute(_ADD_REQUESTS, {"project": project_id, "environment": environment, "day": day, "requests": requests})
 
 
-def requests_by_day(project_ids: Collection[str], environment: str, since_day: str) -> Iterator[tuple[str, str, int]]:
-    """Give project, day and number of requests, of these projects from `since_day` on."""
+def requests_by_day(project_ids: Collection[str], environment: str, since_day: str) -> list[tuple[str, str, int]]:
+    """Return project, day and number of requests, of these projects from `since_day` on."""
     rows = RequestCount.select().where(
         RequestCount.project << list(project_ids), RequestCount.environment == environment, RequestCount.day >= since_day
     )
-    return ((row.project_id, row.day, row.requests) for row in rows)
+    return [(row.project_id, row.day, row.requests) for row in rows]
