@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import House
 from tests.support.appliance import JPEG, Answer, Appliance, running
 from tests.support.clock import travelled_to
-from uploadkit.coordination import idempotency
+from uploadkit.coordination import idempotency, queries
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db.models import File, Idempotency, Project
@@ -153,7 +153,7 @@ def test_a_crash_between_file_and_record_leaves_neither(house: House, monkeypatc
         raise RuntimeError("the power failed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(idempotency, "_KEEP", "INSERT INTO nowhere VALUES (?, ?, ?, ?, ?, ?)")
+        patched.setattr(queries, "_KEEP", "INSERT INTO nowhere VALUES (?, ?, ?, ?, ?, ?)")
         assert ask(house).status_code == 500
     assert (File.select().count(), Idempotency.select().count()) == (0, 0)
     assert Project.get().storage_reserved_bytes == 0

@@ -17,35 +17,18 @@ from typing import Any, TypeVar
 
 import orjson
 
+from uploadkit.coordination import queries
 from uploadkit.coordination.locks import Locks
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, IdempotencyConflict, ValidationFailed
-from uploadkit.db.connection import execute, write
-from uploadkit.db.models import database
+from uploadkit.db.batches import change_all
+from uploadkit.db.connection import require_transaction
 
 KEPT_MS = 24 * 3600_000
 _BATCH = 1_000
 _FORM = re.compile(r"[\x20-\x7e]{1,255}")
-_FIND = """
-SELECT body_hash, resource_id FROM idempotency
- WHERE api_key_id = ? AND endpoint = ? AND idempotency_key = ? AND created_at > ?
-"""
-_KEEP = "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?, ?)"
-_PURGE = """
-DELETE FROM idempotency WHERE (api_key_id, endpoint, idempotency_key) IN
-  (SELECT api_key_id, endpoint, idempotency_key FROM idempotency WHERE created_at <= ? ORDER BY created_at LIMIT ?)
-"""
 # Of the keys of one project; more are forgotten before their time, the oldest first.
 MOST_KEPT = 100_000
-_BEYOND = """
-SELECT created_at FROM idempotency WHERE api_key_id IN (SELECT id FROM api_key WHERE project_id = ?)
- ORDER BY created_at DESC LIMIT 1 OFFSET ?
-"""
-_FORGET_BEYOND = """
-DELETE FROM idempotency WHERE (api_key_id, endpoint, idempotency_key) IN
-  (SELECT api_key_id, endpoint, idempotency_key FROM idempotency
-    WHERE created_at <= ? AND api_key_id IN (SELECT id FROM api_key WHERE project_id = ?) ORDER BY created_at LIMIT ?)
-"""
 T = TypeVar("T")
 # A service calls this with the id of what it makes, inside the transaction that makes it.
 Remember = Callable[[str], None]
@@ -59,6 +42,11 @@ class Attempt:
     endpoint: str
     idempotency_key: str
     body_hash: str
+
+    @property
+    def scope(self) -> queries.Scope:
+        """What tells it from all other calls."""
+        return self.api_key_id, self.endpoint, self.idempotency_key
 
 
 def forget(resource_id: str) -> None:
@@ -86,7 +74,7 @@ def run_once(locks: Locks, attempt: Attempt, first: Callable[[Remember], T], aga
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(locks.held(f"{attempt.api_key_id} {attempt.endpoint} {attempt.idempotency_key}", wait_seconds=0))
+            stack.enter_context(locks.held(" ".join(attempt.scope), wait_seconds=0))
         except Conflict:
             raise IdempotencyConflict(
                 "The first request with this Idempotency-Key is still running", "Repeat the call in a moment; it is safe"
@@ -96,40 +84,27 @@ def run_once(locks: Locks, attempt: Attempt, first: Callable[[Remember], T], aga
 
 
 def _made_before(attempt: Attempt) -> str | None:
-    scope = (attempt.api_key_id, attempt.endpoint, attempt.idempotency_key)
-    row = execute(_FIND, (*scope, clock.now_ms() - KEPT_MS)).fetchone()
-    if row is None:
+    found = queries.find(attempt.scope, clock.now_ms() - KEPT_MS)
+    if found is None:
         return None
-    body_hash, resource_id = row
+    body_hash, resource_id = found
     if body_hash != attempt.body_hash:
         raise IdempotencyConflict(
             "This Idempotency-Key came before with another body", "Use a new key for each thing to make; repeat a call unchanged"
         )
-    return str(resource_id)
+    return resource_id
 
 
 def _keep(attempt: Attempt, resource_id: str) -> None:
-    if not database.in_transaction():
-        raise RuntimeError("what an attempt made is remembered in the transaction that makes it")
-    scope = (attempt.api_key_id, attempt.endpoint, attempt.idempotency_key)
-    execute(_KEEP, (*scope, attempt.body_hash, resource_id, clock.now_ms()))
+    require_transaction("what an attempt made is remembered in the transaction that makes it")
+    queries.keep(attempt.scope, attempt.body_hash, resource_id, clock.now_ms())
 
 
 def purge_expired(stopping: Event) -> int:
     """Remove what is older than 24 hours, and of each project all but the newest; return how many attempts that were."""
-    removed = _remove(stopping, _PURGE, clock.now_ms() - KEPT_MS)
-    for (project_id,) in execute("SELECT id FROM project").fetchall():
-        newest = execute(_BEYOND, (project_id, MOST_KEPT)).fetchone()
+    removed = change_all(partial(queries.purge, clock.now_ms() - KEPT_MS), stopping, _BATCH)
+    for project_id in queries.project_ids():
+        newest = queries.newest_beyond(project_id, MOST_KEPT)
         if newest is not None:
-            removed += _remove(stopping, _FORGET_BEYOND, newest[0], project_id)
-    return removed
-
-
-def _remove(stopping: Event, sql: str, *values: str | int) -> int:
-    """Execute a deletion in short transactions until there is nothing left of it; return how many went."""
-    removed, count = 0, _BATCH
-    while count == _BATCH and not stopping.is_set():
-        with write():
-            count = execute(sql, (*values, _BATCH)).rowcount
-        removed += count
+            removed += change_all(partial(queries.purge_of_project, project_id, newest), stopping, _BATCH)
     return removed

@@ -13,12 +13,11 @@ from uploadkit.context import Context
 from uploadkit.core import clock, path_ownership
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.db import connection
-from uploadkit.db.models import File, FileRoute, Project
 from uploadkit.objectstore import doctor
 from uploadkit.objectstore.doctor import Expectations, Finding
 from uploadkit.objectstore.doctor.engine import examine_engine
 from uploadkit.objectstore.store import ObjectStore
-from uploadkit.observability import health
+from uploadkit.observability import health, queries
 from uploadkit.projects import file_routes
 
 log = logging.getLogger(__name__)
@@ -136,7 +135,6 @@ def _look(store: ObjectStore, expected: Expectations) -> None:
 def _expectations(config: Config) -> Expectations:
     if not config.database_path.exists():
         return Expectations.of(config)
-    of_living_projects = File.select().join(Project).where(File.status == "UPLOADED", Project.deleted_at.is_null())
-    private: File | None = of_living_projects.where(File.visibility == "private").order_by(File.number.desc()).first()
-    has_private_routes = private is not None or FileRoute.select().where(FileRoute.visibility == "private").exists()
-    return Expectations.of(config, has_private_routes=has_private_routes, private_key=private.key if private else None)
+    private_key = queries.newest_private_key()
+    has_private_routes = private_key is not None or queries.is_there_a_private_route()
+    return Expectations.of(config, has_private_routes=has_private_routes, private_key=private_key)

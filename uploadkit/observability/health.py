@@ -6,14 +6,14 @@ import os
 from dataclasses import dataclass
 
 import psutil
-from peewee import PeeweeException
 
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.core import writable
 from uploadkit.core.shipped import PROGRAM
-from uploadkit.db import connection
+from uploadkit.db.faults import AnyFault
 from uploadkit.maintenance import scrub
+from uploadkit.observability import queries
 
 _LEAST_FREE_BYTES = 64 * 1024**2
 
@@ -44,8 +44,8 @@ def unwritable(config: Config) -> str | None:
 
 def _database() -> Check:
     try:
-        connection.execute("SELECT 1 FROM project LIMIT 1").fetchone()
-    except PeeweeException as error:
+        queries.answer()
+    except AnyFault as error:
         return Check("database", False, f"SQLite answers {type(error).__name__}")
     return Check("database", True, "answers")
 
@@ -59,7 +59,7 @@ def _damaged() -> str:
     """What the scrub found. Uploads go on all the same, so nobody should be sent elsewhere; this is for whoever looks."""
     try:
         count = scrub.damaged_files()
-    except PeeweeException:
+    except AnyFault:
         return ""
     return f"; {count} file(s) can't be read as they were verified: the log names them, and 'reconcile --deep' reads all" if count else ""
 

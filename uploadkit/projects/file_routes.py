@@ -176,6 +176,11 @@ def _keep_default(route: FileRoute) -> None:
         )
 
 
+def blank() -> FileRoute:
+    """Return a file route as a form begins with: no slug, and the default rules."""
+    return queries.blank()
+
+
 def find_file_route(project_id: str, slug: str) -> FileRoute:
     """Return the file route `slug` of a project. Raises NotFound."""
     route = queries.find_by_slug(project_id, slug)

@@ -18,6 +18,11 @@ def insert(route_id: str, project: Project, columns: Mapping[str, Any], at_ms: i
     return route
 
 
+def blank() -> FileRoute:
+    """Return a file route with no slug and the default rules, which is in no table."""
+    return FileRoute(slug="")
+
+
 def get(route_id: str) -> FileRoute:
     """Return the file route with this id. Raises peewee.DoesNotExist."""
     route: FileRoute = FileRoute.get_by_id(route_id)

@@ -41,7 +41,7 @@ def list_file_routes() -> tuple[str, int]:
 @project.get("/file-routes/new")
 def new_file_route() -> str:
     """Show an empty form."""
-    return _form(None, FileRoute(slug=""), None)
+    return _form(None, file_routes.blank(), None)
 
 
 @project.post("/file-routes/new")
@@ -51,7 +51,7 @@ def create_file_route() -> Response | tuple[str, int]:
         body = forms.validated(FileRouteBody, _given(), _WORDS)
         made = file_routes.create_file_route(context().config, administrator(), g.project.id, body.to_columns())
     except UploadKitError as failure:
-        return _form(None, FileRoute(slug=""), failure), failure.status
+        return _form(None, file_routes.blank(), failure), failure.status
     leave_notice(f"Created the file route {made.slug}.")
     return redirect(url_for(".show_file_route", route_id=made.id))
 
