@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from flask import g, redirect, render_template, request, url_for
 from pydantic.fields import FieldInfo
@@ -20,11 +20,10 @@ from uploadkit.web.requests import context
 from uploadkit.webhooks.payload import PUBLIC_EVENTS
 
 _EVENTS = tuple(PUBLIC_EVENTS.values())
-# The form has what the schema has: those of true or false as a box to tick, what is in none of these as text.
+# The form has what the schema has, each in the way of its type; these are the exceptions.
 _FIELDS = FileRouteBody.model_fields
 _TICKED = {"webhook_events"}
-_SEPARATORS = {"allowed_types": " ", "allowed_origins": "\n"}
-_NUMBERS = {"max_file_size", "max_file_count"}
+_SEPARATORS = {"allowed_origins": "\n"}
 _WORDS = {
     "max_file_size": "must be a size such as 4MB; empty for the tier's",
     "max_file_count": "must be a whole number from 1 to 1000",
@@ -104,9 +103,10 @@ def _form(route: FileRoute | None, values: FileRoute, failure: UploadKitError | 
 
 def _kept(route: FileRoute) -> dict[str, Any]:
     """What is in the row, as the form's fields have it."""
-    kept = {name: getattr(route, name) for name in _FIELDS if name != "max_file_size"}
-    joined = {name: separator.join(kept[name]) for name, separator in _SEPARATORS.items()}
-    return kept | joined | {"max_file_size": filters.size_field(route.max_file_size_bytes), "webhook_url": route.webhook_url or ""}
+    in_row = {name: getattr(route, name) for name in _FIELDS if name != "max_file_size"}
+    joined = {name: _SEPARATORS.get(name, " ").join(in_row[name]) for name in _FIELDS if _is_list(name)}
+    empty = {name: "" for name, value in in_row.items() if value is None}
+    return in_row | joined | empty | {"max_file_size": filters.size_field(route.max_file_size_bytes)}
 
 
 def _sent() -> dict[str, Any]:
@@ -126,9 +126,17 @@ def _value_of(name: str, field: FieldInfo) -> Any:
         return name in request.form
     if name in _TICKED:
         return request.form.getlist(name)
-    if name in _SEPARATORS:
+    if _is_list(name):
         return forms.lines(name) or field.get_default()
-    if name in _NUMBERS:
+    if _takes_numbers(field.annotation):
         number = forms.number(name)
         return field.default if number is None else number
     return forms.text(name) or (None if field.default is None else "")
+
+
+def _is_list(name: str) -> bool:
+    return get_origin(_FIELDS[name].annotation) is list and name not in _TICKED
+
+
+def _takes_numbers(kind: Any) -> bool:
+    return kind is int or any(map(_takes_numbers, get_args(kind)))
