@@ -17,10 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from uploadkit import config
-from uploadkit.cli.output import print_table
+from uploadkit.cli.output import as_text, print_table
 from uploadkit.cli.terminal import tell
 from uploadkit.config import Config
-from uploadkit.core import clock
 from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.core.errors import ConfigError, StorageUnavailable
 from uploadkit.core.sizes import MIB
@@ -30,6 +29,7 @@ from uploadkit.maintenance.backups.layout import Backup
 from uploadkit.maintenance.backups.target import Target, existing
 from uploadkit.maintenance.object_check import Stopped
 from uploadkit.objectstore.factory import reached_store, serving_store
+from uploadkit.schemas.backups import BackupObject
 
 _STAYS = "What was sent stays; the next backup goes on from there"
 
@@ -98,7 +98,7 @@ def list_backups(context: click.Context, place: str | None, as_json: bool) -> No
     whole, unfinished = target.ids()
     backups = [target.backup(one) for one in whole]
     if as_json:
-        tell(json.dumps([_summary(backup) for backup in backups]))
+        tell(as_text([BackupObject.of(backup) for backup in backups]))
         return
     rows = [
         (one.id, _time(one.created_at), str(one.files), f"{one.size_bytes / MIB:.1f} MiB", str(len(one.missing)), one.program)
@@ -200,18 +200,6 @@ def _existing(context: click.Context, named: str | None) -> tuple[Config, Target
 def _bar(name: str) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-
-
-def _summary(backup: Backup) -> dict[str, object]:
-    return {
-        "id": backup.id,
-        "createdAt": clock.to_iso(backup.created_at),
-        "files": backup.files,
-        "bytes": backup.size_bytes,
-        "missing": [asdict(one) for one in backup.missing],
-        "program": backup.program,
-        "store": backup.store,
-    }
 
 
 def _time(at_ms: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -16,7 +17,7 @@ from uploadkit.cli.output import as_text, emit, json_option, open_installation, 
 from uploadkit.cli.terminal import tell
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
-from uploadkit.schemas.base import DELETED, to_validation_failed
+from uploadkit.schemas.base import DELETED, takes_numbers, to_validation_failed
 from uploadkit.schemas.file_routes import FileRouteBody, FileRouteChangesBody, FileRouteObject
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,6 +48,11 @@ def _rule_options(command: Command) -> Command:
     return reduce(lambda so_far, named: _option(*named)(so_far), reversed(fields), command)
 
 
+def _number(text: str) -> int | str:
+    """What may be a number; what is none, such as 4MB, the schema looks at."""
+    return int(text) if re.fullmatch("[0-9]{1,16}", text) else text
+
+
 def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     flag, kind = _FLAGS.get(name, f"--{name.replace('_', '-')}"), field.annotation
     how: dict[str, Any] = {"help": _HELP.get(name, field.description)}
@@ -56,6 +62,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         how["type"] = click.Choice(get_args(kind))
     elif kind is int:
         how["type"] = int
+    elif get_origin(kind) is not list and takes_numbers(kind):
+        how |= {"type": _number, "metavar": "TEXT"}
     how["multiple"] = get_origin(kind) is list
     return click.option(flag, name, **how)
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -107,6 +107,11 @@ def without_defaults(schema: Json) -> None:
     """Have the document of a PATCH name no default: what is left out stays as it is."""
     for field in schema["properties"].values():
         field.pop("default", None)
+
+
+def takes_numbers(kind: Any) -> bool:
+    """Say whether a number may stand in a field of this type, perhaps among other things."""
+    return kind is int or any(map(takes_numbers, get_args(kind)))
 
 
 def absent(kind: type) -> Any:

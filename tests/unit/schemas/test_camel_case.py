@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "db/models/projects.py": {"onUploadComplete": "an event's name, as rows keep it"},
     "objectstore/bundled/engines.py": {"disableHttp": "SeaweedFS's"},
     "objectstore/bundled/identities.py": {"atMs": "in a file of the bundled store's own, which earlier versions wrote"},
+    "objectstore/bundled/s3_gate.py": {"uploadId": "S3's", "partNumber": "S3's"},
     "objectstore/doctor/examination.py": {"uploadId": "S3's", "partNumber": "S3's"},
     "objectstore/factory.py": {"publicEndpoint": "in a file by which a command finds the running appliance, of whichever version"},
     "objectstore/store.py": {"uploadId": "S3's", "partNumber": "S3's"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 from flask import g, redirect, render_template, request, url_for
 from pydantic.fields import FieldInfo
@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from uploadkit.core.errors import DuplicateSlug, UploadKitError
 from uploadkit.db.models import FileRoute
 from uploadkit.projects import file_routes
+from uploadkit.schemas.base import takes_numbers
 from uploadkit.schemas.file_routes import FileRouteBody, FileRouteChangesBody
 from uploadkit.web.dashboard import filters, forms
 from uploadkit.web.dashboard.files import KNOWN_TYPES, TYPE_PATTERN
@@ -128,7 +129,7 @@ def _value_of(name: str, field: FieldInfo) -> Any:
         return request.form.getlist(name)
     if _is_list(name):
         return forms.lines(name) or field.get_default()
-    if _takes_numbers(field.annotation):
+    if takes_numbers(field.annotation):
         number = forms.number(name)
         return field.default if number is None else number
     return forms.text(name) or (None if field.default is None else "")
@@ -136,7 +137,3 @@ def _value_of(name: str, field: FieldInfo) -> Any:
 
 def _is_list(name: str) -> bool:
     return get_origin(_FIELDS[name].annotation) is list and name not in _TICKED
-
-
-def _takes_numbers(kind: Any) -> bool:
-    return kind is int or any(map(_takes_numbers, get_args(kind)))
