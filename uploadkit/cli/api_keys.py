@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from uploadkit.auth import api_keys
@@ -22,7 +24,7 @@ def keys_commands() -> None:
 @click.option("--name", required=True, help="What the key is for, such as 'Production server'.")
 @project_option
 @click.option("--test", is_flag=True, help="A key for the test sandbox (uk_test_).")
-@click.option("--access", type=click.Choice(["project", "account"]), default="project", show_default=True)
+@click.option("--access", type=click.Choice(get_args(Access)), default="project", show_default=True)
 @json_option
 @click.pass_context
 def create_key(context: click.Context, name: str, project: str | None, test: bool, access: Access, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from dataclasses import replace
+from typing import get_args
 
 import click
 
@@ -19,12 +20,11 @@ from uploadkit.core import clock
 from uploadkit.db.models import WebhookDelivery
 from uploadkit.projects import service as projects
 from uploadkit.schemas.base import DELETED
-from uploadkit.schemas.webhooks import DeliveryInFull, DeliveryObject, DestinationObject
+from uploadkit.schemas.webhooks import DeliveryInFull, DeliveryObject, DeliveryStatus, DestinationObject
 from uploadkit.webhooks import outbox
 from uploadkit.webhooks import secrets as webhook_secrets
 from uploadkit.webhooks.dispatcher import LOOK_AGAIN_SECONDS
 
-_STATUSES = ["pending", "delivering", "delivered", "dead"]
 _test_option = click.option("--test", "test_sandbox", is_flag=True, help="In the sandbox of the test keys.")
 
 
@@ -41,7 +41,7 @@ def webhooks_commands() -> None:
 
 
 @webhooks_commands.command("list")
-@click.option("--status", type=click.Choice(_STATUSES), help="Only these; 'dead' is the dead letter queue.")
+@click.option("--status", type=click.Choice(get_args(DeliveryStatus)), help="Only these; 'dead' is the dead letter queue.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @project_option
 @_test_option

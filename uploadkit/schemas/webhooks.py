@@ -15,6 +15,7 @@ from uploadkit.webhooks.event_log import Feed
 from uploadkit.webhooks.payload import EventId, FeedEvent, WebhookPayload, news_of
 
 DeliveryId = Annotated[str, Field(examples=["01a1fc46-2b7f-7d1e-9c35-4f1a6b0c8d22"])]
+DeliveryStatus = Literal["pending", "delivering", "delivered", "dead"]
 ReceiverUrl = Annotated[str, Field(examples=["https://example.com/hooks/upload"])]
 
 
@@ -28,7 +29,7 @@ class EventFeedQuery(BaseModel):
 class DeliveryListQuery(PageQuery):
     """Query of `GET /webhooks/deliveries`."""
 
-    status: Literal["pending", "delivering", "delivered", "dead"] | None = None
+    status: DeliveryStatus | None = None
 
 
 class DeliveryPath(Input):
@@ -92,9 +93,7 @@ class DeliveryObject(Answer):
     environment: Environment
     file_id: Annotated[str | None, Field(description="null: a test event")]
     url: ReceiverUrl
-    status: Annotated[
-        Literal["pending", "delivering", "delivered", "dead"], Field(description="dead: given up until somebody redelivers it")
-    ]
+    status: Annotated[DeliveryStatus, Field(description="dead: given up until somebody redelivers it")]
     paused: Annotated[bool, Field(description="it waits because its destination is paused", examples=[False])]
     attempts: Annotated[int, Field(examples=[1])]
     next_attempt_at: Timestamp | None
