@@ -40,6 +40,20 @@ def test_no_page_without_a_session_and_no_form_without_its_token(house: House, h
                 assert (refused.status, b"not belong to your session" in refused.body) == (403, True), path
 
 
+def test_pages_of_other_addresses_have_none_of_it_in_them(house: House, admin: Visitor) -> None:
+    """They can't read it, but the time that it takes would tell which projects and files there are."""
+    paths = [path for method, path in addresses(house) if method == "GET"]
+    for site in ("same-site", "cross-site"):
+        for path in paths:
+            for kind in ("empty", "iframe", "image"):
+                answer = admin.fetch("GET", path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Dest": kind})
+                assert (answer.status, b"Open it in a tab of its own" in answer.body) == (403, True), path
+    in_a_tab = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "document"}
+    assert admin.fetch("GET", "/dashboard/settings", headers=in_a_tab).status == 200, "a link from elsewhere leads here"
+    ours = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"}
+    assert admin.fetch("GET", "/dashboard/settings", headers=ours).status == 200
+
+
 def test_a_token_of_another_session_does_not_do(house_of_admins: Appliance, admin: Visitor) -> None:
     other = Visitor(house_of_admins)
     other.sign_in()

@@ -29,7 +29,7 @@ from uploadkit.web import authentication
 from uploadkit.web.dashboard.cookies import cookie_name, set_cookie
 from uploadkit.web.dashboard.navigation import PAGES_OF_A_PROJECT, PAGES_OF_THE_APPLIANCE, place, url_with
 from uploadkit.web.dashboard.notices import take_notice
-from uploadkit.web.dashboard.own_pages import opened_elsewhere, require_own_page
+from uploadkit.web.dashboard.own_pages import opened_elsewhere, require_no_other_page_around, require_own_page
 from uploadkit.web.dashboard.policy import policy
 from uploadkit.web.requests import context, json_answer
 
@@ -52,6 +52,7 @@ _MOST_BYTES_OF_NOBODY = 16 * 1024
 def _let_in() -> AnyResponse | None:
     """Find the session, hold a form against it, and send whoever has none to sign in."""
     authentication.refuse_plain_http(request, context().config.server)
+    require_no_other_page_around()
     g.sessions = sessions.find(_sent("session"))
     if not g.sessions:
         request.max_content_length = _MOST_BYTES_OF_NOBODY

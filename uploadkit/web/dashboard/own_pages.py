@@ -20,6 +20,16 @@ def asked_by_own_page() -> bool:
     return request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
 
 
+def require_no_other_page_around() -> None:
+    """Refuse what another page has asked for by itself, not by leading its visitor here: as a frame, a picture, a script, by fetch.
+
+    Browsers let it read none of that, but how long it takes would tell it what there is: pages of another port or sub-domain send the
+    session's cookie along.
+    """
+    if not asked_by_own_page() and request.headers.get("Sec-Fetch-Dest", "document") != "document":
+        raise Forbidden("Pages of another address can't have this in them", "Open it in a tab of its own")
+
+
 def require_own_page() -> None:
     """Refuse a form of another page, whatever cookies and tokens that page knows. Old browsers and programs send no Origin.
 
