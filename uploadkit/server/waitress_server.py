@@ -23,6 +23,7 @@ from uploadkit.core.errors import ConfigError
 from uploadkit.server import connections
 from uploadkit.server.connections import Arriving, Channel
 from uploadkit.server.request_parser import MOST_FRAMING_BYTES, MOST_HEADER_BYTES
+from uploadkit.server.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
     )
     arriving = Arriving(_MOST_BODIES * server.max_body_bytes)
     wsgi.channel_class = partial(Channel, most_body_bytes=server.max_body_bytes, arriving=arriving)
+    wsgi.task_dispatcher.queue = Turns()  # empty still: nobody has been listened to
     wsgi.handle_accept = partial(connections.accept_several, wsgi, wsgi.handle_accept)
     wsgi.add_task = partial(Channel.begin, add_task=wsgi.task_dispatcher.add_task)
     wsgi.maintenance = partial(connections.drop_the_slow, wsgi, wsgi.maintenance)

@@ -20,6 +20,7 @@ from tests.support.appliance import free_port, wait_until
 from uploadkit.config import ServerConfig
 from uploadkit.core.errors import ConfigError
 from uploadkit.server import connections, waitress_server
+from uploadkit.server.turns import Turns
 from uploadkit.server.waitress_server import bound_socket, running_server
 
 # waitress means to take this setting away one day; the pin ~=3.0.2 holds until there is another way.
@@ -188,6 +189,41 @@ def test_who_reads_nothing_makes_room_for_others(monkeypatch: pytest.MonkeyPatch
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
             client.sendall(REQUEST)
             assert read_answers(client, 1) == len(LARGE)
+
+
+def test_clients_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for thirty things at once does not have all others wait until they are made."""
+    queues: list[Turns] = []
+    served: list[str] = []
+    go_on = threading.Event()
+
+    class Watched(Turns):
+        def __init__(self) -> None:
+            super().__init__()
+            queues.append(self)
+
+    def note(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        served.append(environ.get("HTTP_X_API_KEY") or environ.get("HTTP_AUTHORIZATION") or "nobody")
+        go_on.wait(30)
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    monkeypatch.setattr(waitress_server, "Turns", Watched)
+    server = ServerConfig(port=free_port(), threads=1)
+    asked = ["x-api-key: a"] * 30 + ["x-api-key: b"] * 2 + ["Authorization: Bearer c", "x-other: d"]
+    with bound_socket(server) as listener, running_server(note, server, listener), ExitStack() as stack:
+        clients = []
+        for number, header in enumerate(asked):
+            clients.append(stack.enter_context(deaf(server)))
+            clients[-1].sendall(f"GET / HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n".encode())
+            wait_until(lambda number=number: len(served) + len(queues[0]) == number + 1, 30)
+        go_on.set()
+        for client in clients:
+            assert client.recv(12) == b"HTTP/1.1 200"
+    assert served == ["a", "a", "b", "Bearer c", "nobody", "a", "b", *["a"] * 27]
+    assert len(queues[0]) == 0
+    with pytest.raises(IndexError):
+        queues[0].popleft()
 
 
 def test_answers_that_nobody_reads_take_little_memory() -> None:
