@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from uploadkit.context import Context
 from uploadkit.core import clock
-from uploadkit.db.connection import write
+from uploadkit.db.connection import snapshot, write
 from uploadkit.webhooks.queries import deliveries, destinations
 from uploadkit.webhooks.queries.destinations import Destination
 
@@ -96,7 +96,7 @@ def lease_due(ctx: Context) -> list[Lease]:
     if deliveries.some_leases_expired(carried_on):
         with write():
             deliveries.release_expired(carried_on, now)
-    chosen = list(_chosen(now))
+    chosen = _chosen(now)
     if not chosen:
         return []  # nobody should wait for the write lock to learn that there is nothing to write
     until_ms = carried_on + ctx.config.webhooks.timeout_seconds * 1000 + _LEASE_MARGIN_MS
@@ -114,8 +114,17 @@ def some_are_due() -> bool:
     return destinations.has_any_something_due(clock.now_ms())
 
 
-def _chosen(now: int) -> Iterator[tuple[str, str]]:
-    """Deliveries that are due and have room, each with its destination's id; of one destination first what people asked for."""
+def _chosen(now: int) -> list[tuple[str, str]]:
+    """Deliveries that are due and have room, each with its destination's id; of one destination first what people asked for.
+
+    All is read as it is at one moment. Else what another worker leases between the look at what is being sent and the look at what is due
+    would count in neither, and both together would send more than there is room for.
+    """
+    with snapshot():
+        return list(_in_turn(now))
+
+
+def _in_turn(now: int) -> Iterator[tuple[str, str]]:
     senders = _Senders(destinations.being_called())
     waiting: defaultdict[str, deque[tuple[int, Destination]]] = defaultdict(deque)
     for place, destination in enumerate(destinations.with_something_due(now)):

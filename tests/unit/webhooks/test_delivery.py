@@ -280,7 +280,7 @@ def test_retry_after_of_a_receiver_is_heard(told: House, calls: Calls, at_noon: 
     assert only().next_attempt_at == NOON + 120_000
 
 
-# Claims.
+# Leases.
 
 
 def test_two_workers_never_hold_the_same_delivery(told: House, at_noon: Callable[[int], None]) -> None:
