@@ -8,14 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
+import urllib3
 
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.objectstore import listing
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.objects import StoredObject
+from uploadkit.objectstore.plain_http import PlainRequests
 from uploadkit.objectstore.store import ObjectStore
 
 HEAD = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Range: bytes 0-4095/1000000\r\n'
@@ -123,6 +125,26 @@ def test_what_comes_at_full_speed_and_does_not_end_is_not_taken_in(name: str) ->
     with sending(pieces, pause_seconds=0) as store, pytest.raises(StorageUnavailable):
         call(store)
     assert sent < 32 * MIB, "two attempts, of a megabyte and what lies in the system's buffers"
+
+
+@pytest.mark.parametrize(("piece", "pause_seconds"), [(b"2000\r\n" + bytes(0x2000) + b"\r\n", 0), (b"1\r\na\r\n", 0.2)])
+def test_the_doctors_own_requests_end(piece: bytes, pause_seconds: float) -> None:
+    """The appliance itself makes them, at each start and once a day."""
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        while sent < 64 * MIB:
+            yield piece
+            sent += len(piece)
+
+    with sending(pieces, pause_seconds) as store, closing(PlainRequests(store.address, urllib3.Timeout(connect=5, read=1))) as requests:
+        began = time.monotonic()
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            requests.send("GET", f"{store.address.endpoint}/bucket/a", None, {})
+        assert time.monotonic() - began < 10
+    assert sent < 32 * MIB
 
 
 EVERY_CALL: list[Callable[[ObjectStore], object]] = [

@@ -10,6 +10,8 @@ import http.client
 import io
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,18 +49,25 @@ def hold_to_time(client: Any, way: Path | None = None) -> None:
 
         An error is a document in either case, which boto3 reads to its end; with `errors_unread` the caller sees to that.
         """
-        _expected.left = MOST_HEAD_BYTES if request.stream_output else MOST_DOCUMENT_BYTES
-        try:
+        with at_most(MOST_HEAD_BYTES if request.stream_output else MOST_DOCUMENT_BYTES):
             answer = send(request)
             if request.stream_output and answer.status_code >= 300 and not errors_unread:
                 answer.content  # noqa: B018 (it is kept)
-        finally:
-            _expected.left = None
         if not request.stream_output and may_unfold(answer.content):
             raise HTTPClientError(error="a document with entities, or with very many tags")
         return answer
 
     session.send = bounded_send
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Let no more than `count` bytes come in on this thread's connections in this block."""
+    _expected.left = count
+    try:
+        yield
+    finally:
+        _expected.left = None
 
 
 def may_unfold(document: bytes) -> bool:
@@ -100,18 +109,20 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
-class _TimelyAnswer(http.client.HTTPResponse):
+class TimelyAnswer(http.client.HTTPResponse):
+    """An answer that is held to the connection's time-out, and to `at_most` while it is read there. Raises TimeoutError."""
+
     def __init__(self, connection: socket.socket, *arguments: Any, **more: Any) -> None:
         super().__init__(connection, *arguments, **more)
         self.fp = io.BufferedReader(_Wire(self.fp.detach(), connection))
 
 
 class _Connection(AWSHTTPConnection):  # type: ignore[misc]
-    response_class = _TimelyAnswer
+    response_class = TimelyAnswer
 
 
 class _TlsConnection(AWSHTTPSConnection):  # type: ignore[misc]
-    response_class = _TimelyAnswer
+    response_class = TimelyAnswer
 
 
 class _Pool(AWSHTTPConnectionPool):  # type: ignore[misc]

@@ -18,17 +18,25 @@ from botocore.utils import get_environ_proxies
 
 from uploadkit.config import is_loopback
 from uploadkit.objectstore.address import StoreAddress
+from uploadkit.objectstore.deadlines import TimelyAnswer, at_most
 
 UNDECODABLE = "%25zz;"
 """What stands in a URL for `%zz;`, which no client sends by itself: urllib3 would mend it. Nothing that was signed has a `;`."""
 
 
+_MOST_ANSWER_BYTES = 4 * 1024**2
+
+
 class _Connection(urllib3.connection.HTTPConnection):
+    response_class = TimelyAnswer
+
     def putrequest(self, method: str, url: str, *arguments: Any, **more: Any) -> None:
         super().putrequest(method, url.replace(UNDECODABLE, "%zz;"), *arguments, **more)
 
 
 class _TlsConnection(urllib3.connection.HTTPSConnection):
+    response_class = TimelyAnswer
+
     def putrequest(self, method: str, url: str, *arguments: Any, **more: Any) -> None:
         super().putrequest(method, url.replace(UNDECODABLE, "%zz;"), *arguments, **more)
 
@@ -53,10 +61,14 @@ class PlainRequests:
         self._pools: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
 
     def send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """Send a request and return the answer with its whole body. Raises urllib3.exceptions.HTTPError."""
-        return self._pool_for(url).request(
-            method, url, body=body, headers=dict(headers), redirect=False, retries=False, timeout=self._timeout
-        )
+        """Send a request and return the answer with its whole body, which may neither drip nor go on for ever.
+
+        Raises urllib3.exceptions.HTTPError.
+        """
+        with at_most(_MOST_ANSWER_BYTES):
+            return self._pool_for(url).request(
+                method, url, body=body, headers=dict(headers), redirect=False, retries=False, timeout=self._timeout
+            )
 
     def close(self) -> None:
         """Close all connections."""
