@@ -12,7 +12,6 @@ from uploadkit.config.settings import (
     ServerConfig,
     TierConfig,
 )
-from uploadkit.core.values import is_loopback, parse_size
 
 __all__ = [
     "BundledConfig",
@@ -24,9 +23,7 @@ __all__ = [
     "ServerConfig",
     "TierConfig",
     "find_config_file",
-    "is_loopback",
     "known_keys",
     "load",
-    "parse_size",
     "with_storage_mode",
 ]

@@ -26,7 +26,7 @@ _SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|TB)?", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 
 
-def parse_size(value: Any) -> Any:
+def _parse_size(value: Any) -> Any:
     """Turn `"4MB"` into bytes; KB, MB, GB and TB are powers of 1024. Anything else passes through.
 
     Raises ValueError for text that is no size.
@@ -118,8 +118,8 @@ def _time_of_day(value: str) -> str:
     return value
 
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(parse_size), BeforeValidator(_empty_is_unset)]
+Size = Annotated[int, BeforeValidator(_parse_size), Field(ge=0)]
+SizeLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_parse_size), BeforeValidator(_empty_is_unset)]
 Limit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_unset)]
 OptionalUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, BeforeValidator(_empty_is_unset)]
 OptionalSite = Annotated[Annotated[str, AfterValidator(_http_url), AfterValidator(_site)] | None, BeforeValidator(_empty_is_unset)]
@@ -172,13 +172,13 @@ def nested_at_most(value: dict[str, Any], levels: int) -> bool:
     return False
 
 
-def whole(value: Any) -> Any:
+def _whole(value: Any) -> Any:
     """JSON knows no integers: 5.0 is the same number as 5."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _count(value: Any) -> int:
-    number = whole(value)
+    number = _whole(value)
     if type(number) is not int or not 1 <= number <= MOST_EXACT:
         raise ValueError(f"must be an integer from 1 to {MOST_EXACT}")
     return number
@@ -186,8 +186,8 @@ def _count(value: Any) -> int:
 
 def _size(value: Any) -> int:
     if isinstance(value, str) and _SIZE_TEXT.fullmatch(value):
-        return int(parse_size(value))
-    number = whole(value)
+        return int(_parse_size(value))
+    number = _whole(value)
     if type(number) is not int or not 1 <= number <= MOST_EXACT:
         raise ValueError('must be a number of bytes, or text such as "4MB" (KB, MB, GB and TB are powers of 1024)')
     return number
@@ -270,7 +270,7 @@ _SIZE_SCHEMA: list[dict[str, Any]] = [
 _COUNT_SCHEMA: list[dict[str, Any]] = [{"type": "integer", "minimum": 1, "maximum": MOST_EXACT}]
 _OVERRIDE_SCHEMA: list[dict[str, Any]] = [{"const": UNLIMITED}, {"type": "null", "description": "the tier's own limit again"}]
 
-WHOLE = BeforeValidator(whole)
+WHOLE = BeforeValidator(_whole)
 Moment = Annotated[int, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 ByteCount = Annotated[int, PlainValidator(_size), WithJsonSchema({"anyOf": _SIZE_SCHEMA, "examples": ["4MB"]})]
 CountOverride = Annotated[

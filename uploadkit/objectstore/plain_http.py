@@ -16,7 +16,7 @@ import urllib3
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
-from uploadkit.config import is_loopback
+from uploadkit.core.values import is_loopback
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.deadlines import TimelyAnswer, at_most
 
