@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from typing import Final, Literal
+from typing import Final
+
+from uploadkit.core.values import Environment
 
 API_KEY: Final = "uk_"
 UPLOAD_TOKEN: Final = "ukt_"  # noqa: S105 -- a prefix
@@ -22,7 +24,7 @@ _UPLOAD_TOKEN_FORM = re.compile(rf"{UPLOAD_TOKEN}{_RANDOM}")
 _SHOWN_AT_THE_START, _SHOWN_AT_THE_END = len("uk_live_") + 3, 6
 
 
-def new_api_key(environment: Literal["live", "test"]) -> str:
+def new_api_key(environment: Environment) -> str:
     """Return a new API key of an environment, such as `uk_live_` and 32 characters."""
     return _new(f"{API_KEY}{environment}_")
 

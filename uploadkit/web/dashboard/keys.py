@@ -6,7 +6,6 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit.auth import api_keys
-from uploadkit.config import tier_limits
 from uploadkit.core.errors import Forbidden, UploadKitError
 from uploadkit.schemas.api_keys import KeyBody
 from uploadkit.web.dashboard import forms
@@ -23,7 +22,6 @@ def list_keys() -> tuple[str, int]:
 
 def _page(failure: UploadKitError | None) -> tuple[str, int]:
     revoked = "revoked" in request.args
-    limits = tier_limits.limits_of(context().config, g.project.tier, g.project.limit_overrides)
     found = forms.listed(lambda cursor: api_keys.list_keys(administrator(), g.project.id, forms.MOST_ON_A_PAGE, cursor, revoked=revoked))
     page = render_template(
         "dashboard/keys.html",
@@ -31,7 +29,7 @@ def _page(failure: UploadKitError | None) -> tuple[str, int]:
         refused=found.refused,
         revoked=revoked,
         active=api_keys.count_active(g.project.id),
-        max_keys=limits.max_keys,
+        max_keys=administrator().limits.max_keys,
         issued=take_shown_once(f"key {g.project.id}"),
         failure=failure,
         form=request.form,

@@ -68,7 +68,7 @@ def _settings(failure: UploadKitError | None) -> str:
     return render_template(
         "dashboard/project.html",
         config=config,
-        limits=tier_limits.limits_of(config, g.project.tier, g.project.limit_overrides),
+        limits=administrator().limits,
         limit_names=list(TierConfig.model_fields),
         size_limits=_SIZES,
         failure=failure,

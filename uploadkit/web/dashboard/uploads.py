@@ -5,20 +5,18 @@ from __future__ import annotations
 from flask import Response, g
 
 from uploadkit.auth.callers import Browser
-from uploadkit.config import tier_limits
 from uploadkit.projects import file_routes
 from uploadkit.schemas.browser import UploadRules
 from uploadkit.web import browser
 from uploadkit.web.dashboard.guard import caller, project
-from uploadkit.web.requests import context, json_answer
+from uploadkit.web.requests import json_answer
 
 
 @project.get("/upload/<route_slug>")
 def upload_rules(route_slug: str) -> Response:
     """Answer what may be uploaded by a file route."""
     route = file_routes.find_file_route(g.project.id, route_slug)
-    limits = tier_limits.limits_of(context().config, g.project.tier, g.project.limit_overrides)
-    return json_answer(UploadRules.of(route, limits, None))
+    return json_answer(UploadRules.of(route, caller().limits, None))
 
 
 @project.post("/upload/<route_slug>")
