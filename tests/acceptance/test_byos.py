@@ -23,7 +23,7 @@ def test_files_go_to_the_bucket_that_is_configured(tmp_path: Path, other_store: 
         assert appliance.read(file["url"]).body == JPEG * 10
         assert not (appliance.data_dir / "store").exists(), "no bundled store is started beside it"
         logged = appliance.log()
-    assert other_store.bucket(address.bucket).look_at(file["key"]) is not None
+    assert other_store.bucket(address.bucket).head(file["key"]) is not None
     assert address.secret_access_key not in logged
 
 

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Error, Page
 
 from tests.dashboard.visitors import new_admin
 from tests.support.appliance import Answer, Appliance
-from uploadkit.core.media_types import SHOWN_INLINE
+from uploadkit.core.media_types import INLINE
 
 ORIGIN = "https://hostile.example.com"
 MIB = 1024**2
@@ -146,7 +146,7 @@ def test_what_is_kept_and_served_is_one_type(appliance: Appliance, files: dict[s
             served = appliance.read(file["url"]).headers
             assert served["Content-Type"] == shown, declared
             assert not {",", "\n", "\r", "\0", "*"} & set(shown.partition(";codecs=")[0]), declared
-            kind = "inline" if shown.partition(";")[0] in SHOWN_INLINE else "attachment"
+            kind = "inline" if shown.partition(";")[0] in INLINE else "attachment"
             assert served["Content-Disposition"].startswith(kind), declared
             assert kind == "attachment" or not ("xml" in shown or "html" in shown)
 

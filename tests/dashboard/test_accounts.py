@@ -226,7 +226,7 @@ def test_a_set_up_that_made_an_admin_lets_them_in(house: House, monkeypatch: pyt
     page = browser.get("/dashboard/setup").get_data(as_text=True)
     token = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
     assert token
-    monkeypatch.setattr(passwords._room, "most", 0)
+    monkeypatch.setattr(passwords._slots, "most", 0)
     link = admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2]
     fields = {"form_token": token[1], "token": link, "email": EMAIL, "password": PASSWORD}
     assert browser.post("/dashboard/setup", data=fields).status_code == 302

@@ -31,7 +31,7 @@ ENDLESS = {
     "a document that may still come": [b'HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n<?xml version="1.0" encoding="UTF-8"?>\n'],
 }
 CALLS: dict[str, Callable[[ObjectStore], object]] = {
-    "by our own requests": lambda store: store.look_at("a"),
+    "by our own requests": lambda store: store.head("a"),
     "by boto3": lambda store: store.list_parts("a", "upload"),
 }
 
@@ -89,7 +89,7 @@ def test_what_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 MIB = 1024**2
 FLOODS: dict[str, tuple[bytes, bytes, Callable[[ObjectStore], object]]] = {
-    "interim answers, to a GET": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: store.look_at("a")),
+    "interim answers, to a GET": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: store.head("a")),
     "interim answers, to boto3": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: list(store.read("a", "e", 0, 9, 9))),
     "the body of an error, to boto3": (
         b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -148,7 +148,7 @@ def test_the_doctors_own_requests_end(piece: bytes, pause_seconds: float) -> Non
 
 
 EVERY_CALL: list[Callable[[ObjectStore], object]] = [
-    lambda store: store.look_at("a"),
+    lambda store: store.head("a"),
     lambda store: store.read_piece("a", 0, 9),
     lambda store: store.copy("a", StoredObject(1, "", "e", b""), "b", "text/plain", "inline"),
     lambda store: store.delete("a"),

@@ -63,7 +63,7 @@ def test_no_upload_is_thrown_away_early_when_the_clock_is_put_forward_and_back(h
             sweeper.sweep_due(house.ctx)
             assert statuses(arrived["id"]) == ["FAILED"], "but it is, when its time is over"
             assert not File.select().where(File.sweep_at <= clock.now_ms()).exists()
-        house.ctx.store.look_at(file["key"])
+        house.ctx.store.head(file["key"])
     row = Project.get_by_id(house.project.id)
     assert (row.storage_used_bytes, row.storage_reserved_bytes, row.uploads_reserved) == (8, 0, 0)
     assert usage.find_differences() == []
@@ -166,5 +166,5 @@ def test_a_store_whose_clock_is_20_minutes_ahead(house: House) -> None:
     told = re.search(r"(\d+) s behind", found["clock"].detail)
     assert told
     assert abs(int(told[1]) - ahead_ms / 1000) <= 1 + took_seconds, "as near as a header in whole seconds and the way there allow"
-    assert (found["bucket"].outcome, found["bucket"].mend) == ("failed", "Set this machine's clock (NTP)")
+    assert (found["bucket"].outcome, found["bucket"].suggestion) == ("failed", "Set this machine's clock (NTP)")
     assert single_upload.complete_upload(house.ctx, house.caller, facts["id"], {}).status == "UPLOADED"

@@ -255,4 +255,4 @@ def test_the_doctor_finds_damage_that_the_start_does_not_see(house: House) -> No
         file.write(b"\xff" * 50)
     finding = examined(house)
     assert finding.outcome == "failed"
-    assert "backup" in finding.mend
+    assert "backup" in finding.suggestion

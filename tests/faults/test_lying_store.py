@@ -149,7 +149,7 @@ def test_headers_of_an_object(house: House, lie: str) -> None:
 
     with proxied(house.ctx.store.address, rule) as address:
         store = ObjectStore(address, timeout_seconds=2)
-        for call in (lambda: store.look_at(file.key), lambda: store.read_piece(file.key, 0, 1)):
+        for call in (lambda: store.head(file.key), lambda: store.read_piece(file.key, 0, 1)):
             with pytest.raises(StorageUnavailable):
                 call()
 
@@ -266,8 +266,8 @@ def test_nothing_but_what_was_verified_is_copied_to_another_store(house: House, 
         def abort_multipart(self, key: str, upload_id: str) -> None:
             super().abort_multipart(target_key, upload_id)
 
-        def look_at(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
-            return super().look_at(target_key, first_bytes)
+        def head(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
+            return super().head(target_key, first_bytes)
 
         def delete(self, key: str) -> None:
             super().delete(target_key)
@@ -289,7 +289,7 @@ def test_nothing_but_what_was_verified_is_copied_to_another_store(house: House, 
     with proxied(straight.address, rule) as address:
         with pytest.raises((transfer.SourceChanged, StorageUnavailable)):
             copy(ObjectStore(address, timeout_seconds=2))
-        assert target.look_at(file.key) is None
+        assert target.head(file.key) is None
         assert not [begun for begun in listing.multiparts(straight) if begun.key == target_key]
     assert SENT.pop("bytes") < 32 * MIB, "more than was asked for is not taken in, and written down"
     assert copy(straight) == file.etag
@@ -332,7 +332,7 @@ def test_an_error_within_errors_is_one(house: House, call: str, depth: int) -> N
     calls = {
         "list": lambda store: next(listing.objects(store)),
         "read": lambda store: list(store.read("a", "e", 0, 9, 9)),
-        "look at": lambda store: store.look_at("a"),
+        "look at": lambda store: store.head("a"),
         "delete": lambda store: store.delete("a"),
     }
     with (

@@ -185,6 +185,6 @@ def test_two_contents_for_one_part_in_the_same_second(house: House, monkeypatch:
     with pytest.raises(InvalidParts, match="another ETag"):
         multipart_upload.complete_multipart(*ids, [(1, "0" * 32)], {})
     multipart_upload.complete_multipart(*ids, [(1, f'"{last}"')], {})
-    stored = house.ctx.store.look_at(file.key)
+    stored = house.ctx.store.head(file.key)
     assert stored
     assert stored.first_bytes == JPEG + b"2"

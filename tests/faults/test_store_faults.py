@@ -308,5 +308,5 @@ def test_the_commands_that_look_at_a_broken_store_end_and_blame_no_file(house: H
             assert "failed" in (found["reach"], found["bucket"])
             assert found["put"] == "skipped"
             assert time.monotonic() - began < 3 * LONGEST_SECONDS
-        assert ctx.store.look_at(key) is not None
+        assert ctx.store.head(key) is not None
         assert [finding for finding in reconcile.compare(ctx).findings if house.project.id in finding.key] == []

@@ -97,6 +97,6 @@ def test_readyz_and_doctor_see_it_and_all_is_well_again_afterwards(tmp_path: Pat
             (finding,) = (one for one in json.loads(doctor.stdout)["checks"] if one["name"] == "data directory")
             assert (doctor.returncode, finding["outcome"]) == (1, "failed")
             assert finding["detail"] == f"{appliance.data_dir} can't be written: Read-only file system"
-            assert "df -i" in finding["mend"]
+            assert "df -i" in finding["suggestion"]
             assert appliance.call("GET", "/files").status == 200
         assert appliance.fetch("GET", f"{appliance.base}/readyz").status == 200

@@ -209,7 +209,7 @@ class Driver:
             file = File.get_or_none(File.id == self.slots[name]["fileId"])
             if file is None or file.status != "UPLOADED":
                 continue
-            stored = self.ctx.store.look_at(file.key)
+            stored = self.ctx.store.head(file.key)
             assert stored is not None, "a file that was acknowledged is lost"
             assert (stored.etag, stored.size_bytes, stored.content_type) == (etag, file.size_bytes, "image/jpeg")
             assert stored.first_bytes in (CONTENTS["right"][: file.size_bytes], CONTENTS["other"][: file.size_bytes])

@@ -143,13 +143,13 @@ def test_a_large_file_moves_also_when_every_third_write_is_answered_503(
         for number, part in enumerate((FILM[: 5 * MIB], FILM[5 * MIB : 10 * MIB], FILM[10 * MIB :]), 1)
     ]
     assert source.complete_multipart("k", upload_id, len(FILM), list(enumerate(etags, 1)))
-    stored = source.look_at("k", 1)
+    stored = source.head("k", 1)
     assert stored is not None
     target, stage.played.busy_every = ObjectStore(address), 3
     copy_object(source, target, "k", len(FILM), stored.etag, 5 * MIB, "video/mp4", "inline", is_digest=lambda stored: True, spool=tmp_path)
     stage.played.busy_every = 0
     assert [status for _, _, status in stage.played.asked].count(503) >= 1
-    arrived = target.look_at("k", 1)
+    arrived = target.head("k", 1)
     assert arrived is not None
     assert b"".join(target.read("k", arrived.etag, 0, len(FILM), MIB)) == FILM
 

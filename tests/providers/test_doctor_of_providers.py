@@ -71,16 +71,16 @@ def test_a_key_that_is_not_known(name: str, behind: Behind, tmp_path: Path, monk
     with alone(profiles.ALL[name], behind, tmp_path, monkeypatch) as (stage, address):
         found = findings(stage, replace(address, access_key_id="NOBODY"))
         assert (found["bucket"].outcome, found["put"].outcome) == ("failed", "skipped")
-        assert found["bucket"].mend == "storage.byos.access_key_id: the store does not know it"
+        assert found["bucket"].suggestion == "storage.byos.access_key_id: the store does not know it"
         found = findings(stage, replace(address, secret_access_key="of somebody else"))
-        assert found["bucket"].mend.startswith("storage.byos.secret_access_key: it does not belong to that access key id")
+        assert found["bucket"].suggestion.startswith("storage.byos.secret_access_key: it does not belong to that access key id")
 
 
 @pytest.mark.parametrize("name", ["aws", "b2", "wasabi"])
 def test_a_region_that_is_not_the_buckets(name: str, behind: Behind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with alone(profiles.ALL[name], behind, tmp_path, monkeypatch) as (stage, address):
         found = findings(stage, replace(address, region="eu-west-9"))
-        assert (found["bucket"].outcome, found["bucket"].mend[:20]) == ("failed", "storage.byos.region ")
+        assert (found["bucket"].outcome, found["bucket"].suggestion[:20]) == ("failed", "storage.byos.region ")
 
 
 def test_a_clock_that_is_wrong(behind: Behind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +88,4 @@ def test_a_clock_that_is_wrong(behind: Behind, tmp_path: Path, monkeypatch: pyte
         stage.played.clock_offset_seconds = 20 * 60
         found = findings(stage, address)
         assert (found["clock"].outcome, found["bucket"].outcome) == ("failed", "failed")
-        assert "NTP" in found["bucket"].mend
+        assert "NTP" in found["bucket"].suggestion

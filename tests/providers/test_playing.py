@@ -92,7 +92,7 @@ def test_what_was_uploaded_in_parts_reads_back_and_is_listed(stage: Stage, addre
         (n, len(p), e) for n, (p, e) in enumerate(zip(parts, etags, strict=True), 1)
     ]
     assert store.complete_multipart("p/r/f/x", upload_id, 10 * MIB + 1, list(enumerate(etags, 1)))
-    stored = store.look_at("p/r/f/x")
+    stored = store.head("p/r/f/x")
     assert stored is not None
     assert (stored.size_bytes, stored.content_type) == (10 * MIB + 1, "video/mp4")
     assert b"".join(store.read("p/r/f/x", stored.etag, 0, 10 * MIB + 1, MIB)) == b"".join(parts)

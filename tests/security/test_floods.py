@@ -179,7 +179,7 @@ def test_a_database_disk_that_is_nearly_full_takes_no_new_uploads(house: House, 
     assert single_upload.request_again(house.ctx, house.caller, slot.file.id).file.status == "UPLOADING"
     delete_file(house.ctx, house.caller, slot.file.key)
     monkeypatch.undo()
-    house.ctx.database_disk._looked_at = None
+    house.ctx.database_disk._checked_at = None
     assert single_upload.request_upload(house.ctx, house.caller, new()).file.id
 
 

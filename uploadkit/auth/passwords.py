@@ -1,6 +1,6 @@
 """Passwords of admins: argon2id, and never so many at a time that nothing else is answered.
 
-Each hash takes 64 MiB and most of a core for a tenth of a second, and strangers decide how many are wanted at once. So only a few are
+Each hash takes 64 MiB and most of a core for a tenth of a second, and anybody decides how many are wanted at once. So only a few are
 reckoned at a time, few more wait, and not for long: the other threads go on with what they have.
 """
 
@@ -24,7 +24,7 @@ _hasher = PasswordHasher()
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$08WqrvOo54yvHY5qAFWnFQ$ERb4E+9pk+Yr64vz0IE2Vf+eRIhrGbx86JJJ43GH3s8"
 
 
-class _Room:
+class _Slots:
     """Who reckons (`at_a_time`) or waits to: `most` threads, of all that serve requests."""
 
     def __init__(self, at_a_time: int = _AT_A_TIME) -> None:
@@ -43,29 +43,29 @@ class _Room:
             self._here -= 1
 
 
-_room = _Room()
+_slots = _Slots()
 # Whoever has many networks can fill the other one, and must not keep out those who sign in from where they always do.
-_room_of_known = _Room(1)
+_slots_of_known = _Slots(1)
 
 
 def leave_threads(threads: int) -> None:
-    """Of `threads` that serve requests, have passwords of strangers take a quarter at most, and those of people known here another one."""
-    for room, most in ((_room, 2 * _AT_A_TIME), (_room_of_known, 2)):
+    """Of `threads` that serve requests, let unknown visitors' passwords take at most a quarter, and those of known ones another one."""
+    for room, most in ((_slots, 2 * _AT_A_TIME), (_slots_of_known, 2)):
         room.most = max(1, min(most, threads // 4))
 
 
 def hash_password(password: str) -> str:
-    """Return what the database keeps of a password, of somebody who may choose one: no stranger. Raises RateLimited."""
-    with _place(_room_of_known):
+    """Return what the database keeps of a password, of somebody who may choose one. Raises RateLimited."""
+    with _place(_slots_of_known):
         return _hasher.hash(_as_read(password))
 
 
 def matches(password_hash: str | None, password: str, *, is_known: bool = False) -> bool:
     """Say whether a password belongs to a hash; without one, take the same time and say no.
 
-    `is_known`: who asks has been let in from there before, and waits for no stranger. Raises RateLimited.
+    `is_known`: who asks has been let in from there before, and waits for nobody unknown. Raises RateLimited.
     """
-    room = _room_of_known if is_known else _room
+    room = _slots_of_known if is_known else _slots
     if len(password) > LONGEST:
         return False
     # Earlier versions kept a password as it came.
@@ -77,7 +77,7 @@ def _as_read(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def _fits(room: _Room, password_hash: str | None, password: str) -> bool:
+def _fits(room: _Slots, password_hash: str | None, password: str) -> bool:
     try:
         with _place(room):
             return _hasher.verify(password_hash or _NOBODY, password) and password_hash is not None
@@ -86,7 +86,7 @@ def _fits(room: _Room, password_hash: str | None, password: str) -> bool:
 
 
 @contextmanager
-def _place(room: _Room) -> Iterator[None]:
+def _place(room: _Slots) -> Iterator[None]:
     """A place to reckon. Raises RateLimited when too many wait already, or when none gets free in time."""
     if not room.enter():
         raise _busy()

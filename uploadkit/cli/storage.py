@@ -32,11 +32,11 @@ from uploadkit.objectstore.store import ObjectStore
 from uploadkit.observability import diagnosis
 
 _DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
-_TELL_EVERY_MS = 60_000
+_REPORT_EVERY_MS = 60_000
 _GOES_ON = "What was read stays read; the same command goes on from there"
-_DAMAGED_MEND = (
-    "Damaged objects are not mended by --fix, and their files stay: put them back from a backup of the store, under the same keys, and run "
-    "this again; or delete the files (DELETE /api/v1/files/{key}, or in the dashboard) and have them sent anew."
+_DAMAGED_SUGGESTION = (
+    "Damaged objects are not repaired by --fix, and their files stay: restore them from a backup, under the same keys, and run "
+    "this again; or delete the files (DELETE /api/v1/files/{key}, or in the dashboard) and have them sent again."
 )
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
@@ -84,8 +84,8 @@ def _interrupt_once(number: int, _: object) -> None:
 def _show(console: Console, finding: Finding) -> None:
     style = _STYLES[finding.outcome]
     console.print(f"[{style}]{finding.outcome:<8}[/{style}] {finding.name:<19} {plain(finding.detail)}")
-    if finding.mend and finding.outcome != "ok":
-        console.print(f"{'':<9}{'':<19} → {plain(finding.mend)}")
+    if finding.suggestion and finding.outcome != "ok":
+        console.print(f"{'':<9}{'':<19} → {plain(finding.suggestion)}")
 
 
 @dataclass(frozen=True)
@@ -160,20 +160,20 @@ def _compared(ctx: Context, deep: _Deep | None) -> reconcile.Report:
 def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
     """Read with a progress bar, or a line a minute where there is no terminal. On Ctrl-C or SIGTERM, what is read stays read."""
     seen = deep_check.Pass()
-    told_at = clock.monotonic_ms()
+    reported_at = clock.monotonic_ms()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("reading")
 
         def follow(present: deep_check.Pass) -> None:
-            nonlocal seen, told_at
+            nonlocal seen, reported_at
             is_first, seen = seen is not present, present
             if is_first and present.went_on:
                 tell(f"Going on after {_how_far(present)}", err=True)
             bar.update(task, total=present.total_bytes, completed=present.read_bytes, description=f"{len(present.damaged)} damaged")
-            if bar.disable and clock.monotonic_ms() - told_at >= _TELL_EVERY_MS:
-                told_at = clock.monotonic_ms()
+            if bar.disable and clock.monotonic_ms() - reported_at >= _REPORT_EVERY_MS:
+                reported_at = clock.monotonic_ms()
                 tell(f"{_how_far(present)}, {len(present.damaged)} damaged", err=True)
 
         try:
@@ -202,7 +202,7 @@ def _how_far(present: deep_check.Pass) -> str:
 
 
 def _require_store_in_use(loaded: Config) -> None:
-    """Refuse to mend files by a store that they are not in. Raises ConfigError."""
+    """Refuse to fix files by a store that they are not in. Raises ConfigError."""
     present, named = store_migration.store_in_use(), store_name(loaded)
     if present is not None and present != named:
         raise ConfigError(
@@ -213,8 +213,14 @@ def _require_store_in_use(loaded: Config) -> None:
 
 def _show_report(report: reconcile.Report) -> None:
     for finding in report.findings:
-        mend = f"done: {finding.mend}" if finding.fixed else f"--fix would {finding.mend}" if finding.mend else "look at it yourself"
-        tell(f"{finding.kind:<21} {finding.key}: {finding.detail} ({mend})")
+        suggestion = (
+            f"done: {finding.suggestion}"
+            if finding.fixed
+            else f"--fix would {finding.suggestion}"
+            if finding.suggestion
+            else "look at it yourself"
+        )
+        tell(f"{finding.kind:<21} {finding.key}: {finding.detail} ({suggestion})")
     for unseen in report.unseen:
         tell(f"not looked at: {unseen}")
     tell(
@@ -229,7 +235,7 @@ def _show_report(report: reconcile.Report) -> None:
             + "."
         )
     if any(finding.kind in ("object_unreadable", "object_differs") for finding in report.findings):
-        tell(_DAMAGED_MEND)
+        tell(_DAMAGED_SUGGESTION)
     if report.waiting:
         tell(f"{report.waiting} rows have waited over an hour for the sweeper: does the appliance run? /readyz says how its jobs are.")
 
@@ -262,7 +268,7 @@ def copy(context: click.Context, target_mode: Literal["byos", "bundled"] | None)
         for key, reason in copied.failures.items():
             tell(f"failed: {key}: {reason}", err=True)
         if copied.failures:
-            tell("Nothing was switched. Mend that and run the command again; what is copied stays.", err=True)
+            tell("Nothing was switched. Fix that and run the command again; what is copied stays.", err=True)
             sys.exit(1)
         if not is_stopped:
             tell("The appliance runs and still uses the old store. Stop it and run this again: it copies what came since, then switches.")

@@ -50,13 +50,13 @@ def webhooks_commands() -> None:
 def list_deliveries(context: click.Context, status: str | None, limit: int, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """List deliveries, newest first."""
     caller = _caller(context, project, test_sandbox)
-    shown = [DeliveryObject.of(row) for row in outbox.list_deliveries(caller, status, limit, None).items]
+    deliveries = [DeliveryObject.of(row) for row in outbox.list_deliveries(caller, status, limit, None).items]
     if as_json:
-        tell(as_text(shown))
+        tell(as_text(deliveries))
         return
     print_table(
         ("id", "event", "file", "url", "status", "attempts", "last error"),
-        [(d.id, d.event, d.file_id or "", d.url, _status(d), str(d.attempts), d.last_error or "") for d in shown],
+        [(d.id, d.event, d.file_id or "", d.url, _status(d), str(d.attempts), d.last_error or "") for d in deliveries],
     )
 
 
@@ -73,8 +73,8 @@ def _status(delivery: DeliveryObject) -> str:
 def show_delivery(context: click.Context, delivery_id: str, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """Show a delivery with its payload and every attempt."""
     delivery = outbox.find_delivery(_caller(context, project, test_sandbox), delivery_id)
-    shown = DeliveryInFull.in_full(delivery, outbox.attempts_of(delivery))
-    emit(shown, _readable(as_text(shown, indent=2)), as_json=as_json)
+    answer = DeliveryInFull.in_full(delivery, outbox.attempts_of(delivery))
+    emit(answer, _readable(as_text(answer, indent=2)), as_json=as_json)
 
 
 def _readable(text: str) -> str:
@@ -144,12 +144,12 @@ def _outcome(delivery: WebhookDelivery) -> str:
 def list_destinations(context: click.Context, project: str | None, test_sandbox: bool, as_json: bool) -> None:
     """List the URLs that events went to, and which of them are paused."""
     page = outbox.list_destinations(_caller(context, project, test_sandbox), 10_000, None)
-    shown = [DestinationObject.model_validate(row) for row in page.items]
+    destinations = [DestinationObject.model_validate(row) for row in page.items]
     if as_json:
-        tell(as_text(shown))
+        tell(as_text(destinations))
         return
     print_table(
-        ("id", "url", "dead in a row", "paused since"), [(d.id, d.url, str(d.dead_in_a_row), iso(d.paused_at) or "") for d in shown]
+        ("id", "url", "dead in a row", "paused since"), [(d.id, d.url, str(d.dead_in_a_row), iso(d.paused_at) or "") for d in destinations]
     )
 
 

@@ -121,8 +121,8 @@ class Client:
 
     def __repr__(self) -> str:
         key = self._wire.api_key
-        shown = f"{key[:11]}...{key[-6:]}" if len(key) > 30 else "..."
-        return f"Client({self._wire.base_url!r}, {shown!r})"
+        masked = f"{key[:11]}...{key[-6:]}" if len(key) > 30 else "..."
+        return f"Client({self._wire.base_url!r}, {masked!r})"
 
     def __enter__(self) -> Self:
         return self

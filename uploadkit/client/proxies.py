@@ -66,7 +66,7 @@ def proxy_for(url: str) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def shown_proxy(url: str) -> str | None:
+def printable_proxy(url: str) -> str | None:
     """Return host and port of the proxy for `url`, without name and password; None for the straight way."""
     proxy = proxy_for(url)
     return None if proxy is None else _without_password(proxy).partition("://")[2]

@@ -27,7 +27,7 @@ from uploadkit.client.media_types import UNKNOWN, type_of_name
 MAX_STREAM_BYTES = 1024**3
 _MAX_FILE_NAME_CHARACTERS = 255
 _SPOOL_BLOCK_BYTES = 1024 * 1024
-_MAX_SHOWN_CHARACTERS = 200
+_MAX_REASON_CHARACTERS = 200
 _DECOMPRESSORS = {"gzip", "bz2", "lzma", "compression", "_compression", "zstandard"}
 _COMPRESSED_ENDINGS = (".gz", ".bz2", ".xz", ".lzma", ".zst")
 
@@ -236,8 +236,8 @@ def _its_errors() -> Iterator[None]:
 
 
 def _not_readable(error: Exception) -> UploadKitFileError:
-    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return UploadKitFileError(f"can't be read: {told[:_MAX_SHOWN_CHARACTERS]}", code="FILE_NOT_READABLE")
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return UploadKitFileError(f"can't be read: {reason[:_MAX_REASON_CHARACTERS]}", code="FILE_NOT_READABLE")
 
 
 def _bare(file: object) -> object:

@@ -66,7 +66,7 @@ class Parts:
         progress.restart(sum(self._length(number) for number in self.etags))
 
     def send_missing(self, parallel_parts: int) -> None:
-        """Send every part that is not there, `parallel_parts` at a time; raise the first failure that retrying did not mend."""
+        """Send every part that is not there, `parallel_parts` at a time; raise the first failure that retrying did not cure."""
         count = -(-self._source.size_bytes // self._part_size)
         missing = [number for number in range(1, count + 1) if number not in self.etags]
         workers = min(parallel_parts, len(missing))

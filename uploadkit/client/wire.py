@@ -14,7 +14,7 @@ import urllib3
 
 from uploadkit.client.answers import Answer, is_sound, read
 from uploadkit.client.errors import UploadKitApiError, UploadKitClientError, UploadKitConnectionError, UploadKitStorageError, not_this_api
-from uploadkit.client.proxies import Pools, shown_proxy
+from uploadkit.client.proxies import Pools, printable_proxy
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
 _SEND_TIMEOUT_SECONDS = 30.0  # urllib3 knows one timeout for connecting and sending
@@ -34,7 +34,7 @@ class Stopped(Exception):
 class Wire:
     """The way to one appliance and its store. Copies made by `dataclasses.replace` share its connections.
 
-    `on_retry` is told, in the thread that waits, of every failure that will be tried again.
+    `on_retry` is called, in the thread that waits, of every failure that will be tried again.
     """
 
     base_url: str
@@ -120,7 +120,7 @@ class Wire:
             )
             response = read(begun, timeout_seconds)
         except urllib3.exceptions.HTTPError as error:
-            proxy = shown_proxy(url)
+            proxy = printable_proxy(url)
             if f"{_TUNNEL}: 407" in str(error):
                 raise _unknown_to_proxy(origin, proxy) from None
             raise UploadKitConnectionError(
@@ -131,7 +131,7 @@ class Wire:
                 ever_reached=origin in self.reached_origins,
             ) from error
         if response.status == 407:
-            raise _unknown_to_proxy(origin, shown_proxy(url))
+            raise _unknown_to_proxy(origin, printable_proxy(url))
         self.reached_origins.add(origin)
         return response
 
@@ -153,9 +153,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, urllib3.exceptions.SSLError):
         return f"TLS failed: {error}"
     if isinstance(error, urllib3.exceptions.ProxyError):
-        told = str(error.original_error)
-        if told.startswith(_TUNNEL):
-            return f"it answers {told.partition(': ')[2]}"
+        reason = str(error.original_error)
+        if reason.startswith(_TUNNEL):
+            return f"it answers {reason.partition(': ')[2]}"
         return f"it can't be reached, {_reason(error.original_error)}"
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "this host name is not known"
@@ -167,14 +167,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _api_error(response: Answer, answer: Any) -> UploadKitApiError:
-    status, told = response.status, answer.get("error") if isinstance(answer, dict) else None
-    if isinstance(told, dict) and isinstance(told.get("code"), str):
+    status, failure = response.status, answer.get("error") if isinstance(answer, dict) else None
+    if isinstance(failure, dict) and isinstance(failure.get("code"), str):
         request_id = response.headers.get("X-Request-Id")
-        suggestion, details = told.get("suggestion"), told.get("details")
+        suggestion, details = failure.get("suggestion"), failure.get("details")
         error = UploadKitApiError(
             status,
-            told["code"],
-            str(told.get("message", "")),
+            failure["code"],
+            str(failure.get("message", "")),
             None if suggestion is None else str(suggestion),
             details if isinstance(details, dict) else None,
             request_id,

@@ -1,4 +1,4 @@
-"""From defaults, `config.toml` and the environment to one checked configuration, or one line that names the key and the mend."""
+"""From defaults, `config.toml` and the environment to one checked configuration, or one line that names the key and what to do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
 
     `named` is the file given by `--config`; `environment` defaults to the process's. Relative paths
     are taken from the folder of the configuration file, a relative `database.path` from the data directory.
-    Raises ConfigError, one line that names the key and the mend.
+    Raises ConfigError, one line that names the key and what to do.
     """
     environment = os.environ if environment is None else environment
     path = find_config_file(named, environment)

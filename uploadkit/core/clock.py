@@ -46,7 +46,7 @@ def cautious_ms() -> int:
     return min(now_ms(), carried_on_ms())
 
 
-def shown_at(at_ms: int) -> int:
+def wall_clock_at(at_ms: int) -> int:
     """Return what the clock will show when `at_ms` has surely come."""
     return at_ms + now_ms() - cautious_ms()
 

@@ -1,6 +1,6 @@
 """Every failure a caller can be told about, in the words of docs/api.md.
 
-An error carries what happened and what to do about it. It knows no wire format: each door in `web/` renders it.
+An error carries what happened and what to do about it. It knows no wire format: each surface in `web/` renders it.
 """
 
 from __future__ import annotations
@@ -207,4 +207,4 @@ class InternalServerError(UploadKitError):
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used. `str(error)` is one line that names the key and the mend."""
+    """A configuration that can't be used. `str(error)` is one line that names the key and what to do."""

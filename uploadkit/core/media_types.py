@@ -27,7 +27,7 @@ _WITH_CODECS = ("audio/", "video/")
 _WITH_CHARSET = ("text/", "application/")
 
 # All that a browser may show by itself. None of these can run a script: no markup, nothing that browsers guess further from.
-SHOWN_INLINE = frozenset(
+INLINE = frozenset(
     {
         "image/png",
         "image/apng",

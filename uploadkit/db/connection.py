@@ -15,7 +15,7 @@ from uploadkit.config import Config
 from uploadkit.core import path_ownership
 from uploadkit.core.errors import ConfigError
 from uploadkit.db import read_deadline, read_places
-from uploadkit.db.faults import MENDS_AT_THE_START, refuse_damaged
+from uploadkit.db.faults import SUGGESTIONS_AT_THE_START, refuse_damaged
 from uploadkit.db.group_commit import LONGEST_WAIT_SECONDS
 from uploadkit.db.migrating import migrate, refuse_other_versions
 from uploadkit.db.models import database
@@ -49,8 +49,8 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             f"put a backup in its place (and remove {path.name}-wal and {path.name}-shm, "
             "which belong to the damaged one), or name another file"
         )
-        mend = next((mend for said, mend in MENDS_AT_THE_START.items() if said in str(error)), another)
-        raise ConfigError(f"database.path: {path} can't be used as UploadKit's database: {error}; {mend}") from None
+        suggestion = next((suggestion for words, suggestion in SUGGESTIONS_AT_THE_START.items() if words in str(error)), another)
+        raise ConfigError(f"database.path: {path} can't be used as UploadKit's database: {error}; {suggestion}") from None
     close()
     read_places.set_up(config.server.threads)
     database.init(

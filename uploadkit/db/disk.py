@@ -23,15 +23,15 @@ class DatabaseDisk:
     def __init__(self, path: Path) -> None:
         self._directory = path.parent
         self._lock = threading.Lock()
-        self._looked_at: int | None = None
+        self._checked_at: int | None = None
         self._trouble: str | None = None
 
     def trouble(self) -> str | None:
         """Return in a sentence why no new upload may begin; None while there is room."""
         with self._lock:
             now = clock.monotonic_ms()
-            if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_MS:
-                self._trouble, self._looked_at = self._look(), now
+            if self._checked_at is None or now - self._checked_at >= _LOOK_EVERY_MS:
+                self._trouble, self._checked_at = self._look(), now
             return self._trouble
 
     def require_room(self) -> None:

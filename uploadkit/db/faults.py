@@ -15,7 +15,7 @@ CannotNow = OperationalError
 AnyFault = PeeweeException
 """What a statement raises, whatever is wrong."""
 
-# What SQLite says of it, what that means, and the mend.
+# What SQLite says of it, what that means, and what to do.
 _TROUBLES = {
     "is locked": ("it is locked by another program", "End what holds it, a backup or an sqlite3 shell perhaps; it goes on by itself then"),
     "is full": ("its disk is full", "Free some space there; it goes on by itself then, and nothing that was acknowledged is lost"),
@@ -28,7 +28,7 @@ _TROUBLES = {
     "malformed": ("it is damaged", f"Stop the appliance and put a backup in its place; '{PROGRAM} doctor' says what is damaged"),
     "not a database": ("it is damaged", f"Stop the appliance and put a backup in its place; '{PROGRAM} doctor' says what is damaged"),
 }
-MENDS_AT_THE_START = {
+SUGGESTIONS_AT_THE_START = {
     "is full": "free some space on its disk and start again: nothing is lost",
     "disk I/O error": "its disk is full or fails: free some space on it, or look at the kernel's log, and start again",
     "is locked": "end the program that holds it, a backup or an sqlite3 shell perhaps, and start again",
@@ -49,4 +49,4 @@ def trouble(error: Exception) -> tuple[str, str] | None:
     """Return what is wrong and what to do, when SQLite was let down by what is around it; None for a mistake of ours."""
     if not isinstance(error, DatabaseError | sqlite3.DatabaseError):
         return None
-    return next((words for said, words in _TROUBLES.items() if said in str(error)), None)
+    return next((trouble for words, trouble in _TROUBLES.items() if words in str(error)), None)

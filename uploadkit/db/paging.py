@@ -62,7 +62,7 @@ def after(place: int) -> str:
 
 
 def _read(query: ModelSelect[Row], most: int) -> list[Row]:
-    with read_deadline.told():
+    with read_deadline.reported():
         return list(query.limit(most))
 
 

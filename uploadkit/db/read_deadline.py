@@ -58,14 +58,14 @@ def within(seconds: float) -> Iterator[None]:
     """Let the reads of this thread in a block take `seconds` together. Raises ReadTookTooLong when they take longer."""
     begin(seconds)
     try:
-        with told():
+        with reported():
             yield
     finally:
         end()
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def reported() -> Iterator[None]:
     """Raise ReadTookTooLong where SQLite ended a statement of the block because of the deadline."""
     try:
         yield

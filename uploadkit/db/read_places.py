@@ -46,7 +46,7 @@ class ReadPlaces:
                 self._wait(project_id)
             self._running[project_id] += 1
         try:
-            with read_deadline.told():
+            with read_deadline.reported():
                 yield
         finally:
             with self._changed:

@@ -60,10 +60,10 @@ def note(cleared: Sequence[Cleared]) -> None:
             file = one.file
             if file.status != "UPLOADED" and (one.over or file.is_multipart) and (present := queries.find(file.id)):
                 quotas.release_bytes(present)
-            look_at = None if one.over else clock.shown_at(file.deadline_at)
+            head = None if one.over else clock.wall_clock_at(file.deadline_at)
             if file.status != "UPLOADED" and may_be_joining(file):  # what the store puts together now comes after the deletion
-                look_at = clock.now_ms() + JOINED_UNSEEN_MS
-            queries.note_swept(file.id, file.status, look_at)
+                head = clock.now_ms() + JOINED_UNSEEN_MS
+            queries.note_swept(file.id, file.status, head)
 
 
 def may_be_joining(file: File) -> bool:

@@ -147,7 +147,7 @@ def expect_joined(file: File, metadata: Mapping[str, Any]) -> None:
     with write():
         present = queries.get(file.id)
         merged = orjson.dumps(merged_metadata(present.metadata, metadata)).decode()
-        is_under_way = queries.expect_joined(file.id, merged, now_ms=now, look_at_ms=now + clearing.JOINED_UNSEEN_MS)
+        is_under_way = queries.expect_joined(file.id, merged, now_ms=now, sweep_at_ms=now + clearing.JOINED_UNSEEN_MS)
     if not is_under_way:
         raise ended(present)
 
@@ -167,7 +167,7 @@ def leave_uploading(ctx: Context, file: File, failure: str, message: str, delete
         # What was looked at was put together, or will not be; otherwise the store may still be at it.
         if queries.fail(file.id, failure, message, now_ms=now, joining_is_over=failure == "not_verified"):
             quotas.release_upload(file)
-            event_log.record(ctx, file, _EVENT_OF_FAILURE[failure], "FAILED", verification.told(message))
+            event_log.record(ctx, file, _EVENT_OF_FAILURE[failure], "FAILED", verification.for_history(message))
             if deleted_by is not None:
                 audit.record(deleted_by, "deleted", "file", file.id, file.project_id, {"key": file.key, "status": "UPLOADING"})
 
@@ -207,7 +207,7 @@ def expire(ctx: Context, file: File) -> None:
             deadline_at = max(deadline_at, newest + ctx.config.housekeeping.abandoned_upload_seconds * 1000)
         if deadline_at > clock.cautious_ms():
             with write():
-                queries.put_off_sweep(file.id, deadline_at=deadline_at, sweep_at=clock.shown_at(deadline_at))
+                queries.put_off_sweep(file.id, deadline_at=deadline_at, sweep_at=clock.wall_clock_at(deadline_at))
             return
         leave_uploading(ctx, file, "expired", "The upload was not completed before its deadline")
         clearing.tidy(ctx, queries.get(file.id))
@@ -221,7 +221,7 @@ def _sees_to_joined(ctx: Context, file: File) -> bool:
     """
     assert file.joining_at is not None
     try:
-        stored = ctx.store.look_at(file.key)
+        stored = ctx.store.head(file.key)
     except AccessDenied:  # AWS says so of a missing object, too
         stored = None
     if stored is not None and not ctx.store.distrust:

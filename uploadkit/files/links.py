@@ -1,6 +1,6 @@
 """The URLs that read a file: signed links with an expiry, and the store's own behind these and the lasting one.
 
-A signed link is checked at each use: signature, expiry, and that the file still is UPLOADED. What is wrong with one is never told.
+A signed link is checked at each use: signature, expiry, and that the file still is UPLOADED. The answer never says what is wrong with one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from uploadkit.db import key_value
 from uploadkit.db.connection import write
 from uploadkit.db.models import File
 from uploadkit.files import service as files
-from uploadkit.files.naming import disposition, is_shown_inline, shown_name
+from uploadkit.files.naming import display_name, disposition, is_inline
 from uploadkit.files.queries import files as queries
 from uploadkit.objectstore.address import object_url
 
@@ -73,8 +73,10 @@ def read_url(ctx: Context, key: str, method: Literal["GET", "HEAD"], signed: Sig
         raise _nothing()
     content_type = strict(file.content_type)  # an old row has what its client declared
     download = signed is not None and signed.download
-    shown_as = None if not download and _shows_itself(file, content_type) else disposition(file.file_name, content_type, download=download)
-    return ctx.store.presign_read(method, file.key, content_type, shown_as, seconds, for_script=for_script)
+    content_disposition = (
+        None if not download and _shows_itself(file, content_type) else disposition(file.file_name, content_type, download=download)
+    )
+    return ctx.store.presign_read(method, file.key, content_type, content_disposition, seconds, for_script=for_script)
 
 
 def _shows_itself(file: File, content_type: str) -> bool:
@@ -83,8 +85,8 @@ def _shows_itself(file: File, content_type: str) -> bool:
     It never is so of what has to be saved, nor of uploads in parts, whose object was begun before anybody knew what it is; nor of a name
     that is cut, which an object of a version before has whole.
     """
-    is_whole = shown_name(file.file_name) == file.file_name
-    return is_whole and not file.is_multipart and content_type == file.content_type and is_shown_inline(content_type)
+    is_whole = display_name(file.file_name) == file.file_name
+    return is_whole and not file.is_multipart and content_type == file.content_type and is_inline(content_type)
 
 
 def _seconds_left(key: str, signed: SignedLinkRequest) -> int:

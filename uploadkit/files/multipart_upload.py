@@ -72,8 +72,8 @@ def start_multipart(
     admission.insert(ctx, caller, file, forget)
     try:
         with lifecycle.place_for(ctx, file):
-            shown_as = disposition(file.file_name, file.content_type)
-            file.upload_id = ctx.store.create_multipart(file.key, file.content_type, shown_as)
+            content_disposition = disposition(file.file_name, file.content_type)
+            file.upload_id = ctx.store.create_multipart(file.key, file.content_type, content_disposition)
     except StorageUnavailable:
         lifecycle.leave_uploading(ctx, file, "aborted", "The store could not begin the upload")
         raise
@@ -150,7 +150,7 @@ def complete_multipart(
             lifecycle.expect_joined(file, metadata)
             ctx.store.complete_multipart(file.key, upload_id, file.size_bytes, listed)
         # When the store knows no such upload, it may have put the parts together before a crash took the answer.
-        return lifecycle.finish_joined(ctx, file, verification.look_at(ctx, file.key), metadata)
+        return lifecycle.finish_joined(ctx, file, verification.head(ctx, file.key), metadata)
 
 
 def abort_multipart(ctx: Context, caller: Caller, file_id: str, upload_id: str) -> None:

@@ -11,13 +11,13 @@ from urllib.parse import quote
 import orjson
 
 from uploadkit.core.errors import ValidationFailed
-from uploadkit.core.media_types import SHOWN_INLINE, essence, strict
+from uploadkit.core.media_types import INLINE, essence, strict
 
 MAX_METADATA_BYTES = 8 * 1024
 MAX_SAFE_NAME_BYTES = 200
 # What file systems hold, and more than any of them shows. In a header each of these is up to 3 bytes, in a URL that carries it up to 5: S3
 # takes 2 KB of metadata, nginx an answer's headers of 4 KB.
-MAX_SHOWN_NAME_BYTES = 255
+MAX_DISPLAY_NAME_BYTES = 255
 _JOINER = "\u200d"
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,20}")
 
@@ -35,14 +35,14 @@ def safe_name(file_name: str) -> str:
     return f"{stem}.{extension}" if extension else stem
 
 
-def shown_name(file_name: str) -> str:
+def display_name(file_name: str) -> str:
     """Return `file_name` cut to 255 bytes as UTF-8, with its ending, and not within what people see as one character."""
-    if len(file_name.encode()) <= MAX_SHOWN_NAME_BYTES:
+    if len(file_name.encode()) <= MAX_DISPLAY_NAME_BYTES:
         return file_name
     stem, dot, extension = file_name.rpartition(".")
     if not (stem and _EXTENSION.fullmatch(extension)):
         stem, dot, extension = file_name, "", ""
-    room = MAX_SHOWN_NAME_BYTES - len(f"{dot}{extension}".encode())
+    room = MAX_DISPLAY_NAME_BYTES - len(f"{dot}{extension}".encode())
     end = len(stem.encode()[:room].decode(errors="ignore"))
     least = max(0, end - 32)  # a heap of marks on one letter is cut
     while end > least and (_continues(stem[end]) or stem[end - 1] == _JOINER):
@@ -60,9 +60,9 @@ def _continues(character: str) -> bool:
     )
 
 
-def is_shown_inline(content_type: str) -> bool:
+def is_inline(content_type: str) -> bool:
     """Say whether browsers may show a file of this type, and not only save it: never what they would execute."""
-    return essence(strict(content_type)) in SHOWN_INLINE
+    return essence(strict(content_type)) in INLINE
 
 
 def disposition(file_name: str, content_type: str, *, download: bool = False) -> str:
@@ -71,8 +71,8 @@ def disposition(file_name: str, content_type: str, *, download: bool = False) ->
     Only what a browser shows without executing it is `inline` (media_types.SHOWN_INLINE): HTML, SVG, XML, JavaScript and anything that is
     not on that list is an `attachment`. `content_type` is the one that is served. A name over 255 bytes as UTF-8 is cut, its ending kept.
     """
-    file_name = shown_name(file_name)
-    kind = "inline" if not download and is_shown_inline(content_type) else "attachment"
+    file_name = display_name(file_name)
+    kind = "inline" if not download and is_inline(content_type) else "attachment"
     decomposed = "".join(c for c in unicodedata.normalize("NFKD", file_name) if not unicodedata.combining(c))
     fallback = re.sub(r"[^A-Za-z0-9 !#$&+.^_`{}~()\[\],;=@-]", "_", decomposed)
     return f"{kind}; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='!#$&+-.^_`|~')}"

@@ -104,12 +104,12 @@ def abort_upload(ctx: Context, caller: Caller, file_id: str) -> None:
 def _copy_verified(ctx: Context, file: File) -> tuple[str, str]:
     """Look at what was uploaded and have the store copy exactly that to the final key. Returns the copy's ETag and its media type."""
     for _ in range(3):
-        stored = verification.look_at(ctx, file.pending_key)
+        stored = verification.head(ctx, file.pending_key)
         content_type = lifecycle.require_as_declared(ctx, file, stored)
         assert stored is not None
-        shown_as = disposition(file.file_name, content_type)
+        content_disposition = disposition(file.file_name, content_type)
         try:
-            return ctx.store.copy(file.pending_key, stored, file.key, content_type, shown_as), content_type
+            return ctx.store.copy(file.pending_key, stored, file.key, content_type, content_disposition), content_type
         except CopyRefused:
             continue
         except RequestRefused as error:

@@ -26,13 +26,13 @@ class NotInStorage(UploadNotVerified):
     """Nothing is there to look at. The upload stays as it is: the PUT may still be under way, or permissions be set right."""
 
 
-def look_at(ctx: Context, key: str) -> StoredObject | None:
+def head(ctx: Context, key: str) -> StoredObject | None:
     """Return what is in storage.
 
     Raises NotInStorage where we may not look.
     """
     try:
-        return ctx.store.look_at(key)
+        return ctx.store.head(key)
     except AccessDenied:
         raise NotInStorage(
             "The store answers 403 for the object: it is not there, or the appliance may not read it",
@@ -82,7 +82,7 @@ class Refusal:
         return kind(self.message, ". ".join(filter(None, (self.suggestion, "Start again with POST /api/v1/upload/request"))))
 
 
-def told(message: str) -> str:
+def for_history(message: str) -> str:
     """Return the first two lines of why an upload failed as one: what happened, and what a developer may do."""
     return ". ".join(filter(None, message.split("\n")[:2]))
 
@@ -114,7 +114,7 @@ def _type_of(file: File, first_bytes: bytes) -> str | Refusal:
     kept, allowed = strict(file.content_type), ["*/*"] if route is None else route.allowed_types
     declared = declared_type(file)
     rather = as_it_is(kept, first_bytes)
-    is_playlist = rather == PLAYLIST  # which is shown as no film, for it would send whoever looks at it elsewhere
+    is_playlist = rather == PLAYLIST  # not shown as a video: a player would follow the addresses in it
     found = contradiction(kept, first_bytes) if route is None or route.verify_content else None
     if is_unknown(declared):
         seen = rather or found or (kept if kept != UNKNOWN else recognised(first_bytes))
@@ -142,7 +142,7 @@ def declared_type(file: File) -> str:
 
 
 def _not_taken(file: File, seen: str | None, allowed: Sequence[str]) -> Refusal:
-    looks = "What kind of file this is can't be told" if seen is None else f"This looks like {in_words(seen)} ({seen})"
+    looks = "The kind of this file is not known" if seen is None else f"This looks like {in_words(seen)} ({seen})"
     return Refusal(
         f"{looks}, and that can't be uploaded here",
         f"File route '{file.route_slug}' takes {', '.join(allowed)}; send another file or change its allowedTypes",

@@ -160,7 +160,7 @@ def _put_in_parts(store: ObjectStore, key: str) -> bool:
 
 def _follows_rule(store: ObjectStore, key: str, etag: str | None, digest: str) -> bool:
     """Say whether an ETag is the digest of the bytes, but where a KMS has a hand in it: each such object says so itself."""
-    stored = store.look_at(key, 1)
+    stored = store.head(key, 1)
     return stored is None or _is_sealed(stored) or stored.etag == digest == (etag or digest)
 
 

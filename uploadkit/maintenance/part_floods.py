@@ -23,7 +23,7 @@ EVERY_SECONDS = 5
 _WORTH_LOOKING_BYTES = 32 * MIB
 # Of an upload, all may come twice, and a little more: people lose connections, and answers.
 _BESIDE_BYTES = 32 * MIB
-_MOST_LOOKED_AT = 200
+_MOST_CHECKED = 200
 
 
 @dataclass
@@ -56,8 +56,8 @@ class PartFloods:
 
     def _next(self) -> list[File]:
         """Uploads in parts under way, those that end soonest first, and at the next call, where there are many, those after them."""
-        found = queries.parts_under_way(self._after, _MOST_LOOKED_AT)
-        self._after = found[-1].sweep_at or 0 if len(found) == _MOST_LOOKED_AT else 0
+        found = queries.parts_under_way(self._after, _MOST_CHECKED)
+        self._after = found[-1].sweep_at or 0 if len(found) == _MOST_CHECKED else 0
         return found
 
 

@@ -34,12 +34,12 @@ _MISSING_LATE_MS = 3600_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is on one side only, or different; `mend` says what `--fix` does about it, None when nothing can be done."""
+    """One thing that is on one side only, or different; `suggestion` says what `--fix` does about it, None when nothing can be done."""
 
     kind: Kind
     key: str
     detail: str
-    mend: str | None
+    suggestion: str | None
     file_id: str | None = None
     upload_id: str | None = None
     is_young: bool = False
@@ -83,7 +83,7 @@ def compare(ctx: Context) -> Report:
 
 
 def require_plausible(ctx: Context, report: Report) -> None:
-    """Look at the findings as a whole before any is mended. Raises Conflict when it rather looks like another bucket or another database:
+    """Look at the findings as a whole before any is fixed. Raises Conflict when it rather looks like another bucket or another database:
 
     most files have no object, most objects no file, or objects have no file yet (they are younger than a day).
     """
@@ -102,7 +102,7 @@ def require_plausible(ctx: Context, report: Report) -> None:
 
 
 def fix(ctx: Context, report: Report) -> Report:
-    """Do what the findings' `mend` says, each after a last look; return the report with what was fixed."""
+    """Do what the findings' `suggestion` says, each after a last look; return the report with what was fixed."""
     return replace(report, findings=[replace(finding, fixed=_fixed(ctx, finding)) for finding in report.findings])
 
 

@@ -3,7 +3,7 @@
 so does the audit trail, but for the oldest entries of a project that has very many.
 
 What anybody can make much of goes earlier (`forget_early`): what browsers began and nothing came of, uploads beyond the newest ones that
-failed (and may have been deleted then), test events of webhooks, and what is told of the sandbox beyond the newest.
+failed (and may have been deleted then), test events of webhooks, and what is kept of the sandbox beyond the newest.
 
 A batch at a time, each in a transaction of its own: an interruption costs nothing, and nobody waits long for the write lock.
 """

@@ -2,7 +2,7 @@
 
 What is verified is immutable, so copying needs no pause: a second pass takes what came since, and only the last one wants the appliance
 stopped. What was copied is written down in `data/storage-copy.jsonl`; the first start with the other store takes that over. Which store
-the files are in is written down at every start, so that no command mends one store by what another lacks.
+the files are in is written down at every start, so that no command fixes one store by what another lacks.
 """
 
 from __future__ import annotations
@@ -185,11 +185,11 @@ def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str |
         if present is not None and _is_it(present, file, copied_as):
             return _Outcome(present.etag)
         content_type = strict(file.content_type)
-        shown_as = disposition(file.file_name, content_type)
+        content_disposition = disposition(file.file_name, content_type)
         assert file.etag is not None
         size_bytes, part_bytes = file.size_bytes, file.part_size_bytes
         etag = copy_object(
-            source, target, file.key, size_bytes, file.etag, part_bytes, content_type, shown_as,
+            source, target, file.key, size_bytes, file.etag, part_bytes, content_type, content_disposition,
             spool=spool, is_digest=lambda stored: is_digest(file, stored, rules),
         )  # fmt: skip
         target.sync()
@@ -206,7 +206,7 @@ def _copy(source: ObjectStore, target: ObjectStore, file: File, copied_as: str |
 
 def _at_target(target: ObjectStore, key: str) -> StoredObject | None:
     try:
-        return target.look_at(key, 1)
+        return target.head(key, 1)
     except AccessDenied:  # AWS says so of a missing object, too; if it is not that, the PUT will be refused as well
         return None
 

@@ -85,7 +85,7 @@ def post(
                 error = error or "The answer broke off"
     except Refused as refusal:
         began = clock.monotonic_ms()  # nothing was called; how long the look-up took would say whether a name is one of this network's
-        error, for_log = f"Refused: {refusal}" + (f". {refusal.mend}" if refusal.mend else ""), refusal.for_log
+        error, for_log = f"Refused: {refusal}" + (f". {refusal.suggestion}" if refusal.suggestion else ""), refusal.for_log
     except TimeoutError:
         error = f"No complete answer within {timeout_seconds} seconds"
     except OSError as failure:

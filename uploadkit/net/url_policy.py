@@ -56,14 +56,14 @@ _IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 class Refused(Exception):
-    """An address that is not called. `str(error)` says why; `mend` what to do about it, where something can be done.
+    """An address that is not called. `str(error)` says why; `suggestion` what to do about it, where something can be done.
 
     `for_log` is what only the appliance's owner may know, and stands in the log.
     """
 
-    def __init__(self, reason: str, mend: str | None = None, for_log: str | None = None) -> None:
+    def __init__(self, reason: str, suggestion: str | None = None, for_log: str | None = None) -> None:
         super().__init__(reason)
-        self.mend, self.for_log = mend, for_log
+        self.suggestion, self.for_log = suggestion, for_log
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _is_localhost(host: str) -> bool:
 def not_public(host: str, address: IpAddress, allowed_private_cidrs: Sequence[str]) -> Refused:
     """Return the refusal of a host with this address, with the setting that would allow it, too, where that makes sense.
 
-    What a name stands for inside this network is nothing that the person who wrote it may be told.
+    What a name stands for inside this network is not for the person who wrote it.
     """
     meant = _meant(address)
     named = host if host in (str(address), str(meant)) else f"{host} ({meant})"

@@ -57,14 +57,16 @@ _MARKS = {
 # What is wrong with one request, and stays so however often it is made.
 _ABOUT_THE_FILE = {"MetadataTooLarge", "EntityTooLarge", "KeyTooLongError", "KeyTooLong", "RequestHeaderSectionTooLarge", "InvalidURI"}
 _ABOUT_THE_REQUEST = {"InvalidArgument"}
-_REFUSED_MEND = "Trying again does not help: send the file with a shorter name or smaller, or have the operator look up the store's code"
+_REFUSED_SUGGESTION = (
+    "Trying again does not help: send the file with a shorter name or smaller, or have the operator look up the store's code"
+)
 _WITHOUT_BODY = {"DeleteObject", "AbortMultipartUpload"}
-STRANGER_MEND = "Look who answers at the store's endpoint: a proxy or another program may stand in its place"
-_TRUST_MEND = (
+NOT_S3_SUGGESTION = "Look who answers at the store's endpoint: a proxy or another program may stand in its place"
+_TRUST_SUGGESTION = (
     "Have storage.byos.endpoint name the host that the certificate is for, and storage.byos.ca_bundle the file of the authority "
     "that signed it, if that is none of the public ones; renew a certificate that is too old"
 )
-_CLOCK_MEND = (
+_CLOCK_SUGGESTION = (
     "Set this machine's clock (NTP), or the store's: they are over 15 minutes apart. Nothing is lost; uploads go on once they agree"
 )
 
@@ -156,15 +158,15 @@ def require_s3(operation_model: Any, response_dict: Mapping[str, Any], **_: Any)
     """Refuse a success that is none of S3's: of somebody else, or cut short. Raises StorageUnavailable."""
     name, status, body = operation_model.name, response_dict["status_code"], response_dict["body"]
     if status >= 300 and isinstance(body, bytes) and may_unfold(body):
-        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
+        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", NOT_S3_SUGGESTION)
     if status < 200:  # an interim answer is never the last (RFC 9110 section 15.2)
-        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
+        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", NOT_S3_SUGGESTION)
     if status >= 300 or not isinstance(body, bytes):
         return
     cut_short = len(body) < int(response_dict["headers"].get("Content-Length") or 0)
     mark = _MARKS.get(name, b"")
     if cut_short or (name in _WITHOUT_BODY and body) or (mark not in body and b"<Error" not in body):
-        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", STRANGER_MEND)
+        raise StorageUnavailable(f"What came as the object store's answer to {name} is not one of S3 (HTTP {status})", NOT_S3_SUGGESTION)
 
 
 def _use_content_md5(params: dict[str, Any], **_: Any) -> None:
@@ -189,12 +191,12 @@ def ask_again(client: Any, operations: Sequence[str], statuses: Collection[int],
 
 
 def tls_trouble(error: BaseException) -> tuple[str, str] | None:
-    """Return why the host that was asked is not trusted, and the mend; None when something else broke the connection."""
+    """Return why the host that was asked is not trusted, and what to do; None when something else broke the connection."""
     causes = list(_causes(error))
     if any(isinstance(cause, ProxyError | ProxyConnectionError) for cause in causes):
         return None
     if any(isinstance(cause, ssl.SSLCertVerificationError | CertificateError) for cause in causes):
-        return "The object store's TLS certificate is not trusted (storage.byos.ca_bundle)", _TRUST_MEND
+        return "The object store's TLS certificate is not trusted (storage.byos.ca_bundle)", _TRUST_SUGGESTION
     if any(isinstance(cause, SSLError) for cause in causes) and any(_is_unreadable(cause) for cause in causes):
         return "The file of the authorities to trust (storage.byos.ca_bundle) can't be read as one", "Put it back, or correct the setting"
     return None
@@ -233,7 +235,7 @@ def understood() -> Iterator[None]:
     try:
         yield
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
-        raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
+        raise StorageUnavailable("What came as the object store's answer is not one of S3", NOT_S3_SUGGESTION) from None
 
 
 @contextmanager
@@ -245,22 +247,22 @@ def translated() -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if code_of(error) == "RequestTimeTooSkewed":
             skewed = f"The object store refused {error.operation_name}, since its clock and this machine's differ (RequestTimeTooSkewed)"
-            raise StorageRefused(skewed, code_of(error), _CLOCK_MEND) from None
+            raise StorageRefused(skewed, code_of(error), _CLOCK_SUGGESTION) from None
         if code_of(error) in _DENIED:
             denied = f"The object store denies {error.operation_name} to the appliance's credentials"
             permission = _PERMISSIONS.get(error.operation_name, f"s3:{error.operation_name}")
-            mend = f"Give the appliance's credentials {permission} on the bucket"
+            suggestion = f"Give the appliance's credentials {permission} on the bucket"
             if error.operation_name in _LOCKED:
-                mend += "; if they have it, the bucket may lock objects (Object Lock), and another one is needed"
-            raise AccessDenied(denied, code_of(error), mend) from None
+                suggestion += "; if they have it, the bucket may lock objects (Object Lock), and another one is needed"
+            raise AccessDenied(denied, code_of(error), suggestion) from None
         refused = f"The object store refused {error.operation_name}: {code_of(error) or 'no code'} (HTTP {status})"
         if code_of(error) in _ABOUT_THE_FILE | _ABOUT_THE_REQUEST:
-            raise RequestRefused(refused, code_of(error), _REFUSED_MEND) from None
+            raise RequestRefused(refused, code_of(error), _REFUSED_SUGGESTION) from None
         if status and (status < 500 or status == 501) and status != 429:  # 501: well, but without this feature; 429: not now
             raise StorageRefused(refused, code_of(error)) from None
         raise StorageUnavailable(refused) from None
     except (ResponseParserError, ValueError, RecursionError):  # boto3 reads numbers and times as they come, errors as deep as they go
-        raise StorageUnavailable("What came as the object store's answer is not one of S3", STRANGER_MEND) from None
+        raise StorageUnavailable("What came as the object store's answer is not one of S3", NOT_S3_SUGGESTION) from None
     except (BotoCoreError, HTTPError, OSError) as error:
         if (untrusted := tls_trouble(error)) is not None:
             raise StorageUnavailable(*untrusted) from None

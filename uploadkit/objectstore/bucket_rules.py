@@ -238,7 +238,7 @@ def _read(store: ObjectStore, operation: str, name: str) -> list[Rule]:
         raise
 
 
-def close_to_strangers(store: ObjectStore, days: LifecycleDays) -> list[str]:
+def close_to_untrusted_clients(store: ObjectStore, days: LifecycleDays) -> list[str]:
     """Take from the bucket a policy, an access list and lifecycle rules of somebody else's; return what there was.
 
     For the bundled store, which needs none of them; `days` says how early our own lifecycle rules may delete.

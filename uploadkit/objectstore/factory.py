@@ -65,13 +65,13 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
 def _close(store: ObjectStore, days: bucket_rules.LifecycleDays) -> None:
     """Undo what another user of the machine may have left in the store before its internal ports asked for a certificate."""
     try:
-        found = bucket_rules.close_to_strangers(store, days)
+        found = bucket_rules.close_to_untrusted_clients(store, days)
     except StorageUnavailable as error:
         log.warning("could not look who may use the bundled store's bucket: %s", error.message)
         return
     if found:
         log.error(
-            "SECURITY: the bundled store's bucket had %s that is not the appliance's: strangers may have read files. That is removed; "
+            "SECURITY: the bundled store's bucket had %s that is not the appliance's: others may have read files. That is removed; "
             "docs/upgrading.md says what to check",
             " and ".join(found),
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.core.etags import plain_etag
-from uploadkit.objectstore.boto import STRANGER_MEND, understood
+from uploadkit.objectstore.boto import NOT_S3_SUGGESTION, understood
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class StoredPart:
 def stored_object(headers: Mapping[str, str], first_bytes: bytes) -> StoredObject:
     """Read the answer to a GET of an object's beginning. Raises StorageUnavailable when it is not one of S3, or tells no size."""
     require_etag(headers)
-    said = headers.get("Content-Range", f"bytes 0-0/{headers.get('Content-Length', '')}")
-    total = re.fullmatch(r"bytes [0-9]{1,18}-[0-9]{1,18}/([0-9]{1,18})", said)
+    given = headers.get("Content-Range", f"bytes 0-0/{headers.get('Content-Length', '')}")
+    total = re.fullmatch(r"bytes [0-9]{1,18}-[0-9]{1,18}/([0-9]{1,18})", given)
     if not total:
-        raise StorageUnavailable("The object store's answer to GetObject does not say how large the object is", STRANGER_MEND)
+        raise StorageUnavailable("The object store's answer to GetObject does not say how large the object is", NOT_S3_SUGGESTION)
     encryption = headers.get("x-amz-server-side-encryption", "")
     with understood():
         return StoredObject(int(total[1]), headers.get("Content-Type", ""), etag_in(headers), first_bytes, encryption)
@@ -102,19 +102,19 @@ def require_bytes(answer: Mapping[str, Any], etag: str, start: int) -> None:
     with understood():
         is_it = etag_in(answer) == etag
     if not is_it:
-        raise StorageUnavailable("The object store answers with another object than the one that was asked for", STRANGER_MEND)
+        raise StorageUnavailable("The object store answers with another object than the one that was asked for", NOT_S3_SUGGESTION)
     _require_start(answer.get("ContentRange"), start)
 
 
 def _require_start(content_range: str | None, start: int) -> None:
     if not (content_range or "bytes 0-").startswith(f"bytes {start}-"):
-        raise StorageUnavailable("The object store answers with other bytes of the object than it was asked for", STRANGER_MEND)
+        raise StorageUnavailable("The object store answers with other bytes of the object than it was asked for", NOT_S3_SUGGESTION)
 
 
 def require_etag(answer: Mapping[str, Any]) -> None:
     """Refuse what looks like an object and is somebody else's page. Raises StorageUnavailable."""
     if "ETag" not in answer:
-        raise StorageUnavailable("What came as the object store's answer to GetObject is not one of S3 (no ETag)", STRANGER_MEND)
+        raise StorageUnavailable("What came as the object store's answer to GetObject is not one of S3 (no ETag)", NOT_S3_SUGGESTION)
 
 
 def stored_part(part: Mapping[str, Any]) -> StoredPart:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from uploadkit.core.errors import StorageUnavailable
-from uploadkit.objectstore.boto import STRANGER_MEND, understood
+from uploadkit.objectstore.boto import NOT_S3_SUGGESTION, understood
 
 _MOST_EMPTY = 100
 
@@ -32,6 +32,6 @@ class Walk:
         self._empty = self._empty + 1 if holds is None else 0
         marks = {hash(("asks", *asks_for.values()))} | (set() if holds is None else {hash(("holds", holds))})
         if self._left <= 0 or self._empty > _MOST_EMPTY or marks & self._seen:
-            raise StorageUnavailable("The object store's list goes in circles, or does not end", STRANGER_MEND)
+            raise StorageUnavailable("The object store's list goes in circles, or does not end", NOT_S3_SUGGESTION)
         self._seen |= marks
         return asks_for

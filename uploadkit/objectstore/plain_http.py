@@ -21,7 +21,7 @@ from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.deadlines import TimelyAnswer, at_most
 
 UNDECODABLE = "%25zz;"
-"""What stands in a URL for `%zz;`, which no client sends by itself: urllib3 would mend it. Nothing that was signed has a `;`."""
+"""What stands in a URL for `%zz;`, which no client sends by itself: urllib3 would correct it. Nothing that was signed has a `;`."""
 
 
 _MOST_ANSWER_BYTES = 4 * 1024**2

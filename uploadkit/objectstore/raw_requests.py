@@ -2,7 +2,7 @@
 
 boto3 spends more processor time on each of them than all else that completing an upload takes (docs/performance.md). Here they go out by
 our own signer, over the HTTP session of the boto3 client that they stand in for: the same time-outs, proxies, certificates, connections.
-What goes wrong is told as boto3 tells it (`botocore.exceptions`), so that store.py need not know who has asked.
+Errors are those of boto3 (`botocore.exceptions`), so that store.py need not know who has asked.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class ObjectStore:
             raise StorageUnavailable(f"Uploads can't be stored now: {reason}")
 
     def ensure_trusted(self) -> None:
-        """Raise StorageUnavailable when the store lets strangers do what they must not: what they brought is not to be published either."""
+        """Raise StorageUnavailable when the store lets clients do what they must not: what they uploaded is not to be published either."""
         if self.distrust:
             raise StorageUnavailable(f"Uploads can't be taken now: {self.distrust}")
 
@@ -187,7 +187,7 @@ class ObjectStore:
 
     # Objects.
 
-    def look_at(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
+    def head(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
         """Return what the store has under `key`, by one ranged GET; None when it has nothing there. Raises AccessDenied."""
         with translated():
             try:
@@ -239,7 +239,7 @@ class ObjectStore:
         return etag
 
     def _is_still(self, key: str, etag: str) -> bool:
-        stored = self.look_at(key, first_bytes=1)
+        stored = self.head(key, first_bytes=1)
         return stored is not None and stored.etag == etag
 
     def delete(self, key: str) -> None:

@@ -27,7 +27,7 @@ _CHUNK_BYTES = 1024**2
 class Source(Protocol):
     """What objects are copied from: a store, or a backup."""
 
-    def look_at(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
+    def head(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
         """Return what there is under `key`; None when there is nothing."""
 
     def read(self, key: str, etag: str, start: int, length: int, chunk_bytes: int) -> Iterator[bytes]:
@@ -57,7 +57,7 @@ def copy_object(
     Returns the object's ETag at the target.
     Raises SourceChanged, StorageUnavailable and its kinds, OSError; then nothing half stays at the target.
     """
-    stored = source.look_at(key, 1)
+    stored = source.head(key, 1)
     if stored is None:
         raise SourceChanged("its object is missing")
     if (stored.size_bytes, stored.etag) != (size_bytes, etag):
@@ -91,7 +91,7 @@ def copy_object(
         with suppress(StorageUnavailable):
             target.abort_multipart(key, upload_id)
         raise
-    arrived = target.look_at(key, 1)
+    arrived = target.head(key, 1)
     if arrived is None or arrived.size_bytes != size_bytes:
         raise StorageUnavailable("The target does not have what it has just put together")
     return arrived.etag

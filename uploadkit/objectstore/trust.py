@@ -1,4 +1,4 @@
-"""Whether a store of one's own keeps strangers to what their URLs were signed for: asked at the start and daily (docs/decisions/0027).
+"""Whether a store of one's own enforces what URLs were signed for: asked at the start and daily (docs/decisions/0027).
 
 For a store that takes forged writes, or lets an upload URL read other objects, no upload URL is signed, unless
 `storage.byos.allow_unsafe_store` says so. No answer is no verdict: what was found last goes on to hold. While a store has never answered,
@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def is_unsafe(self) -> bool:
-        """Whether strangers can do what they must not."""
+        """Whether clients can do what they must not."""
         return any(_is_hole(finding) for finding in self.findings)
 
 
@@ -77,7 +77,7 @@ class StoreTrust:
             return 0
         found = doctor.safety(self.store, Expectations.of(self.config), seconds=_LOOK_SECONDS)
         self.unanswered = found.unanswered
-        known, before = self.verdict is not None, self._told(self.verdict)
+        known, before = self.verdict is not None, self._findings_of(self.verdict)
         is_clear = not any(isinstance(finding, doctor.Unclear) for finding in found.findings)
         self._unclear_looks = 0 if is_clear else self._unclear_looks + 1
         if not found.unanswered:
@@ -85,18 +85,18 @@ class StoreTrust:
             _keep(self.verdict)
         elif any(_is_hole(finding) for finding in found.findings):
             # Half an answer takes nothing away, but a hole is a hole.
-            all_of_them = {finding.name: finding for finding in (*self._told(self.verdict), *found.findings)}
+            all_of_them = {finding.name: finding for finding in (*self._findings_of(self.verdict), *found.findings)}
             self.verdict = Verdict(store_name(self.config), clock.now_ms(), tuple(all_of_them.values()), tuple(found.barred))
             _keep(self.verdict)
         answered = found.has_answered or known
         self._apply(None if answered else _NEW)
         self._due_ms = clock.monotonic_ms() + (0 if not answered else self._pause_ms)
-        self._tell(before)
+        self._log_findings(before)
         return 1
 
     def _findings(self, found: Sequence[Finding]) -> tuple[Finding, ...]:
         """What was found. Where the answer was neither yes nor no, as of a store that is busy, a fault that was known stays one."""
-        faults = {finding.name: finding for finding in self._told(self.verdict) if finding.outcome == "failed"}
+        faults = {finding.name: finding for finding in self._findings_of(self.verdict) if finding.outcome == "failed"}
         return tuple(faults.get(finding.name, finding) if isinstance(finding, doctor.Unclear) else finding for finding in found)
 
     @property
@@ -120,16 +120,16 @@ class StoreTrust:
         self.store.distrust = _UNSAFE if self.verdict.is_unsafe and not byos.allow_unsafe_store else None
 
     @staticmethod
-    def _told(verdict: Verdict | None) -> Sequence[Finding]:
+    def _findings_of(verdict: Verdict | None) -> Sequence[Finding]:
         return () if verdict is None else verdict.findings
 
-    def _tell(self, before: Sequence[Finding]) -> None:
+    def _log_findings(self, before: Sequence[Finding]) -> None:
         """Log what is new."""
-        first = not self._has_told
-        self._has_told = True
-        for finding in self._told(self.verdict):
+        first = not self._has_logged
+        self._has_logged = True
+        for finding in self._findings_of(self.verdict):
             if first or finding not in before:
-                log.log(logging.ERROR if finding.outcome == "failed" else logging.WARNING, "%s. %s", finding.detail, finding.mend)
+                log.log(logging.ERROR if finding.outcome == "failed" else logging.WARNING, "%s. %s", finding.detail, finding.suggestion)
         if first and self._is_unsafe:
             allowed = self.config.storage.byos.allow_unsafe_store
             log.error(
@@ -141,7 +141,7 @@ class StoreTrust:
         if self.unanswered:
             log.warning("whether the store is safe could not be found out this time: %s", self.unanswered)
 
-    _has_told: bool = False
+    _has_logged: bool = False
     _unclear_looks: int = 0
 
 

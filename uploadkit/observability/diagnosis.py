@@ -46,8 +46,10 @@ def _data_dir(config: Config) -> Finding:
         return Finding("data directory", "warning", f"{config.data_dir} is in reach of others: {other}", _OWN_PLACE)
     if refused is None:
         return Finding("data directory", "ok", f"{config.data_dir} can be written")
-    mend = "Look at its owner and mode, at how its disk is mounted, and at df and df -i: no upload goes through until it can be written"
-    return Finding("data directory", "failed", refused, mend)
+    suggestion = (
+        "Look at its owner and mode, at how its disk is mounted, and at df and df -i: no upload goes through until it can be written"
+    )
+    return Finding("data directory", "failed", refused, suggestion)
 
 
 def warn_of_shared_place(config: Config) -> None:
@@ -70,8 +72,8 @@ def _addresses() -> Finding:
         return Finding("addresses", "warning", f"these slugs are reserved now, pages can't use them: {named}", "Give them another slug")
     if short := file_routes.short_of_others():
         named = ", ".join(f"'{route.slug}' of project {route.project.slug}" for route in short)
-        mend = "Have their pages use anonymousEndpoint, which names the project, then: docs/upgrading.md"
-        return Finding("addresses", "warning", f"anonymous file routes still have the short address from before: {named}", mend)
+        suggestion = "Have their pages use anonymousEndpoint, which names the project, then: docs/upgrading.md"
+        return Finding("addresses", "warning", f"anonymous file routes still have the short address from before: {named}", suggestion)
     return Finding("addresses", "ok", "anonymous file routes name their project")
 
 
@@ -116,7 +118,7 @@ class Examiner:
 
 
 def warn_of_open_bucket(ctx: Context) -> None:
-    """Have a warning logged when strangers can read the bucket though there are private file routes. Returns at once."""
+    """Have a warning logged when anybody can read the bucket though there are private file routes. Returns at once."""
     if ctx.config.storage.mode == "byos":
         expected = _expectations(ctx.config)
         if expected.has_private_routes:
@@ -129,7 +131,7 @@ def _look(store: ObjectStore, expected: Expectations) -> None:
     except (StorageUnavailable, doctor.Refused, urllib3.exceptions.HTTPError):
         return  # /readyz tells of a store that can't be used, and the doctor finds out why
     if found.outcome == "failed":
-        log.warning("%s. %s", found.detail, found.mend)
+        log.warning("%s. %s", found.detail, found.suggestion)
 
 
 def _expectations(config: Config) -> Expectations:

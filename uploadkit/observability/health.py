@@ -80,8 +80,8 @@ def _disk(ctx: Context) -> Check:
     # Not which directory: anybody may ask. The doctor names it.
     refused = "" if unwritable(ctx.config) is None else f", but the data directory can't be written; '{PROGRAM} doctor' says why"
     trouble = ctx.database_disk.trouble()
-    told = f"{free / 1024**3:.1f} GB free at {place}" if trouble is None else f"no new upload begins: {trouble}"
-    return Check("disk", free >= _LEAST_FREE_BYTES and not refused and trouble is None, f"{told}{refused}")
+    summary = f"{free / 1024**3:.1f} GB free at {place}" if trouble is None else f"no new upload begins: {trouble}"
+    return Check("disk", free >= _LEAST_FREE_BYTES and not refused and trouble is None, f"{summary}{refused}")
 
 
 @dataclass(frozen=True)

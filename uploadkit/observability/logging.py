@@ -1,6 +1,6 @@
 """Log lines: text for people, JSON for machines. What a line holds is decided where it is logged; no secret ever is.
 
-Whatever it holds, it stays one line: what strangers send may stand in it, and must neither begin another line nor command a terminal.
+Whatever it holds, it stays one line: what anybody sends may stand in it, and must neither begin another line nor command a terminal.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class TextFormatter(logging.Formatter):
         """Return one line; a traceback follows it where there is one, indented, so that none of its lines looks like one of the log."""
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         line = f"{clock.to_iso(int(record.created * 1000))} {record.levelname} {record.name} {record.getMessage()} {fields}".rstrip()
-        told = self.formatException(record.exc_info).split("\n") if record.exc_info else ()
-        return "\n".join([printable(line), *(f"  {printable(more)}" for more in told)])
+        traceback = self.formatException(record.exc_info).split("\n") if record.exc_info else ()
+        return "\n".join([printable(line), *(f"  {printable(more)}" for more in traceback)])
 
 
 class JsonFormatter(logging.Formatter):

@@ -126,7 +126,7 @@ def _check_webhook_url(config: Config, rules: Mapping[str, Any]) -> None:
         url_policy.require_allowed(url_policy.parse(rules["webhook_url"]), config.webhooks.allowed_private_cidrs)
     except url_policy.Refused as refusal:
         words = f"can't be called: {refusal}"
-        raise ValidationFailed(f"webhookUrl {words}", refusal.mend, details={"webhookUrl": [words]}) from None
+        raise ValidationFailed(f"webhookUrl {words}", refusal.suggestion, details={"webhookUrl": [words]}) from None
 
 
 def _require_free(project_id: str, slug: str) -> None:

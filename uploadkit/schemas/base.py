@@ -18,7 +18,7 @@ from uploadkit.db import paging
 T = TypeVar("T")
 Row = TypeVar("Row")
 Json = dict[str, Any]
-_MOST_TOLD = 10
+_MOST_NAMED = 10
 
 
 class Input(BaseModel):
@@ -139,11 +139,11 @@ def to_validation_failed(error: ValidationError) -> ValidationFailed:
     Of very many, the first ones: nobody reads 20,000, and who sends no key should not be answered a megabyte.
     """
     details: dict[str, list[str]] = {}
-    for finding in error.errors(include_url=False, include_input=False)[:_MOST_TOLD]:
+    for finding in error.errors(include_url=False, include_input=False)[:_MOST_NAMED]:
         name = ".".join(str(part) for part in finding["loc"]) or "body"
         details.setdefault(name, []).append(message_of(finding))
     first = next(iter(details))
-    others = len(details) - 1 + max(0, error.error_count() - _MOST_TOLD)
+    others = len(details) - 1 + max(0, error.error_count() - _MOST_NAMED)
     more = f" (and {others} more)" if others else ""
     return ValidationFailed(f"{first} {details[first][0]}{more}", details=details)
 

@@ -152,10 +152,10 @@ class NothingDeleted(DeletionObject):
 
 def deletion(done: Deletion) -> tuple[DeletionObject, int]:
     """Return the answer of `DELETE /files` and its HTTP status: all, some or none were deleted."""
-    told = DeletionObject.of(done)
+    answer = DeletionObject.of(done)
     if not done.deleted:
-        told = NothingDeleted(**dict(told), error=ErrorBody.of(NOTHING_DELETED))
-    return told, deletion_status(done)
+        answer = NothingDeleted(**dict(answer), error=ErrorBody.of(NOTHING_DELETED))
+    return answer, deletion_status(done)
 
 
 def deletion_status(done: Deletion) -> int:

@@ -198,12 +198,12 @@ class SdkNothingDeleted(Answer):
 
 def deletion(done: Deletion) -> tuple[DeletionObject | SdkNothingDeleted, int]:
     """Return the answer of `DELETE /files`, its codes the cloud's, and its HTTP status."""
-    told = DeletionObject.of(done)
-    for failure, of_file in zip(done.failures.values(), told.failures, strict=True):
+    answer = DeletionObject.of(done)
+    for failure, of_file in zip(done.failures.values(), answer.failures, strict=True):
         of_file.code, _ = code_and_status(failure)
     if done.deleted:
-        return told, deletion_status(done)
-    return SdkNothingDeleted(**dict(told), error=SdkErrorBody.of(NOTHING_DELETED)), deletion_status(done)
+        return answer, deletion_status(done)
+    return SdkNothingDeleted(**dict(answer), error=SdkErrorBody.of(NOTHING_DELETED)), deletion_status(done)
 
 
 class SdkProject(Answer):

@@ -13,8 +13,8 @@ from uploadkit.schemas.base import Answer, Input
 
 # The one or the other, never both.
 _ONE_OF_TWO: list[JsonValue] = [
-    {"required": [said], "properties": {said: {"not": {"type": "null"}}, other: {"type": "null"}}}
-    for said, other in (("routeSlug", "routeSlugs"), ("routeSlugs", "routeSlug"))
+    {"required": [given], "properties": {given: {"not": {"type": "null"}}, other: {"type": "null"}}}
+    for given, other in (("routeSlug", "routeSlugs"), ("routeSlugs", "routeSlug"))
 ]
 
 
@@ -44,7 +44,7 @@ class UploadTokenBody(Input):
     expires_in: Annotated[int, Field(ge=1, le=LONGEST_SECONDS, description="seconds"), WHOLE] = DEFAULT_SECONDS
 
     def to_slugs(self) -> list[str]:
-        """Return the slugs of the file routes that are asked for. Raises ValidationFailed where that is said twice, or not at all."""
+        """Return the slugs of the file routes that are asked for. Raises ValidationFailed where that is given twice, or not at all."""
         if (self.route_slug is None) == (self.route_slugs is None):
             words = "is required, or routeSlugs" if self.route_slug is None else "and routeSlugs say the same thing: send one of them"
             raise ValidationFailed(f"routeSlug {words}", details={"routeSlug": [words]})

@@ -30,8 +30,8 @@ class _AsShown(logging.LoggerAdapter[logging.Logger]):
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         """Return what is to be logged instead of `msg`."""
-        shown = surfaces.shown(str(msg))
-        return shown if len(shown) <= _MOST_LOGGED_CHARACTERS else f"{shown[:_MOST_LOGGED_CHARACTERS]}...", kwargs
+        text = surfaces.redacted(str(msg))
+        return text if len(text) <= _MOST_LOGGED_CHARACTERS else f"{text[:_MOST_LOGGED_CHARACTERS]}...", kwargs
 
 
 class Arriving:

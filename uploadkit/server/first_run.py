@@ -41,7 +41,7 @@ class Start:
 def prepare(config: Config) -> Start:
     """Open the database, bring it up to date, and make the first project and its live `account` key if there is none yet.
 
-    The caller holds the data directory's lock. A crash between project and key is mended by the next call.
+    The caller holds the data directory's lock. A crash between project and key is repaired by the next call.
     Raises ConfigError.
     """
     open_database(config, upgrade=True)

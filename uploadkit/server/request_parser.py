@@ -43,7 +43,7 @@ class CarefulParser(HTTPRequestParser):  # type: ignore[misc]
         self._most_body_bytes = most_body_bytes
 
     def most_body_bytes(self) -> int:
-        """Return how long the body of this request may be, once its headers are here. A door that takes longer ones says so here."""
+        """Return how long the body of this request may be, once its headers are here. A surface that takes longer ones says so here."""
         return self._most_body_bytes
 
     def received(self, data: bytes) -> int:

@@ -70,15 +70,15 @@ def _stop_signals() -> Iterator[Callable[[], None]]:
         nonlocal asked_to_stop
         asked_to_stop = True
 
-    told, tell = socket.socketpair()
-    with told, tell:
+    woken, wake = socket.socketpair()
+    with woken, wake:
 
         def wait() -> None:
             while not asked_to_stop:
-                told.recv(1)
+                woken.recv(1)
 
-        tell.setblocking(False)
-        signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+        wake.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, ask)

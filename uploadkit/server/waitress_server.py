@@ -138,7 +138,7 @@ def _allow_descriptors() -> None:
 
 
 def _stop_accepting(wsgi: Any) -> None:
-    """Take in the connections that the kernel has already accepted for us, then close the door."""
+    """Take in the connections that the kernel has already accepted for us, then stop listening."""
     while select.select([wsgi.socket], [], [], 0)[0]:
         wsgi.handle_accept()
     wasyncore.dispatcher.close(wsgi)

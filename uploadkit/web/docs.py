@@ -34,13 +34,13 @@ def document() -> Response:
 
 @docs.get("/sdk/api/v1/openapi.json")
 def sdk_document() -> Response:
-    """Answer the same for the cloud-SDK door."""
+    """Answer the same for the cloud-SDK surface."""
     return json_answer(_sdk_document())
 
 
 @cache
 def _sdk_document() -> dict[str, Any]:
-    """flask-openapi3 makes one document per application, so this door's comes from an application that never serves."""
+    """flask-openapi3 makes one document per application, so this surface's comes from an application that never serves."""
     described = OpenAPI(
         "uploadkit.sdk",
         info=Info(title="UploadKit, cloud-SDK door", version=__version__, description=openapi.SDK_DESCRIPTION),

@@ -34,13 +34,13 @@ _BY_STATUS: dict[int, type[UploadKitError]] = {
 
 
 def answer_failure(failure: UploadKitError) -> Response:
-    """Return what the door that was asked says of `failure`, or a page for a browser."""
+    """Return the answer of the surface that was asked to `failure`, or a page for a browser."""
     if isinstance(failure, StorageUnavailable):
         log.warning("request %s: %s. %s", g.request_id, failure.message, failure.suggestion)
     if _wants_page():
         answer = Response(render_template("error.html", failure=failure), failure.status, mimetype="text/html")
     else:
-        answer = json_answer(*(g.door or surfaces.DOCUMENTED).error_of(failure))
+        answer = json_answer(*(g.surface or surfaces.DOCUMENTED).error_of(failure))
     if failure.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(failure.retry_after_seconds)
     return answer
@@ -52,9 +52,9 @@ def answer_http_exception(exception: HTTPException) -> Response:
         return exception.response
     status = exception.code or 500
     kind = _BY_STATUS.get(status)
-    door, path = g.door or surfaces.DOCUMENTED, surfaces.shown(request.path)
-    if kind is NotFound or (kind is MethodNotAllowed and door.only_not_found):
-        failure: UploadKitError = NotFound(f"There is nothing at {path}", door.elsewhere)
+    surface, path = g.surface or surfaces.DOCUMENTED, surfaces.redacted(request.path)
+    if kind is NotFound or (kind is MethodNotAllowed and surface.only_not_found):
+        failure: UploadKitError = NotFound(f"There is nothing at {path}", surface.elsewhere)
     elif kind is MethodNotAllowed:
         failure = MethodNotAllowed(f"{request.method} is not possible at {path}")
     elif kind is PayloadTooLarge:
@@ -85,7 +85,7 @@ def answer_unexpected(exception: Exception) -> Response:
 
 
 def _wants_page() -> bool:
-    if g.door is not None or request.path.startswith("/api/") or request.path == "/api":
+    if g.surface is not None or request.path.startswith("/api/") or request.path == "/api":
         return False
     if request.path.startswith("/dashboard"):
         return True

@@ -50,18 +50,18 @@ def _begin() -> AnyResponse | None:
     here.request_id = os.urandom(16).hex()
     here.began = time.perf_counter()
     read_deadline.begin(context().config.database.read_timeout_seconds)
-    here.door = door = surfaces.at(asked.path)
+    here.surface = surface = surfaces.at(asked.path)
     _bound(asked)
     if isinstance(asked.routing_exception, RequestRedirect):  # a slash is missing; werkzeug itself would name the host of the request
         there = urlsplit(asked.routing_exception.new_url)
         return redirect(urlunsplit(("", "", there.path, there.query, "")), asked.routing_exception.code)
-    if door is None:
+    if surface is None:
         return None
-    here.origin = door.origin_of(asked)
+    here.origin = surface.origin_of(asked)
     if asked.method == "OPTIONS":
-        return Response(status=204, headers=door.preflight(here.origin, asked.headers.get("Access-Control-Request-Headers", "")))
+        return Response(status=204, headers=surface.preflight(here.origin, asked.headers.get("Access-Control-Request-Headers", "")))
     if asked.routing_exception is not None:
-        authentication.authenticate_lost(asked, context().config, rate_limits(), takes_keys=door.takes_keys)
+        authentication.authenticate_lost(asked, context().config, rate_limits(), takes_keys=surface.takes_keys)
     return None
 
 
@@ -85,8 +85,8 @@ def _end(answer: Response) -> Response:
     caller = here.get("caller")
     if caller is not None:  # whatever the answer says: it was asked with a key, by an upload token, or from a page that is let in
         context().request_counts.count(caller.project_id, caller.environment)
-    if here.door is not None:
-        headers.extend(here.door.cors(here.get("origin")))
+    if here.surface is not None:
+        headers.extend(here.surface.cors(here.get("origin")))
         _show_standing(headers, here.get("standing"))
         if "Cache-Control" not in headers:
             headers.add("Cache-Control", "no-store")
@@ -117,7 +117,7 @@ def _log_access(answer: Response) -> None:
             "request_id": here.request_id,
             "client": authentication.client_address(asked, context().config.server),
             "method": asked.method,
-            "path": _logged(surfaces.shown(asked.path)),
+            "path": _logged(surfaces.redacted(asked.path)),
             "status": answer.status_code,
             "duration_ms": round((time.perf_counter() - here.began) * 1000, 1),
             "project": caller.project_id if caller else None,
@@ -128,5 +128,5 @@ def _log_access(answer: Response) -> None:
 
 def _logged(path: str) -> str:
     """Whoever sends long addresses should not fill the disk with the log of them."""
-    shown = quote(path[:_MOST_LOGGED_CHARACTERS], safe="/-_.~@+=,:")
-    return shown if len(path) <= _MOST_LOGGED_CHARACTERS else f"{shown}..."
+    quoted = quote(path[:_MOST_LOGGED_CHARACTERS], safe="/-_.~@+=,:")
+    return quoted if len(path) <= _MOST_LOGGED_CHARACTERS else f"{quoted}..."

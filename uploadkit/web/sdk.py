@@ -1,4 +1,4 @@
-"""The cloud-SDK door, `/sdk/api/v1`: what the official JavaScript packages call. The same services as `/api/v1`."""
+"""The cloud-SDK surface, `/sdk/api/v1`: what the official JavaScript packages call. The same services as `/api/v1`."""
 
 from __future__ import annotations
 

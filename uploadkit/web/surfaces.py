@@ -1,4 +1,4 @@
-"""The doors: the ways in for programs, each with its own words for failures and its own CORS."""
+"""The surfaces: the ways in for programs, each with its own form of errors and its own CORS."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SECRET = re.compile(
 
 
 @dataclass(frozen=True)
-class Door:
+class Surface:
     """One way in.
 
-    `error_of` makes of a failure an answer and a status; `elsewhere` is what to tell somebody who asks for a path that is not there,
+    `error_of` makes of a failure an answer and a status; `elsewhere` is the suggestion for a path that does not exist,
     with `only_not_found` for a method, too. `origin_of` says for which origin (or "*") browsers may read the answer to a request, None: for
     none; the four after it stand in CORS headers. `takes_keys`: API keys are the credential.
     """
@@ -102,15 +102,15 @@ _FOR_KEYS: dict[str, Any] = {
     "headers": "Content-Type, Authorization, x-api-key, Idempotency-Key, x-uploadkit-version",
     "max_age_seconds": 86400,
 }
-DOCUMENTED = Door("/api/v1", errors.error, elsewhere="The API begins at /api/v1; the README lists its calls", **_FOR_KEYS)
-SDK = Door(
+DOCUMENTED = Surface("/api/v1", errors.error, elsewhere="The API begins at /api/v1; the README lists its calls", **_FOR_KEYS)
+SDK = Surface(
     "/sdk/api/v1",
     sdk.error,
-    elsewhere="This door has only what the official JavaScript packages call; the documented API at /api/v1 has everything, see /docs",
+    elsewhere="This address has only what the official JavaScript packages call; the documented API at /api/v1 has everything, see /docs",
     only_not_found=True,
     **_FOR_KEYS,
 )
-BROWSER = Door(
+BROWSER = Surface(
     "/api/uploadkit",
     _browser_error,
     origin_of=_allowed_origin,
@@ -124,12 +124,12 @@ BROWSER = Door(
 _ALL = (DOCUMENTED, SDK, BROWSER)
 
 
-def at(path: str) -> Door | None:
-    """Return the door that `path` leads to, or None: a page, or nothing at all."""
-    return next((door for door in _ALL if path == door.prefix or path.startswith(f"{door.prefix}/")), None)
+def at(path: str) -> Surface | None:
+    """Return the surface that `path` belongs to, or None: a page, or nothing at all."""
+    return next((surface for surface in _ALL if path == surface.prefix or path.startswith(f"{surface.prefix}/")), None)
 
 
-def shown(path: str) -> str:
+def redacted(path: str) -> str:
     """Return `path` as logs and answers may show it: without upload tokens, and without other secrets of ours that somebody put there."""
     return _SECRET.sub(lambda match: f"{match['kind'] or match['signing']}...", path)
 

@@ -94,8 +94,8 @@ def _settle(ctx: Context, lease: Lease, delivery: ToSend, attempt: _Attempt) -> 
         if moved_on:
             _count_for_destination(ctx, delivery, status, now)
     # Nothing that a receiver said: where it redirects to may be as secret as its own path. `webhooks show` has it all.
-    told = status if succeeded else f"{status}, {f'answered {outcome.status_code}' if outcome.status_code else 'no answer'}"
-    log.info("webhook delivery %s to %s: %s", delivery.id, delivery.origin, told)
+    outcome_text = status if succeeded else f"{status}, {f'answered {outcome.status_code}' if outcome.status_code else 'no answer'}"
+    log.info("webhook delivery %s to %s: %s", delivery.id, delivery.origin, outcome_text)
     if outcome.for_log:
         log.warning("webhook delivery %s was refused: %s", delivery.id, outcome.for_log)
     return succeeded

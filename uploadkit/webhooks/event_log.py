@@ -38,7 +38,7 @@ class Feed:
 def record(ctx: Context, file: File, event: str, status: str, detail: str | None = None) -> None:
     """Write down, in the caller's write transaction, that `file` came to `status` by `event`; `detail` says why where that is not plain.
 
-    What its file route wants to be told goes into the outbox with it. A request for an upload is no news of a file yet, and anybody may
+    The webhook that its file route wants goes into the outbox with it. A request for an upload is no news of a file yet, and anybody may
     make many: its metadata stays with the file.
     """
     row = events.insert(file, event, status, detail, clock.now_ms(), with_metadata=status != "UPLOADING")
@@ -49,9 +49,9 @@ def record(ctx: Context, file: File, event: str, status: str, detail: str | None
 def feed(caller: Caller, after: int, limit: int) -> Feed:
     """Return up to `limit` events of the caller's project and environment whose sequence is above `after`, oldest first.
 
-    Requests for uploads are left out: the feed tells what receivers are told.
+    Requests for uploads are left out: the feed has what receivers get.
     """
-    found = events.told_after(caller.project_id, caller.environment, after, limit + 1)
+    found = events.feed_after(caller.project_id, caller.environment, after, limit + 1)
     items = found[:limit]
     # Looked up last: what was forgotten meanwhile is told, and what was read is still there.
     has_gap = events.were_forgotten_after(caller.project_id, caller.environment, after)

@@ -54,11 +54,11 @@ def enqueue(ctx: Context, news: News, url: str) -> None:
     try:
         destination_id = _destination_id(news.project_id, news.environment, url)
     except Conflict as failure:
-        log.warning("%s: event %s is told by GET /events only", failure.message, news.id)
+        log.warning("%s: event %s is in GET /events only", failure.message, news.id)
         return
     if deliveries.so_many_wait_at(destination_id, most) or deliveries.so_many_wait_in(news.project_id, 2 * most):
         log.warning(
-            "%s deliveries wait for one webhook destination, or twice as many in its project: event %s is told by GET /events only",
+            "%s deliveries wait for one webhook destination, or twice as many in its project: event %s is in GET /events only",
             most,
             news.id,
         )

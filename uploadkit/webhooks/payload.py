@@ -1,7 +1,7 @@
 """What a receiver gets, and what `/events` shows: one body for readers of the cloud's documentation and of ours. Pure.
 
 A wire format of its own, beside those in `schemas/`: it is kept with the delivery, and sent again as it was.
-The file is told as the event left it: it stays the same whatever becomes of the file.
+The file is as the event left it, and stays so, whatever happens to it later.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def news_of(row: Event) -> News:
     )
 
 
-class _Told(BaseModel):
+class _EventFile(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, serialize_by_alias=True, populate_by_name=True, extra="forbid", hide_input_in_errors=True
     )
 
 
-class EventFile(_Told):
+class EventFile(_EventFile):
     """The file as the event left it. `name`, `size` and `type` say the same as `fileName`, `fileSize` and `contentType`."""
 
     id: FileId
@@ -114,7 +114,7 @@ class EventFile(_Told):
         )
 
 
-class WebhookPayload(_Told):
+class WebhookPayload(_EventFile):
     """The body that receivers get."""
 
     id: EventId

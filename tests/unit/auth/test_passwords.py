@@ -16,8 +16,8 @@ from uploadkit.core.errors import RateLimited
 
 @pytest.fixture(autouse=True)
 def as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_room", passwords._Room())
-    monkeypatch.setattr(passwords, "_room_of_known", passwords._Room(1))
+    monkeypatch.setattr(passwords, "_room", passwords._Slots())
+    monkeypatch.setattr(passwords, "_room_of_known", passwords._Slots(1))
 
 
 @pytest.mark.parametrize(("threads", "most"), [(16, 4), (256, 4), (8, 2), (4, 1), (1, 1)])
@@ -48,7 +48,7 @@ def test_a_flood_takes_a_quarter_of_the_threads_at_most(monkeypatch: pytest.Monk
 def test_a_flood_of_strangers_keeps_nobody_out_who_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_LONGEST_WAIT_SECONDS", 0.05)
     kept = passwords.hash_password("a password")
-    with passwords._place(passwords._room), passwords._place(passwords._room):
+    with passwords._place(passwords._slots), passwords._place(passwords._slots):
         with pytest.raises(RateLimited):
             passwords.matches(kept, "a password")
         assert passwords.matches(kept, "a password", is_known=True)
@@ -57,7 +57,7 @@ def test_a_flood_of_strangers_keeps_nobody_out_who_is_known(monkeypatch: pytest.
 
 def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_LONGEST_WAIT_SECONDS", 0.05)
-    with passwords._place(passwords._room), passwords._place(passwords._room), pytest.raises(RateLimited) as refused:
+    with passwords._place(passwords._slots), passwords._place(passwords._slots), pytest.raises(RateLimited) as refused:
         passwords.matches(None, "guess")
     assert refused.value.retry_after_seconds
     assert passwords.matches(passwords.hash_password("a password"), "a password"), "and the places are free again"

@@ -169,10 +169,10 @@ def test_only_what_was_verified_is_copied(tmp_path: Path, other_store: OtherStor
         assert copied.returncode == 1
         assert "1 files copied, 0 were there already, 1 failed." in copied.stdout
         assert f"{replaced['key']}: its object is not what was verified; 'reconcile' says more" in copied.stderr
-    stored = target.look_at(genuine["key"])
+    stored = target.head(genuine["key"])
     assert stored
     assert stored.first_bytes == JPEG * 4
-    assert target.look_at(replaced["key"]) is None
+    assert target.head(replaced["key"]) is None
 
 
 def md5(content: bytes) -> str:

@@ -18,7 +18,7 @@ from tests.support.appliance import JPEG, Appliance, free_port_of_a_store, runni
 from tests.support.certificates import make_certificate
 from tests.support.forward_proxy import forwarding
 from uploadkit.client import Client, UploadKitConnectionError
-from uploadkit.client.proxies import proxy_for, shown_proxy
+from uploadkit.client.proxies import printable_proxy, proxy_for
 
 API, STORE = "uploads.example.test", "store.example.test:9000"
 
@@ -130,7 +130,7 @@ def test_for_whom_there_is_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://anna:p%40ss@proxy.test:3128")
     monkeypatch.setenv("no_proxy", ".internal.test, *.star.test,exact.test,port.test:8443,10.0.0.0/8,fd00::/8,192.0.2.7")
     assert proxy_for("https://a.test/x") == "http://anna:p%40ss@proxy.test:3128"
-    assert shown_proxy("https://a.test/x") == "proxy.test:3128"
+    assert printable_proxy("https://a.test/x") == "proxy.test:3128"
     assert proxy_for("http://a.test/") is None, "that is HTTP_PROXY's"
     through = ("https://port.test", "https://notexact.test", "https://11.0.0.1", "https://192.0.2.70", "https://[2001:db8::1]")
     straight = (

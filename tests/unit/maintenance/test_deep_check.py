@@ -246,7 +246,7 @@ def test_a_pass_that_is_stopped_goes_on_where_it_was(house: House) -> None:
     made = [single(house, jpeg()) for _ in range(6)]
     house.ctx.store.delete(made[0].key)
     put_back = made[1]
-    content = house.ctx.store.look_at(put_back.key, SINGLE_BYTES * 2)
+    content = house.ctx.store.head(put_back.key, SINGLE_BYTES * 2)
     assert content is not None
     house.ctx.store.delete(put_back.key)
     stopping = threading.Event()

@@ -128,7 +128,7 @@ def test_everything_goes_and_nothing_else(house: House, doomed: Doomed) -> None:
     assert trail[0] == ("created", "project"), "the trail outlives it"
     assert trail[-1] == ("deleted", "project")
     assert File.get_by_id(bystander.file.id).status == "UPLOADED"
-    assert house.ctx.store.look_at(bystander.file.key) is not None
+    assert house.ctx.store.head(bystander.file.key) is not None
     assert execute("PRAGMA foreign_key_check").fetchall() == []
     assert execute("INSERT INTO file_search (file_search) VALUES ('integrity-check')").fetchall() == []
 

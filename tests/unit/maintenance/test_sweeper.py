@@ -75,7 +75,7 @@ def test_a_late_put_is_swept_at_the_deadline(house: House, ending: str) -> None:
     assert counters(house) == (used, 0, 0)
     assert File.get_by_id(slot.file.id).sweep_at is None
     if ending == "complete":
-        stored = house.ctx.store.look_at(slot.file.key)
+        stored = house.ctx.store.head(slot.file.key)
         assert stored
         assert stored.first_bytes == b"12345"
 
@@ -220,7 +220,7 @@ def test_where_we_may_not_look_nothing_is_lost(house: House, monkeypatch: pytest
         raise AccessDenied("no", "AccessDenied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.ctx.store, "look_at", deny)
+        patched.setattr(house.ctx.store, "head", deny)
         with pytest.raises(UploadNotVerified, match="403"):
             single_upload.complete_upload(house.ctx, house.caller, slot.file.id, {})
     assert single_upload.complete_upload(house.ctx, house.caller, slot.file.id, {}).status == "UPLOADED"

@@ -165,11 +165,11 @@ def test_harmless_urls_are_not(url: str) -> None:
 def test_a_refused_private_address_says_which_line_to_add() -> None:
     with pytest.raises(Refused, match="not a public address") as refused:
         check("http://192.168.1.20:9000/hook")
-    assert 'allowed_private_cidrs = ["192.168.1.20/32"]' in (refused.value.mend or "")
+    assert 'allowed_private_cidrs = ["192.168.1.20/32"]' in (refused.value.suggestion or "")
     check("http://192.168.1.20:9000/hook", "192.168.1.20/32")
     with pytest.raises(Refused) as mapped:
         check("http://[::ffff:10.0.0.1]/")
-    assert '"10.0.0.1/32"' in (mapped.value.mend or "")
+    assert '"10.0.0.1/32"' in (mapped.value.suggestion or "")
     check("http://[::ffff:10.0.0.1]/", "10.0.0.0/8")
     check("http://[fd00::5]/", "fd00::/8")
     check("http://localhost:3000/", "127.0.0.0/8")
@@ -179,7 +179,7 @@ def test_a_refused_private_address_says_which_line_to_add() -> None:
 def test_the_line_to_add_holds_those_that_are_there() -> None:
     with pytest.raises(Refused) as refused:
         check("http://192.168.1.20/", "10.0.0.0/8", "fd00::/8")
-    assert 'allowed_private_cidrs = ["10.0.0.0/8", "fd00::/8", "192.168.1.20/32"]' in (refused.value.mend or "")
+    assert 'allowed_private_cidrs = ["10.0.0.0/8", "fd00::/8", "192.168.1.20/32"]' in (refused.value.suggestion or "")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_the_line_to_add_holds_those_that_are_there() -> None:
 def test_what_is_nobodys_receiver_is_not_offered(host: str) -> None:
     with pytest.raises(Refused, match="not a public address") as refused:
         check(f"http://{host}/", "10.0.0.0/8")
-    assert refused.value.mend is None
+    assert refused.value.suggestion is None
 
 
 # What a name stands for at the moment of the call → whether it may be called.

@@ -96,9 +96,9 @@ def answers(method: str, url: str, body: bytes = b"") -> dict[str, int]:
 
 
 def test_the_url_of_a_part_stays_one(store: ObjectStore, part_url: str) -> None:
-    before = store.look_at(KEY)
+    before = store.head(KEY)
     assert answers("PUT", part_url, b"x" * len(END)) == dict.fromkeys(BENT, 400)
-    assert store.look_at(KEY) == before
+    assert store.head(KEY) == before
 
 
 def test_urls_to_upload_and_to_read_stay_what_they_are(store: ObjectStore) -> None:
@@ -115,7 +115,7 @@ def test_a_url_is_for_one_path_whatever_was_before_it(store: ObjectStore) -> Non
     upload = store.presign_put("project/uploads/file/a", "text/html", len(END), clock.now_ms(), 3600)
     elsewhere = upload.replace("/uploads/project/uploads/", "/uploads/", 1)
     assert answer("PUT", elsewhere, END, {"X-Forwarded-Prefix": "/uploads/project"}) == 400
-    assert store.look_at("file/a") is None
+    assert store.head("file/a") is None
     assert answer("PUT", upload, END) == 200
 
 
@@ -124,13 +124,13 @@ def test_the_engines_own_port_speaks_to_nobody_without_its_certificate(bundled: 
     asked = part_url.replace("?", "?%zz;partNumber=x&", 1)
     host = urlsplit(asked).netloc
     head = f"PUT {asked.partition(host)[2]} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(END)}\r\nConnection: close\r\n\r\n".encode()
-    before = store.look_at(KEY)
+    before = store.head(KEY)
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(head + END)
         said = b"".join(iter(lambda: connection.recv(65536), b""))
     assert b"HTTP request to an HTTPS server" in said
-    assert store.look_at(KEY) == before
-    assert internal_ports.accepted_stranger(port) is None
+    assert store.head(KEY) == before
+    assert internal_ports.accepted_untrusted_client(port) is None
 
 
 def test_a_refusal_in_the_midst_of_a_large_upload_is_read(store: ObjectStore) -> None:
@@ -140,7 +140,7 @@ def test_a_refusal_in_the_midst_of_a_large_upload_is_read(store: ObjectStore) ->
 
 
 def test_a_later_request_on_a_connection_is_refused_in_words(store: ObjectStore, part_url: str) -> None:
-    before, parts = store.look_at(KEY), urlsplit(part_url)
+    before, parts = store.head(KEY), urlsplit(part_url)
     assert parts.hostname
     with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)) as connection:
         read = urlsplit(store.presign_read("GET", KEY, "video/mp4", None, 3600))
@@ -148,7 +148,7 @@ def test_a_later_request_on_a_connection_is_refused_in_words(store: ObjectStore,
         assert len(connection.getresponse().read()) == 5 * MIB + len(END)
         connection.request("PUT", f"{parts.path}?%zz;partNumber=x&{parts.query}", b"x" * len(END))
         assert connection.getresponse().status == 403
-    assert store.look_at(KEY) == before
+    assert store.head(KEY) == before
 
 
 # A SeaweedFS of one's own, which has no gate.

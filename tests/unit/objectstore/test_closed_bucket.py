@@ -42,10 +42,10 @@ def test_it_is_closed_and_told_at_the_next_start(tmp_path: Path, caplog: pytest.
     settings = config.load(None, environment)
     with serving_store(settings) as store:
         assert "SECURITY" not in caplog.text, "a new store has nothing of others"
-        assert bucket_rules.close_to_strangers(store, DAYS) == []
+        assert bucket_rules.close_to_untrusted_clients(store, DAYS) == []
         ways = opened(store)
     with serving_store(settings) as store:
         assert status(store) == 403
         assert all(way in caplog.text for way in ways)
         assert caplog.text.count("SECURITY") == 1
-        assert bucket_rules.close_to_strangers(store, DAYS) == []
+        assert bucket_rules.close_to_untrusted_clients(store, DAYS) == []

@@ -27,11 +27,11 @@ def test_a_connection_that_is_refused_is_tried_again() -> None:
             patch("uploadkit.objectstore.raw_requests.time.sleep") as sleep,
             pytest.raises(StorageUnavailable, match="EndpointConnectionError"),
         ):
-            store.look_at("a.txt")
+            store.head("a.txt")
     assert sleep.call_count == 1
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Length": "2", "Content-Range": "bytes 0-1/*"}])
 def test_an_object_of_unknown_size_is_no_object_of_another_size(headers: dict[str, str]) -> None:
     with patch.object(DirectRequests, "get", return_value=({"ETag": '"e"', **headers}, b"ab")), pytest.raises(StorageUnavailable):
-        store_at(9).look_at("a.txt")
+        store_at(9).head("a.txt")

@@ -59,7 +59,7 @@ def findings(address: StoreAddress, expected: Expectations = EXPECTED, *, fix: b
 
 
 def failed(found: dict[str, Finding]) -> list[str]:
-    assert all(finding.mend for finding in found.values() if finding.outcome in ("failed", "warning")), "a fault without a mend"
+    assert all(finding.suggestion for finding in found.values() if finding.outcome in ("failed", "warning")), "a fault without a mend"
     return [name for name, finding in found.items() if finding.outcome == "failed"]
 
 
@@ -134,7 +134,7 @@ def test_what_is_wrong_is_found_and_nothing_else(bucket: ObjectStore, kind: str)
 def test_a_bucket_without_a_cors_rule_is_a_finding_that_fix_mends(bare_bucket: ObjectStore) -> None:
     found = findings(bare_bucket.address)
     assert failed(found) == ["cors-rule"], "this engine answers every web page without a rule"
-    assert "doctor --fix" in found["cors-rule"].mend
+    assert "doctor --fix" in found["cors-rule"].suggestion
     assert failed(findings(bare_bucket.address, fix=True)) == []
     assert failed(findings(bare_bucket.address)) == []
 
@@ -198,7 +198,7 @@ def test_a_store_that_does_not_vary_by_origin_is_told_where_it_matters(bucket: O
     with proxied(bucket.address, changed("Vary", "", of=lambda asked: "Origin" not in asked.headers)) as address:
         assert findings(address)["cors-answer"].outcome == "ok", "the appliance's own links have two URLs"
         found = findings(address, expected)["cors-answer"]
-        assert (found.outcome, "Vary: Origin" in found.mend) == ("warning", True)
+        assert (found.outcome, "Vary: Origin" in found.suggestion) == ("warning", True)
     assert findings(bucket.address, expected)["cors-answer"].outcome == "ok"
 
 
@@ -257,11 +257,11 @@ def test_lifecycle_rules_are_set_one_by_one_where_one_is_refused(bucket: ObjectS
         found = findings(address, fix=True)["lifecycle"]
         assert (found.outcome, "uploadkit-multiparts (InvalidArgument)" in found.detail) == ("warning", True)
         assert {rule["ID"] for rule in bucket_rules.read_lifecycle(bucket)} == {"theirs", "uploadkit-pending", "uploadkit-test"}
-        assert "access_key_id" not in found.mend
+        assert "access_key_id" not in found.suggestion
         refused.append(b"Expiration")
         bucket.ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [theirs]})
         found = findings(address, fix=True)["lifecycle"]
-        assert (found.outcome, "access_key_id" in found.mend) == ("failed", False), "the credentials have done all the rest"
+        assert (found.outcome, "access_key_id" in found.suggestion) == ("failed", False), "the credentials have done all the rest"
         assert [rule["ID"] for rule in bucket_rules.read_lifecycle(bucket)] == ["theirs"]
 
 
@@ -283,14 +283,14 @@ def test_a_bucket_that_locks_objects_is_told_as_that(bucket: ObjectStore, rule_o
     assert (found["object-lock"].outcome, "Object Lock" in found["object-lock"].detail) == (outcome, True)
     if rule_of_lock:
         assert "30 days" in found["object-lock"].detail
-        assert "Object Lock" in found["put"].mend
-        assert "access_key_id" not in found["put"].mend
+        assert "Object Lock" in found["put"].suggestion
+        assert "access_key_id" not in found["put"].suggestion
 
 
 def test_temporary_credentials_are_told_as_that(bucket: ObjectStore) -> None:
     with proxied(bucket.address, lambda asked, pass_on: Answered.error(403, "InvalidTokenId")) as address:
         found = findings(address)["bucket"]
-    assert (found.outcome, "temporary credentials" in found.mend) == ("failed", True)
+    assert (found.outcome, "temporary credentials" in found.suggestion) == ("failed", True)
 
 
 def test_a_lost_host_header_is_explained(bucket: ObjectStore) -> None:
@@ -300,13 +300,13 @@ def test_a_lost_host_header_is_explained(bucket: ObjectStore) -> None:
     with proxied(bucket.address, lose_host) as behind_proxy:
         found = findings(replace(bucket.address, public_endpoint=behind_proxy.endpoint))
     assert failed(found) == ["public-endpoint"]
-    assert "Host header" in found["public-endpoint"].mend
+    assert "Host header" in found["public-endpoint"].suggestion
 
 
 def test_an_unreachable_public_endpoint_is_named(bucket: ObjectStore) -> None:
     found = findings(replace(bucket.address, public_endpoint="http://127.0.0.1:9"))
     assert failed(found) == ["public-endpoint"]
-    assert "storage.byos.public_endpoint" in found["public-endpoint"].mend
+    assert "storage.byos.public_endpoint" in found["public-endpoint"].suggestion
 
 
 def etags_of_their_own(*more: tuple[str, str]) -> Rule:
@@ -334,12 +334,12 @@ def test_with_kms_encryption_a_source_that_changed_is_still_refused(bucket: Obje
         return kms(asked, pass_on)
 
     bucket.ask("put_object", Key="pending/source", Body=b"first")
-    stored = bucket.look_at("pending/source")
+    stored = bucket.head("pending/source")
     assert stored is not None
     with proxied(bucket.address, change_before_copy) as address, pytest.raises(CopyRefused):
         ObjectStore(address).copy("pending/source", stored, "target", "text/plain", "inline")
     with proxied(bucket.address, kms) as address:
-        again = bucket.look_at("pending/source")
+        again = bucket.head("pending/source")
         assert again is not None
         assert ObjectStore(address).copy("pending/source", again, "target", "text/plain", "inline") == "7" * 32
     bucket.delete("pending/source")
@@ -390,7 +390,7 @@ def test_a_cdn_must_not_serve_pending(bucket: ObjectStore) -> None:
     with proxied(bucket.address, public_to(bucket.address)) as address:
         found = findings(bucket.address, replace(EXPECTED, public_url=f"{address.endpoint}/{address.bucket}"))
         assert failed(found) == ["public-url"]
-        assert "/pending/" in found["public-url"].mend
+        assert "/pending/" in found["public-url"].suggestion
     with proxied(bucket.address, public_to(bucket.address, pending=False)) as address:
         found = findings(bucket.address, replace(EXPECTED, public_url=f"{address.endpoint}/{address.bucket}"))
         assert found["public-url"].outcome == "ok"
@@ -399,7 +399,7 @@ def test_a_cdn_must_not_serve_pending(bucket: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "check", "mend"),
+    ("wrong", "check", "suggestion"),
     [
         ({"bucket": "nobody-made-me"}, "bucket", "storage.byos.bucket"),
         ({"secret_access_key": "wrong"}, "bucket", "storage.byos.secret_access_key"),
@@ -407,10 +407,10 @@ def test_a_cdn_must_not_serve_pending(bucket: ObjectStore) -> None:
         ({"endpoint": "http://127.0.0.1:9", "public_endpoint": "http://127.0.0.1:9"}, "reach", "storage.byos.endpoint"),
     ],
 )
-def test_wrong_settings_are_named(bucket: ObjectStore, wrong: dict[str, str], check: str, mend: str) -> None:
+def test_wrong_settings_are_named(bucket: ObjectStore, wrong: dict[str, str], check: str, suggestion: str) -> None:
     found = findings(replace(bucket.address, **wrong))  # type: ignore[arg-type]
     assert failed(found) == [check]
-    assert mend in found[check].mend
+    assert suggestion in found[check].suggestion
     assert found["put"] == Finding("put", "skipped", "needs bucket")
 
 
@@ -426,15 +426,17 @@ def test_minimal_permissions_are_enough_and_what_they_miss_is_named(bucket: Obje
         found = findings(address)
         assert failed(found) == []
         missing = {
-            name: finding.mend for name, finding in found.items() if finding.outcome not in ("ok", "skipped") or "s3:" in finding.mend
+            name: finding.suggestion
+            for name, finding in found.items()
+            if finding.outcome not in ("ok", "skipped") or "s3:" in finding.suggestion
         }
         assert set(missing) == {"list-parts", "cors-rule", "lifecycle"}
         assert "s3:ListMultipartUploadParts" in missing["list-parts"]
         assert "s3:GetBucketCORS" in missing["cors-rule"]
         found = findings(address, fix=True)
         assert failed(found) == ["cors-rule", "lifecycle"]
-        assert "s3:PutBucketCORS" in found["cors-rule"].mend
-        assert "s3:PutLifecycleConfiguration" in found["lifecycle"].mend
+        assert "s3:PutBucketCORS" in found["cors-rule"].suggestion
+        assert "s3:PutLifecycleConfiguration" in found["lifecycle"].suggestion
 
 
 @pytest.mark.parametrize(
@@ -453,7 +455,7 @@ def test_each_missing_permission_is_named(bucket: ObjectStore, denied: Callable[
     with proxied(bucket.address, rule) as address:
         found = findings(address)
     assert check in failed(found)
-    assert permission in found[check].mend
+    assert permission in found[check].suggestion
     # What could not be deleted is told, none of it and nothing else is there.
     left = contents(bucket)
     assert all(key in found["clean-up"].detail for key in left)

@@ -77,8 +77,8 @@ def test_a_port_of_somebody_elses_is_not_ours(tmp_path: Path) -> None:
             thread = threading.Thread(target=serve, args=(listener, greeting), daemon=True)
             thread.start()
             port = listener.getsockname()[1]
-            assert internal_ports.accepted_stranger(port) == accepted
+            assert internal_ports.accepted_untrusted_client(port) == accepted
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
     with pytest.raises(internal_ports.NoAnswer, match="can't be reached"):
-        internal_ports.accepted_stranger(port)
+        internal_ports.accepted_untrusted_client(port)

@@ -142,7 +142,7 @@ def test_our_own_shell_gets_in(store: BundledStore, data: Path) -> None:
 
 def answers(address: internal_ports.Address) -> bool:
     try:
-        internal_ports.accepted_stranger(address)
+        internal_ports.accepted_untrusted_client(address)
     except internal_ports.NoAnswer:
         return False
     return True
@@ -154,7 +154,7 @@ def test_every_grpc_port_and_socket_refuses_strangers_and_takes_us(store: Bundle
     for address in [*engine.grpc_ports(base).values(), *engine.leftovers(base)]:
         wait_until(lambda address=address: answers(address), what=f"{address}: the admin worker's port opens last")
         assert internal_ports.accepts_us(address, engine.directory), address
-        assert internal_ports.accepted_stranger(address) is None, address
+        assert internal_ports.accepted_untrusted_client(address) is None, address
 
 
 SOCKETS = """
@@ -378,6 +378,6 @@ def test_the_appliances_environment_does_not_reach_the_engine(tmp_path: Path, mo
         assert "known to all" not in Path(f"/proc/{pid}/environ").read_text()
         engine = SeaweedFS(find_weed(), tmp_path / "data" / "store" / "seaweedfs")
         for port in list(engine.grpc_ports(base_of(store)).values())[:4]:
-            assert internal_ports.accepted_stranger(port) is None
+            assert internal_ports.accepted_untrusted_client(port) is None
     finally:
         store.stop()

@@ -84,7 +84,7 @@ def test_an_archive_that_nobody_signed_is_unpacked_by_the_same_build(minio: Stor
         one for one in forged_writes.forgeries(minio.access_key_id, minio.region, key) if one.name.startswith("an archive in one")
     ]
     answer = urllib3.request("PUT", f"{minio.endpoint}/{minio.bucket}/pending/x", body=forgery.body, headers=forgery.headers)
-    stored = store.look_at(key)
+    stored = store.head(key)
     store.delete(key)
     assert (answer.status, stored is not None and stored.first_bytes) == (200, forged_writes.CONTENT), "the probe's archive is a real one"
 
@@ -100,7 +100,7 @@ def test_a_second_pair_that_can_only_write_closes_copies(minio: StoreAddress) ->
     found = findings(same)
     assert (found["upload-credentials"].outcome, "read, list, delete" in found["upload-credentials"].detail) == ("failed", True)
     wrong = findings(replace(two, upload_secret_access_key="another"))
-    assert "storage.byos.upload_secret_access_key" in wrong["put"].mend
+    assert "storage.byos.upload_secret_access_key" in wrong["put"].suggestion
 
 
 def test_an_upload_url_reads_nothing_on_minio(minio: StoreAddress, on_minio: Appliance) -> None:
@@ -122,7 +122,7 @@ def test_an_uploader_chooses_no_etag_on_minio(minio: StoreAddress, on_minio: App
     for more in ({}, {"X-Minio-Source-Replication-Request": "true", "X-Minio-Source-Mtime": "2020-01-01T00:00:00Z"}):
         chosen = {"Content-Type": "image/jpeg", "X-Minio-Source-Etag": "0" * 31 + "1", **more}
         assert on_minio.fetch("PUT", slot["uploadUrl"], JPEG, chosen).status == 403
-    assert ObjectStore(minio).look_at(f"pending/{slot['fileId']}") is None
+    assert ObjectStore(minio).head(f"pending/{slot['fileId']}") is None
 
 
 def test_a_browser_puts_by_such_a_url(on_minio: Appliance) -> None:
@@ -247,7 +247,7 @@ def test_versitygw_takes_both_cors_rules(tmp_path: Path) -> None:
     with started_versitygw(tmp_path) as address:
         found = findings(address, expected, fix=True)
         assert [found[name].outcome for name in ("cors-rule", "cors-preflight", "cors-answer")] == ["ok", "ok", "ok"]
-        assert "Vary: Origin" in findings(address, replace(expected, public_url="http://127.0.0.1:1"))["cors-answer"].mend
+        assert "Vary: Origin" in findings(address, replace(expected, public_url="http://127.0.0.1:1"))["cors-answer"].suggestion
 
 
 def test_a_narrow_minio_of_our_own_lets_a_redirected_page_read(tmp_path: Path) -> None:

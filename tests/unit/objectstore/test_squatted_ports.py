@@ -137,13 +137,13 @@ def test_what_the_appliance_says_to_its_store_goes_by_a_socket_that_nobody_else_
             )
             ours = ObjectStore(address, timeout_seconds=5)
             ours.create_bucket()
-            assert ours.look_at("nothing/there") is None
+            assert ours.head("nothing/there") is None
             ours.delete("nothing/there")
             squatted.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 squatted.accept()
         store.stop()
         with pytest.raises(StorageUnavailable, match="did not answer"):
-            ours.look_at("nothing/there")
+            ours.head("nothing/there")
     finally:
         store.stop()

@@ -75,7 +75,7 @@ def test_copies_that_nothing_bars_are_a_fault(bucket: ObjectStore) -> None:
         found = findings(address)
         assert outcomes(found, "failed", "warning") == {"copy-source"}
         assert found["copy-source"].outcome == "failed"
-        assert "upload_access_key_id" in found["copy-source"].mend
+        assert "upload_access_key_id" in found["copy-source"].suggestion
 
 
 @pytest.mark.parametrize("only", ["part", "range"])

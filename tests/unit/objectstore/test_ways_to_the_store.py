@@ -100,9 +100,9 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_mend(bucket: ObjectS
             found = faults(stranger)
             assert [finding.name for finding in found] == ["reach"]
             assert "certificate" in found[0].detail
-            assert "storage.byos.ca_bundle" in found[0].mend
+            assert "storage.byos.ca_bundle" in found[0].suggestion
             with pytest.raises(StorageUnavailable, match="certificate is not trusted") as caught:
-                ObjectStore(stranger).look_at("a")
+                ObjectStore(stranger).head("a")
             assert "storage.byos.ca_bundle" in str(caught.value.suggestion)
             with pytest.raises(StorageUnavailable, match="certificate is not trusted"):
                 ObjectStore(stranger).list_parts("a", "none")
@@ -117,7 +117,7 @@ def test_a_file_of_authorities_that_vanishes_is_told(bucket: ObjectStore, tmp_pa
                 bundle.write_bytes(content)
             blind = replace(address, ca_bundle=bundle)
             with pytest.raises(StorageUnavailable, match=r"storage.byos.ca_bundle\) can't be read"):
-                ObjectStore(blind).look_at("a")
+                ObjectStore(blind).head("a")
             found = faults(blind)
             assert [finding.name for finding in found] == ["reach"]
             assert "(storage.byos.ca_bundle) can't be read" in found[0].detail
@@ -129,10 +129,10 @@ def test_what_only_the_system_trusts_is_for_clients_and_not_for_the_appliance(
     certificate = make_certificate(tmp_path / "store.pem", "store.example", "127.0.0.1")
     with proxied(bucket.address, as_it_is, certificate) as address:
         clients = replace(bucket.address, public_endpoint=address.endpoint)
-        assert [(found.name, "Renew" in found.mend) for found in faults(clients)] == [("public-endpoint", True)]
+        assert [(found.name, "Renew" in found.suggestion) for found in faults(clients)] == [("public-endpoint", True)]
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert faults(clients) == []
-        assert "storage.byos.ca_bundle" in faults(address)[0].mend
+        assert "storage.byos.ca_bundle" in faults(address)[0].suggestion
 
 
 def test_an_appliance_with_a_certificate_of_ones_own_authority(bucket: ObjectStore, tmp_path: Path) -> None:

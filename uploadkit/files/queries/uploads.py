@@ -29,7 +29,7 @@ UPDATE file SET expires_at = :expires, deadline_at = :deadline, sweep_at = iif(j
  WHERE id = :id AND status = 'UPLOADING'
 """
 _EXPECT_JOINED = """
-UPDATE file SET joining_at = :now, metadata = :metadata, updated_at = :now, sweep_at = :look_at, sweep_attempts = 0
+UPDATE file SET joining_at = :now, metadata = :metadata, updated_at = :now, sweep_at = :sweep_at, sweep_attempts = 0
  WHERE id = :id AND status = 'UPLOADING'
 """
 _FINISH = """
@@ -129,9 +129,9 @@ def sweep_again(file_id: str, sweep_at: int) -> None:
     execute("UPDATE file SET sweep_at = ? WHERE id = ? AND status = 'UPLOADING'", (sweep_at, file_id))
 
 
-def expect_joined(file_id: str, metadata: str, *, now_ms: int, look_at_ms: int) -> bool:
+def expect_joined(file_id: str, metadata: str, *, now_ms: int, sweep_at_ms: int) -> bool:
     """Note that the store is asked for the joined object, with `metadata` as JSON; return whether the upload still is UPLOADING."""
-    return execute(_EXPECT_JOINED, {"now": now_ms, "metadata": metadata, "look_at": look_at_ms, "id": file_id}).rowcount == 1
+    return execute(_EXPECT_JOINED, {"now": now_ms, "metadata": metadata, "sweep_at": sweep_at_ms, "id": file_id}).rowcount == 1
 
 
 def finish(file_id: str, *, etag: str, content_type: str, metadata: str, now_ms: int, sweep_at: int | None) -> bool:
@@ -150,6 +150,6 @@ def delete(file_id: str, now_ms: int) -> bool:
     return execute(_DELETE, {"now": now_ms, "id": file_id}).rowcount == 1
 
 
-def note_swept(file_id: str, status: str, look_at_ms: int | None) -> None:
+def note_swept(file_id: str, status: str, sweep_at_ms: int | None) -> None:
     """Set when a row is swept next (None: never again), if its state still is `status`."""
-    execute("UPDATE file SET sweep_at = ?, sweep_attempts = 0 WHERE id = ? AND status = ?", (look_at_ms, file_id, status))
+    execute("UPDATE file SET sweep_at = ?, sweep_attempts = 0 WHERE id = ? AND status = ?", (sweep_at_ms, file_id, status))

@@ -129,7 +129,7 @@ class _Source:
     file: StoredFile
     etag: str
 
-    def look_at(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
+    def head(self, key: str, first_bytes: int = 4096) -> StoredObject | None:
         """Return what the file's object was when it was verified."""
         return StoredObject(self.file.size_bytes, "", self.etag, b"")
 
@@ -186,7 +186,7 @@ def _send(config: Config, store: ObjectStore, source: _Source, file: File, rules
         )
     present = None
     with suppress(AccessDenied):  # AWS says so of a missing object, too
-        present = store.look_at(file.key, 1)
+        present = store.head(file.key, 1)
     is_there = present is not None and (present.size_bytes, present.etag) == (file.size_bytes, file.etag)
     if is_there and object_check.is_digest(file, present, rules):
         return file.etag

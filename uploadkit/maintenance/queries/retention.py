@@ -1,6 +1,6 @@
 """What is forgotten: events, deliveries, audit entries, rows of files. All of it runs in the caller's write transaction.
 
-What is deleted of events is noted in `event_forgotten`: who reads the feed by sequence has to be told of the gap.
+What is deleted of events is noted in `event_forgotten`: readers of the feed by sequence have to see the gap.
 """
 
 from __future__ import annotations

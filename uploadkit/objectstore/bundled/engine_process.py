@@ -60,7 +60,7 @@ class RunningEngine:
         self._reclaiming = Reclaiming(engine, base, self._log, self._http)
         self._restart_seconds = FIRST_RESTART_SECONDS
         self._next_health = self._next_measure = self._launched_at = self._last_answer = 0.0
-        self._next_port_check = self._next_look_for_strangers = 0.0
+        self._next_port_check = self._next_identity_check = 0.0
         self.trouble: str | None = RESTARTING
         self.disk_trouble: str | None = None
         self.disk_use = disk.DiskUse(0, 0)
@@ -92,7 +92,7 @@ class RunningEngine:
     def wait_until_ready(self, deadline: float) -> bool:
         """Return True as soon as the store answers; False when a child ends, on `stopping`, or at `deadline` (monotonic seconds).
 
-        Raises StoreStartError, with all children ended, when an internal port lets strangers in.
+        Raises StoreStartError, with all children ended, when an internal port accepts clients without a certificate.
         """
         while self._dead() is None:
             if self._answers() and self._shows_ready() and self._gate_answers() and self._holds_its_ports():
@@ -126,9 +126,9 @@ class RunningEngine:
             # Again: the admin worker's port opens seconds after S3's.
             self._require_closed_ports()
             self._next_port_check = time.monotonic() + PORT_CHECK_SECONDS
-        if now >= self._next_look_for_strangers:
-            self._next_look_for_strangers = time.monotonic() + PORT_CHECK_SECONDS
-            self._expel_strangers()
+        if now >= self._next_identity_check:
+            self._next_identity_check = time.monotonic() + PORT_CHECK_SECONDS
+            self._remove_foreign_identities()
         if self._reclaiming.go_on(now, self.disk_use):
             self._measure()
             self._reclaiming.ended(self.disk_use)
@@ -149,7 +149,7 @@ class RunningEngine:
         """An engine that can't read its certificates opens its ports to everybody, with no more than a warning: better none at all."""
         for name, port in self.engine.grpc_ports(self.base).items():
             try:
-                accepted = internal_ports.accepted_stranger(port)
+                accepted = internal_ports.accepted_untrusted_client(port)
             except internal_ports.NoAnswer:
                 continue
             if accepted is not None:
@@ -159,7 +159,7 @@ class RunningEngine:
                     f"could read and change every file; see {self._log}"
                 )
 
-    def _expel_strangers(self) -> None:
+    def _remove_foreign_identities(self) -> None:
         """Remove S3 identities and settings that aren't ours, and start the engine anew, so that it forgets them."""
         if self.engine.shell(self.base) is None:
             return
@@ -243,8 +243,8 @@ class RunningEngine:
         used, full_at = disk.used_bytes(directory), disk.full_at_bytes(self._limit_bytes, self._plan, directory)
         self.disk_use = disk.DiskUse(used, full_at)
         if used >= full_at:
-            mend = "free some or raise storage.bundled.max_disk_bytes"
-            self.disk_trouble = f"the bundled store is full: {_amount(used)} of {_amount(full_at)} used; {mend}"
+            suggestion = "free some or raise storage.bundled.max_disk_bytes"
+            self.disk_trouble = f"the bundled store is full: {_amount(used)} of {_amount(full_at)} used; {suggestion}"
         elif usage.free < disk_space.reserve_bytes(usage.total):
             self.disk_trouble = f"the disk under the bundled store is nearly full: {_amount(usage.free)} free; free some"
         else:

@@ -85,7 +85,7 @@ class GroupSync:
             failure = None
             try:
                 self._sync()
-            except Exception as error:  # whatever it is: without this thread nobody would ever be told
+            except Exception as error:  # any: without this thread nobody would ever get an answer
                 failure = error if isinstance(error, OSError) else OSError(errno.EIO, f"{type(error).__name__}: {error}")
                 log.error("%s can't be synced: %s; no upload is acknowledged until the appliance is restarted", self._directory, error)
             with self._changed:

@@ -20,7 +20,7 @@ from uploadkit.objectstore.bundled.engines import Engine
 
 FOLDERS = ("/etc/iam", "/etc/seaweedfs", "/etc/remote")
 LOOK_SECONDS = 10.0
-_LISTED_BYTES, _SHOWN_CHARACTERS = 64 * 1024, 600
+_LISTED_BYTES, _MOST_REPORTED_CHARACTERS = 64 * 1024, 600
 _TOTAL = re.compile(r"(?<!\d)\d{1,20} director(?:y|ies), (\d{1,20}) files?$", re.MULTILINE)
 
 
@@ -33,16 +33,16 @@ def find(engine: Engine, base: int, stopping: threading.Event | None = None) -> 
 
     Takes up to `LOOK_SECONDS`, or until `stopping`. Raises Unknown, OSError.
     """
-    said = _told(engine, base, "".join(f"fs.tree {folder}\n" for folder in FOLDERS), stopping)
-    totals = _TOTAL.findall(said)  # the lines above one, with names, may look like more of them, and hide none
+    output = _shell_output(engine, base, "".join(f"fs.tree {folder}\n" for folder in FOLDERS), stopping)
+    totals = _TOTAL.findall(output)  # the lines above one, with names, may look like more of them, and hide none
     if len(totals) < len(FOLDERS):
-        raise Unknown("weed shell did not list it" + (f": {said[-200:]!r}" if said else ""))
-    return said.strip()[:_SHOWN_CHARACTERS] if any(map(int, totals)) else None
+        raise Unknown("weed shell did not list it" + (f": {output[-200:]!r}" if output else ""))
+    return output.strip()[:_MOST_REPORTED_CHARACTERS] if any(map(int, totals)) else None
 
 
 def remove(engine: Engine, base: int) -> None:
     """Delete all of it. Raises OSError; whether it worked, `find` says."""
-    _told(engine, base, "".join(f"fs.rm -rf {folder}\n" for folder in FOLDERS), None)
+    _shell_output(engine, base, "".join(f"fs.rm -rf {folder}\n" for folder in FOLDERS), None)
 
 
 def report_path(data_dir: Path) -> Path:
@@ -57,11 +57,11 @@ def report(data_dir: Path, found: str, at_ms: int) -> None:
     processes.write_private(path, "".join(f"{line}\n" for line in [*earlier, json.dumps({"atMs": at_ms, "names": found})]))
 
 
-def _told(engine: Engine, base: int, commands: str, stopping: threading.Event | None) -> str:
+def _shell_output(engine: Engine, base: int, commands: str, stopping: threading.Event | None) -> str:
     shell = engine.shell(base)
     assert shell is not None
     with tempfile.TemporaryDirectory(prefix="uploadkit-") as folder:
-        output = Path(folder, "said")
+        output = Path(folder, "output")
         child = processes.spawn(shell, output, stdin=commands.encode())
         try:
             _wait(child, stopping)

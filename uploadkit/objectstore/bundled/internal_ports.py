@@ -24,14 +24,14 @@ class NoAnswer(Exception):
     """The port can't be reached, or neither greets nor hangs up: nothing can be said about it. `str(error)` says which."""
 
 
-def accepted_stranger(address: Address) -> str | None:
+def accepted_untrusted_client(address: Address) -> str | None:
     """Return what the gRPC server at `address` let in that it should not have, None where it refused all three. Raises NoAnswer."""
     if _greets(address, None):
         return "a client without TLS"
-    if _greets(address, _stranger()):
+    if _greets(address, _untrusted_client()):
         return "a client without a certificate"
     with tempfile.TemporaryDirectory(prefix="uploadkit-") as folder:
-        foreign = _stranger()
+        foreign = _untrusted_client()
         foreign.load_cert_chain(internal_tls.make_foreign(Path(folder)))
     return "a certificate that is not the store's" if _greets(address, foreign) else None
 
@@ -44,7 +44,7 @@ def accepts_us(address: Address, directory: Path) -> bool:
     return _greets(address, context)
 
 
-def _stranger() -> ssl.SSLContext:
+def _untrusted_client() -> ssl.SSLContext:
     """What a thief speaks TLS with: he doesn't care whose server it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -11,7 +11,7 @@ import psutil
 
 def hold(processes: Collection[int], ports: Collection[int]) -> bool:
     """Say whether these processes listen on all of these TCP ports. Where the system tells that of no process, it counts as true."""
-    return set(ports) <= _ports_of(processes) or not _is_told()
+    return set(ports) <= _ports_of(processes) or not _is_listed()
 
 
 def _ports_of(processes: Collection[int]) -> set[int]:
@@ -25,6 +25,6 @@ def _ports_of(processes: Collection[int]) -> set[int]:
     return ports
 
 
-def _is_told() -> bool:
+def _is_listed() -> bool:
     with socket.create_server(("127.0.0.1", 0)) as known:
         return known.getsockname()[1] in _ports_of([os.getpid()])

@@ -25,7 +25,7 @@ from uploadkit.objectstore.bundled.engines import Command
 STOP_SECONDS = 10
 # Run between fork and the real program, in a fresh interpreter: `preexec_fn` may deadlock in a process with threads.
 # 1 is PR_SET_PDEATHSIG, 9 is SIGKILL (weed may hang on SIGTERM, and loses nothing acknowledged by SIGKILL). A core would hold keys.
-# What strangers make large is the store, and that is started anew: where memory runs out the kernel is to take it, not the appliance.
+# Untrusted clients can make the store large, and it can be started again: out of memory, the kernel should kill it first.
 _DIE_WITH_PARENT = (
     "import ctypes, os, resource, sys\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"

@@ -208,8 +208,8 @@ class BundledStore:
             return accepted_forgery(running.endpoint, self.bucket, self.access_key_id, self.region)
         except NoClearAnswer as error:
             running.end()
-            said = f"answered {error} each time that it was tried out, and not that it refuses"
-            raise StoreStartError(f"the bundled store ({running.engine.name}) {said}; see {self._data_dir / 'store.log'}") from None
+            reason = f"answered {error} each time that it was tried out, and not that it refuses"
+            raise StoreStartError(f"the bundled store ({running.engine.name}) {reason}; see {self._data_dir / 'store.log'}") from None
         except urllib3.exceptions.HTTPError:
             running.end()
             log = self._data_dir / "store.log"

@@ -66,7 +66,7 @@ _CHECKS = (
 _TEMPORARY = (
     "{section}.access_key_id: temporary credentials, which need a session token and end within hours, are not supported; make a lasting key"
 )
-_MENDS = {
+_SUGGESTIONS = {
     "NoSuchBucket": "{section}.bucket: make the bucket, correct its name, or set create_bucket = true and run doctor --fix",
     "InvalidAccessKeyId": "{section}.access_key_id: the store does not know it",
     "SignatureDoesNotMatch": "{section}.secret_access_key: it does not belong to that access key id, or a proxy changes Host or path",
@@ -131,7 +131,7 @@ class Safety:
 
 
 def safety(store: ObjectStore, expected: Expectations, *, seconds: float) -> Safety:
-    """Make only the checks for what strangers can do with an upload URL, by the way that clients take. Raises nothing.
+    """Make only the checks for what anybody can do with an upload URL, by the way that clients take. Raises nothing.
 
     Begins no request after `seconds`. What was put into the bucket is deleted again.
     """
@@ -146,8 +146,8 @@ def safety(store: ObjectStore, expected: Expectations, *, seconds: float) -> Saf
 
     try:
         # Each by itself: what keeps one from its answer, perhaps on purpose, must not hide what the next would find.
-        strangers = (untrusted_clients.bent_query, unsigned_headers.copy_source, untrusted_clients.forged, unsigned_headers.other_headers)
-        for check in (begin, *strangers):
+        checks = (untrusted_clients.bent_query, unsigned_headers.copy_source, untrusted_clients.forged, unsigned_headers.other_headers)
+        for check in (begin, *checks):
             try:
                 finding = check(examination)
                 has_answered = True
@@ -176,29 +176,31 @@ def _run(check: _Check, examination: Examination, works: set[str]) -> Finding:
     except AccessDenied as error:
         return Finding(check.name, "failed", error.message, error.suggestion or "")
     except StorageRefused as error:
-        mend = _MENDS.get(error.store_code, unknown)
-        return Finding(check.name, "failed", error.message, mend.format(section=section))
+        suggestion = _SUGGESTIONS.get(error.store_code, unknown)
+        return Finding(check.name, "failed", error.message, suggestion.format(section=section))
     except StorageUnavailable as error:
         own = error.suggestion if error.suggestion != error.default_suggestion else None
         return Finding(check.name, "failed", error.message, own or f"Check {section} and the network, then run doctor again")
     except Refused as error:
-        mend = _MENDS.get(error.answer.code, unknown)
+        suggestion = _SUGGESTIONS.get(error.answer.code, unknown)
         if error.answer.code == "AccessDenied" and check.permission:
-            mend = f"Give the appliance's credentials {check.permission} on the bucket"
+            suggestion = f"Give the appliance's credentials {check.permission} on the bucket"
         if examination.address.upload_access_key_id and check.permission == "s3:PutObject":
-            mend = mend.replace("access_key_id", "upload_access_key_id").replace("secret_access_key", "upload_secret_access_key")
-            mend = mend.replace("the appliance's credentials", "the second pair of credentials")
-        return Finding(check.name, "failed", f"a client's request was answered {error}", mend.format(section=section))
+            suggestion = suggestion.replace("access_key_id", "upload_access_key_id").replace(
+                "secret_access_key", "upload_secret_access_key"
+            )
+            suggestion = suggestion.replace("the appliance's credentials", "the second pair of credentials")
+        return Finding(check.name, "failed", f"a client's request was answered {error}", suggestion.format(section=section))
     except urllib3.exceptions.HTTPError as error:
         if (untrusted := tls_trouble(error)) is not None:
             return Finding(check.name, "failed", *untrusted)
-        mend = f"Check {section}.endpoint, DNS, firewall and TLS, then run doctor again"
-        return Finding(check.name, "failed", f"{examination.client_endpoint} does not answer ({type(error).__name__})", mend)
+        suggestion = f"Check {section}.endpoint, DNS, firewall and TLS, then run doctor again"
+        return Finding(check.name, "failed", f"{examination.client_endpoint} does not answer ({type(error).__name__})", suggestion)
 
 
 def _cleared(examination: Examination) -> Finding:
     left = examination.clear()
     if left:
-        mend = "Give the appliance's credentials s3:DeleteObject and s3:AbortMultipartUpload, and delete these yourself"
-        return Finding("clean-up", "failed", f"could not delete {', '.join(left)}", mend)
+        suggestion = "Give the appliance's credentials s3:DeleteObject and s3:AbortMultipartUpload, and delete these yourself"
+        return Finding("clean-up", "failed", f"could not delete {', '.join(left)}", suggestion)
     return Finding("clean-up", "ok", "nothing was left in the bucket")

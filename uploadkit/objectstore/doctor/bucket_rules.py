@@ -10,7 +10,7 @@ from uploadkit.objectstore import bucket_rules
 from uploadkit.objectstore.boto import AccessDenied, StorageRefused
 from uploadkit.objectstore.doctor.examination import Answer, Examination, Finding
 
-_BY_HAND = "or set the rule yourself: docs/storage.md shows it"
+_MANUALLY = "or set the rule yourself: docs/storage.md shows it"
 _PERMISSIONS = {
     "cors-rule": "s3:GetBucketCORS and s3:PutBucketCORS",
     "lifecycle": "s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration",
@@ -32,7 +32,7 @@ def cors_rule(ex: Examination) -> Finding:
         if ex.is_minio:
             return _cors_of_minio(name)
         if not ex.fix and denied is None:
-            return Finding(name, "warning", f"the bucket's CORS rules refuse {_TRACED}", f"{_FIX}, {_BY_HAND}")
+            return Finding(name, "warning", f"the bucket's CORS rules refuse {_TRACED}", f"{_FIX}, {_MANUALLY}")
         if not ex.fix:
             detail = f"the bucket's CORS rules leave out something: {denied}" if rules else "the bucket has no CORS rule"
             return Finding(name, "failed", detail, _FIX)
@@ -54,8 +54,8 @@ def _cors_of_minio(name: str) -> Finding:
 
 
 def _denied(ex: Examination, name: str, error: AccessDenied) -> Finding:
-    """Not being allowed to look is no fault as long as nobody asks for a mend."""
-    return Finding(name, "failed" if ex.fix else "skipped", error.message, f"Give the credentials {_PERMISSIONS[name]}, {_BY_HAND}")
+    """Not being allowed to look is no fault unless a fix was asked for."""
+    return Finding(name, "failed" if ex.fix else "skipped", error.message, f"Give the credentials {_PERMISSIONS[name]}, {_MANUALLY}")
 
 
 def cors_preflight(ex: Examination) -> Finding:
@@ -71,10 +71,10 @@ def cors_preflight(ex: Examination) -> Finding:
             if with_tracing:
                 break
         if allowed is False:
-            return Finding(name, "failed", f"a page of {origin} may not {method} with a content type", f"{_FIX}, {_BY_HAND}")
+            return Finding(name, "failed", f"a page of {origin} may not {method} with a content type", f"{_FIX}, {_MANUALLY}")
         traced = traced and with_tracing
     if not traced:
-        return Finding(name, "warning", f"the store refuses {_TRACED}", f"{_FIX}, {_BY_HAND}")
+        return Finding(name, "warning", f"the store refuses {_TRACED}", f"{_FIX}, {_MANUALLY}")
     return Finding(name, "ok", "browsers may PUT with a content type, and send what tracing adds")
 
 
@@ -101,11 +101,11 @@ def cors_answer(ex: Examination) -> Finding:
             if exposed := _names_origin(answer, origin) and _lists(answer, "Expose-Headers", "etag"):
                 break
         if not exposed:
-            return Finding(name, "failed", f"a page of {origin} can't read the ETag of what it stored", f"{_FIX}, {_BY_HAND}")
+            return Finding(name, "failed", f"a page of {origin} can't read the ETag of what it stored", f"{_FIX}, {_MANUALLY}")
     for origin in (*_origins(ex), _REDIRECTED):
         if not _names_origin(ex.must("GET", ex.signed("GET", ex.key("object")), headers={"Origin": origin}), origin):
             whose = "that came by the redirect from /f/ (Origin: null)" if origin == _REDIRECTED else f"of {origin}"
-            return Finding(name, "failed", f"a page {whose} can't read what it downloads", f"{_FIX}, {_BY_HAND}")
+            return Finding(name, "failed", f"a page {whose} can't read what it downloads", f"{_FIX}, {_MANUALLY}")
     plain = ex.must("GET", ex.signed("GET", ex.key("object")))
     open_to_all = plain.headers.get("Access-Control-Allow-Origin") == "*"
     if ex.expected.public_url and not open_to_all and not _varies_by_origin(plain):
@@ -169,16 +169,16 @@ def lifecycle(ex: Examination) -> Finding:
     if problem:
         return Finding(name, "failed", f"{problem}: files would vanish", "Change or remove that rule in the bucket")
     if missing and refused:
-        said = ", ".join(f"{rule} ({code})" for rule, code in refused.items())
-        told = f"the store does not take the rule {said}; the appliance clears that away by itself, and the other rules are set"
+        named = ", ".join(f"{rule} ({code})" for rule, code in refused.items())
+        detail = f"the store does not take the rule {named}; the appliance cleans that up by itself, and the other rules are set"
         # MinIO ends unfinished multipart uploads by itself after a day (MINIO_API_STALE_UPLOADS_EXPIRY).
-        return Finding(name, "ok" if ex.is_minio else "warning", told, "Nothing to do, or set that rule in the provider's own way")
+        return Finding(name, "ok" if ex.is_minio else "warning", detail, "Nothing to do, or set that rule in the provider's own way")
     if missing and not (ex.is_minio and missing == [bucket_rules.MULTIPARTS]):
-        told = f"the bucket has no lifecycle rule {', '.join(missing)}: a second line behind the appliance's own clearing"
-        return Finding(name, "warning", told, _FIX)
+        detail = f"the bucket has no lifecycle rule {', '.join(missing)}: a second safeguard behind the appliance's own cleaning up"
+        return Finding(name, "warning", detail, _FIX)
     ends = bucket_rules.multiparts_end(rules)
     multiparts = "as the store does by itself" if ends is None else f"after {ends[0]}"
     if ends and ends[0] < days.multiparts:  # R2 has such a rule from the start
         multiparts += f" (rule {ends[1]!r}: an upload that takes longer has to begin anew)"
-    told = f"the bucket clears away pending/ after {days.pending} days, test/ after {days.test}, multiparts {multiparts}"
-    return Finding(name, "ok", told)
+    detail = f"the bucket clears away pending/ after {days.pending} days, test/ after {days.test}, multiparts {multiparts}"
+    return Finding(name, "ok", detail)

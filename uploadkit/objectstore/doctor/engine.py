@@ -1,6 +1,6 @@
 """The checks of the bundled engine itself: can another user of this machine get in, or has somebody been in?
 
-Made from outside, as a stranger would: the store may be another process's. Nothing is changed in it.
+Made from outside, without credentials: the store may be another process's. Nothing is changed in it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _internal_ports(engine: SeaweedFS, base: int) -> Finding:
     for address in addresses:
         what = f"port {address}" if isinstance(address, int) else str(address)
         try:
-            accepted = _accepted_stranger(address, deadline)
+            accepted = _accepted_untrusted_client(address, deadline)
             if accepted is not None:
                 return Finding(name, "failed", f"{what} accepts {accepted}: any user of this machine can change every file", _RESTART)
             if not internal_ports.accepts_us(address, engine.directory):
@@ -66,10 +66,10 @@ def _internal_ports(engine: SeaweedFS, base: int) -> Finding:
     return Finding(name, "ok", "the store's internal ports refuse clients without TLS, without a certificate and with a foreign one")
 
 
-def _accepted_stranger(address: internal_ports.Address, deadline: float) -> str | None:
+def _accepted_untrusted_client(address: internal_ports.Address, deadline: float) -> str | None:
     while True:
         try:
-            return internal_ports.accepted_stranger(address)
+            return internal_ports.accepted_untrusted_client(address)
         except internal_ports.NoAnswer:
             if time.monotonic() > deadline:
                 raise
@@ -103,12 +103,12 @@ def _identities(engine: SeaweedFS, base: int, data_dir: Path) -> Finding:
     except (identities.Unknown, OSError) as error:
         return Finding(name, "warning", f"could not look for S3 identities and settings of others: {error}", _UNCLEAR)
     if found is not None:
-        mend = "Start the appliance again: it removes them. Then see docs/upgrading.md, and find out who could run programs here"
-        return Finding(name, "failed", f"the store has S3 identities or settings that are not the appliance's: {found!r}", mend)
+        suggestion = "Start the appliance again: it removes them. Then see docs/upgrading.md, and find out who could run programs here"
+        return Finding(name, "failed", f"the store has S3 identities or settings that are not the appliance's: {found!r}", suggestion)
     if report.exists():
-        mend = f"See docs/upgrading.md for what to check; then delete {report}"
+        suggestion = f"See docs/upgrading.md for what to check; then delete {report}"
         return Finding(
-            name, "failed", "S3 identities or settings that were not the appliance's had been in the store, and were removed", mend
+            name, "failed", "S3 identities or settings that were not the appliance's had been in the store, and were removed", suggestion
         )
     return Finding(name, "ok", "nobody but the appliance has an identity or settings at the store")
 

@@ -31,12 +31,12 @@ _URL_SECONDS = 300
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check saw: `detail` in a sentence and, where something is wrong, `mend`: what to do."""
+    """What one check saw: `detail` in a sentence and, where something is wrong, `suggestion`: what to do."""
 
     name: str
     outcome: Outcome
     detail: str
-    mend: str = ""
+    suggestion: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ class Examination:
 
     def _is_there(self, key: str) -> bool:
         try:
-            return self.store.look_at(key) is not None
+            return self.store.head(key) is not None
         except AccessDenied:
             return False  # see the check of the bucket
         except StorageUnavailable:

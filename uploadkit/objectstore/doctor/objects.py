@@ -1,6 +1,6 @@
 """The checks of what uploads and downloads need: reaching the store, objects, multipart uploads.
 
-Each check returns a Finding, or raises what the store said, which `examine` puts into words.
+Each check returns a Finding, or raises the store's error, which `examine` puts into words.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def reach(ex: Examination) -> Finding:
     ex.is_minio = ex.server.lower() in ("minio", "silo") or "X-Minio-Error-Code" in ex.send("HEAD", url).headers
     with contextlib.suppress(TypeError, ValueError):
         # The header has whole seconds, cut off.
-        told_ms = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp() * 1000 + 500
-        ex.skew_seconds = ((before + clock.now_ms()) / 2 - told_ms) / 1000
+        store_ms = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp() * 1000 + 500
+        ex.skew_seconds = ((before + clock.now_ms()) / 2 - store_ms) / 1000
     return Finding("reach", "ok", f"{ex.address.endpoint} answers" + (f" ({ex.server})" if ex.server else ""))
 
 
@@ -55,7 +55,7 @@ def bucket(ex: Examination) -> Finding:
     if ex.fix:
         ex.store.probe()
     try:
-        ex.store.look_at(ex.unused_key())
+        ex.store.head(ex.unused_key())
     except AccessDenied:
         # AWS says so of an object that is not there, too, without s3:ListBucket; what may really be done, the next checks find out.
         return Finding("bucket", "ok", f"{ex.address.bucket} answers, with 403 for what is not there")
@@ -70,21 +70,23 @@ def public_endpoint(ex: Examination) -> Finding:
     try:
         ex.put(ex.fresh_key("by-public-endpoint"))
     except Refused as error:
-        said, problem = str(error), error.answer.code
+        reason, problem = str(error), error.answer.code
     except urllib3.exceptions.HTTPError as error:
-        said, problem = ("untrusted certificate", "untrusted") if tls_trouble(error) else (type(error).__name__, "unreachable")
+        reason, problem = ("untrusted certificate", "untrusted") if tls_trouble(error) else (type(error).__name__, "unreachable")
     else:
         return Finding("public-endpoint", "ok", f"a presigned PUT to {public} is taken")
     ex.client_endpoint = direct
     ex.put(ex.fresh_key("by-endpoint"))
-    mend = {
+    suggestion = {
         "unreachable": f"Correct {setting}, or start the proxy there; if clients reach it and only this machine does not, all is well",
         "untrusted": f"Renew the certificate there, or have {setting} name the host that it is for; where clients know its authority and "
         "only this machine does not, all is well",
         "SignatureDoesNotMatch": "The proxy there changes the Host header or the path, which the signature covers: have it pass on "
         "both as they came (nginx: proxy_set_header Host $http_host; see docs/deploy.md)",
     }.get(problem, f"Look at the proxy there, or correct {setting}")
-    return Finding("public-endpoint", "failed", f"{public}, which clients are given, fails ({said}); {direct} takes the same PUT", mend)
+    return Finding(
+        "public-endpoint", "failed", f"{public}, which clients are given, fails ({reason}); {direct} takes the same PUT", suggestion
+    )
 
 
 def object_lock(ex: Examination) -> Finding:
@@ -93,8 +95,8 @@ def object_lock(ex: Examination) -> Finding:
     try:
         settings = ex.store.ask("get_object_lock_configuration").get("ObjectLockConfiguration", {})
     except AccessDenied:
-        told = "whether the bucket locks objects can't be seen without s3:GetBucketObjectLockConfiguration"
-        return Finding(name, "skipped", told)
+        detail = "whether the bucket locks objects can't be seen without s3:GetBucketObjectLockConfiguration"
+        return Finding(name, "skipped", detail)
     except StorageRefused:  # there is none, or the store knows no locks
         return Finding(name, "ok", "the bucket locks nothing")
     if retention := settings.get("Rule", {}).get("DefaultRetention"):
@@ -107,8 +109,8 @@ def object_lock(ex: Examination) -> Finding:
             "Take a bucket without Object Lock, or remove its default retention",
         )
     if settings.get("ObjectLockEnabled") == "Enabled":
-        told = "the bucket can lock objects (Object Lock), though none by default; it keeps versions, too"
-        return Finding(name, "warning", told, "Take a bucket without Object Lock, or add a rule that expires noncurrent versions")
+        detail = "the bucket can lock objects (Object Lock), though none by default; it keeps versions, too"
+        return Finding(name, "warning", detail, "Take a bucket without Object Lock, or add a rule that expires noncurrent versions")
     return Finding(name, "ok", "the bucket locks nothing")
 
 
@@ -121,7 +123,7 @@ def put(ex: Examination) -> Finding:
 
 def get(ex: Examination) -> Finding:
     """Does the appliance see what was stored, by a ranged GET?"""
-    stored = ex.store.look_at(ex.key("object"), first_bytes=6)
+    stored = ex.store.head(ex.key("object"), first_bytes=6)
     if stored is None:
         return Finding("get", "failed", "the store does not find an object that it has just taken", _NO_S3)
     seen = (stored.size_bytes, stored.content_type, stored.first_bytes)
@@ -133,23 +135,23 @@ def get(ex: Examination) -> Finding:
 def read(ex: Examination) -> Finding:
     """Do presigned GET and HEAD work for a client, with the type and disposition that the URL says?"""
     query = {"response-content-type": "text/plain", "response-content-disposition": "inline"}
-    told = {}
+    served = {}
     for method in ("GET", "HEAD"):
         answer = ex.must(method, ex.signed(method, ex.key("object"), query=query))
-        told[method] = (answer.headers.get("Content-Type"), answer.headers.get("Content-Disposition"))
+        served[method] = (answer.headers.get("Content-Type"), answer.headers.get("Content-Disposition"))
     wanted = ("text/plain", "inline")
-    if told["GET"] != wanted:
+    if served["GET"] != wanted:
         return Finding(
             "read",
             "failed",
-            f"the store answers GET with type and disposition {told['GET']}, not with those in the URL",
+            f"the store answers GET with type and disposition {served['GET']}, not with those in the URL",
             "Take another store: from this one, browsers might run what somebody uploaded",
         )
-    if told["HEAD"] != wanted:
+    if served["HEAD"] != wanted:
         return Finding(
             "read",
             "warning",
-            f"the store answers HEAD with {told['HEAD']}, not with what the URL says",
+            f"the store answers HEAD with {served['HEAD']}, not with what the URL says",
             "Nothing to do: GET is answered as it should be",
         )
     return Finding("read", "ok", "presigned GET and HEAD answer with the type and disposition of the URL")
@@ -158,7 +160,7 @@ def read(ex: Examination) -> Finding:
 def copy(ex: Examination) -> Finding:
     """Does the store copy exactly the object that was looked at, with our own type and disposition?"""
     source, target = ex.key("object"), ex.key("copy")
-    stored = ex.store.look_at(source)
+    stored = ex.store.head(source)
     assert stored is not None
     try:
         etag = ex.store.copy(source, stored, target, TYPE, DISPOSITION)
@@ -176,9 +178,9 @@ def copy(ex: Examination) -> Finding:
     except CopyRefused:
         pass
     answer = ex.must("GET", ex.signed("GET", target))
-    told = (answer.body, answer.headers.get("Content-Type"), answer.headers.get("Content-Disposition"))
-    if told != (BODY, TYPE, DISPOSITION):
-        return Finding("copy", "failed", f"the copy reads as {told}, not as {(BODY, TYPE, DISPOSITION)}", _NO_S3)
+    served = (answer.body, answer.headers.get("Content-Type"), answer.headers.get("Content-Disposition"))
+    if served != (BODY, TYPE, DISPOSITION):
+        return Finding("copy", "failed", f"the copy reads as {served}, not as {(BODY, TYPE, DISPOSITION)}", _NO_S3)
     kind = "the same ETag" if etag == stored.etag else "an ETag of its own, as KMS encryption has it"
     return Finding("copy", "ok", f"a copy is made of exactly the object that was looked at; it has {kind}")
 
@@ -218,7 +220,7 @@ def complete_multipart(ex: Examination) -> Finding:
     """Does the store put the parts together?"""
     key, (upload_id, etag) = ex.key("multipart"), ex.multipart
     joined = ex.store.complete_multipart(key, upload_id, len(BODY), [(1, etag)])
-    stored = ex.store.look_at(key) if joined else None
+    stored = ex.store.head(key) if joined else None
     if stored is None or (stored.size_bytes, stored.content_type) != (len(BODY), TYPE):
         return Finding("complete-multipart", "failed", f"after complete the store has {stored}", _NO_S3)
     return Finding("complete-multipart", "ok", "the parts become an object with the type of the upload")
@@ -241,7 +243,7 @@ def delete(ex: Examination) -> Finding:
     key = ex.key("object")
     ex.store.delete(key)
     with contextlib.suppress(AccessDenied):  # see `bucket`
-        if ex.store.look_at(key) is not None:
+        if ex.store.head(key) is not None:
             return Finding("delete", "failed", "a deleted object is still there", "Look whether the bucket locks objects (Object Lock)")
     if ex.keeps_versions:
         return Finding(

@@ -105,11 +105,11 @@ def other_headers(ex: Examination) -> Finding:
         barred = (*ex.barred, *obeyed)
         if _takes_uploads(ex, barred) and all(_upload(ex, {header: _HEADERS[header]}, barred) == "refused" for header in obeyed):
             ex.barred = barred
-            told = f"the store obeys {', '.join(obeyed)} although nobody signed that. URLs are signed so that it refuses them"
-            return Finding(name, "warning", f"{told} ({ex.expected.section}.bar_headers)", _STRIP)
+            detail = f"the store obeys {', '.join(obeyed)} although nobody signed that. URLs are signed so that it refuses them"
+            return Finding(name, "warning", f"{detail} ({ex.expected.section}.bar_headers)", _STRIP)
     if opened := [header for header in obeyed if header in ("x-amz-acl", "x-amz-grant-read")]:
-        told = f"the store obeys {opened[0]} although nobody signed it: an uploader can show the world what nobody has verified"
-        return Finding(name, "failed", told, _STRIP)
+        detail = f"the store obeys {opened[0]} although nobody signed it: an uploader can show the world what nobody has verified"
+        return Finding(name, "failed", detail, _STRIP)
     if obeyed:
         return Finding(name, "warning", f"the store obeys {', '.join(obeyed)} although nobody signed that", _STRIP)
     if unclear := [header for header, outcome in found.items() if outcome == "unclear"]:
@@ -161,7 +161,7 @@ def _asked(ex: Examination, url: str, headers: Mapping[str, str]) -> Answer:
 
 def _content(ex: Examination, key: str) -> bytes:
     try:
-        stored = ex.store.look_at(key)
+        stored = ex.store.head(key)
     except AccessDenied:  # AWS says so of what is not there, without s3:ListBucket
         return _NOTHING
     return stored.first_bytes if stored is not None else _NOTHING
@@ -171,16 +171,16 @@ def _shows(ex: Examination, key: str, headers: Mapping[str, str]) -> bool:
     """Say whether an object shows that headers were obeyed."""
     (header,) = headers
     if header == "x-minio-source-etag":
-        stored = ex.store.look_at(key, 1)
+        stored = ex.store.head(key, 1)
         return stored is not None and stored.etag == _CHOSEN_ETAG
     if header in ("x-amz-acl", "x-amz-grant-read"):
         return _is_open(ex, key)
-    told = ex.must("GET", ex.signed("GET", key)).headers
+    found = ex.must("GET", ex.signed("GET", key)).headers
     if header == "x-amz-tagging":
         with suppress(AccessDenied, StorageRefused):
             return bool(ex.store.ask("get_object_tagging", Key=key).get("TagSet"))
-        return told.get("x-amz-tagging-count", "0") != "0"
-    return told.get(header) == headers[header]
+        return found.get("x-amz-tagging-count", "0") != "0"
+    return found.get(header) == headers[header]
 
 
 def _is_open(ex: Examination, key: str) -> bool:

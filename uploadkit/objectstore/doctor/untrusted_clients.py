@@ -17,7 +17,7 @@ from uploadkit.objectstore.plain_http import UNDECODABLE
 
 _UNSOUND = "Take another store, or a newer build of this one: it does not hold uploads to what their URLs were signed for"
 _TYPED = {"Content-Type": TYPE}
-_SHOWN = "what lies under pending/, parts that were put together and looked at by nobody for up to a minute, files of private file routes"
+_VISIBLE = "unverified objects under pending/, joined parts that are not verified yet (up to a minute), files of private file routes"
 
 
 def wrong_length(ex: Examination) -> Finding:
@@ -70,18 +70,18 @@ def forged(ex: Examination) -> Finding:
     def put(url: str, body: bytes, headers: Mapping[str, str]) -> int:
         return ex.send("PUT", url, body, headers).status
 
-    mend = "Stop using this store now and install a build that refuses it: anybody who has seen one of its URLs can write to the bucket"
-    for shown in filter(None, (address.access_key_id, address.upload_access_key_id)):
-        for name, status in forged_writes.forgery_answers(url, shown, address.region, unpacked, put):
+    suggestion = "Stop using this store and install a build that refuses it: anybody who has seen one of its URLs can write to the bucket"
+    for key_id in filter(None, (address.access_key_id, address.upload_access_key_id)):
+        for name, status in forged_writes.forgery_answers(url, key_id, address.region, unpacked, put):
             if 200 <= status < 300:
-                return Finding("forged", "failed", f"the store takes {name}", mend)
+                return Finding("forged", "failed", f"the store takes {name}", suggestion)
             if status not in forged_writes.REFUSALS:
                 unclear = unclear or f"{name}: HTTP {status}"
     if _is_there(ex, key) or _is_there(ex, unpacked):
-        return Finding("forged", "failed", "the store has kept a forged write, whatever it answered", mend)
+        return Finding("forged", "failed", "the store has kept a forged write, although its answer was a refusal", suggestion)
     if unclear:
-        mend = "Run doctor again; if it stays so, ask the provider whether it refuses requests with a wrong signature"
-        return Unclear("forged", "warning", f"the store took no forged write, but gives no clear answer to {unclear}", mend)
+        suggestion = "Run doctor again; if it stays so, ask the provider whether it refuses requests with a wrong signature"
+        return Unclear("forged", "warning", f"the store took no forged write, but gives no clear answer to {unclear}", suggestion)
     return Finding("forged", "ok", "the store refuses every forged write that is known")
 
 
@@ -124,7 +124,7 @@ def bent_query(ex: Examination) -> Finding:
 
 def _is_there(ex: Examination, key: str) -> bool:
     try:
-        return ex.store.look_at(key, 1) is not None
+        return ex.store.head(key, 1) is not None
     except AccessDenied:  # see the check of the bucket
         return False
 
@@ -146,8 +146,8 @@ def upload_credentials(ex: Examination) -> Finding:
         "delete": ("DELETE", ex.key("not-deleted"), {}),
     }
     if found := [what for what, request in asked.items() if allows(*request)]:
-        told = f"the second pair of credentials may {', '.join(found)}: it is there to write only"
-        return Finding(name, "failed", told, "Allow its user s3:PutObject and nothing else (docs/storage.md)")
+        detail = f"the second pair of credentials may {', '.join(found)}: it is there to write only"
+        return Finding(name, "failed", detail, "Allow its user s3:PutObject and nothing else (docs/storage.md)")
     return Finding(name, "ok", "the second pair of credentials can't read, list or delete")
 
 
@@ -157,18 +157,18 @@ def anonymous(ex: Examination) -> Finding:
     private_is_open = private is not None and _answers(ex, base, private)
     pending_is_open = _answers(ex, base, ex.key("object"))
     if not private_is_open and not pending_is_open:
-        return Finding("anonymous", "ok", "without a signature nothing is shown")
+        return Finding("anonymous", "ok", "nothing can be read without a signature")
     if private_is_open or ex.expected.has_private_routes:
         return Finding(
             "anonymous",
             "failed",
-            f"the bucket answers anonymous GETs, and there are private file routes: who knows a key reads the file. It shows {_SHOWN}",
+            f"the bucket answers anonymous GETs, and there are private file routes: whoever knows a key can read {_VISIBLE}",
             "Take the public access off the bucket; public files don't need it, /f/ redirects to signed URLs",
         )
     return Finding(
         "anonymous",
         "warning",
-        f"the bucket answers anonymous GETs; no file route is private so far. To who knows a key it shows {_SHOWN}",
+        f"the bucket answers anonymous GETs; no file route is private yet. Whoever knows a key can read {_VISIBLE}",
         "Have only the CDN of storage.public_url read the bucket, and refuse pending/ there"
         if ex.expected.public_url
         else "Take the public access off the bucket: /f/ redirects to signed URLs and does not need it",
@@ -196,9 +196,9 @@ def public_url(ex: Examination) -> Finding:
                 "Have the CDN serve the keys of public file routes only (PROJECT/FILE-ROUTE/…), or leave storage.public_url empty",
             )
     except urllib3.exceptions.HTTPError as error:
-        said = "TLS certificate not trusted here" if tls_trouble(error) else type(error).__name__
+        reason = "TLS certificate not trusted here" if tls_trouble(error) else type(error).__name__
         return Finding(
-            "public-url", "warning", f"{base} can't be reached from here ({said})", "Correct storage.public_url or what is there"
+            "public-url", "warning", f"{base} can't be reached from here ({reason})", "Correct storage.public_url or what is there"
         )
     return Finding("public-url", "ok", f"{base} does not serve pending/")
 

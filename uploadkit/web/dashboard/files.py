@@ -14,7 +14,7 @@ from uploadkit.core.errors import NotFound, UploadKitError
 from uploadkit.db.models import Event, File, WebhookDelivery
 from uploadkit.files import links
 from uploadkit.files import service as files
-from uploadkit.files.naming import is_shown_inline
+from uploadkit.files.naming import is_inline
 from uploadkit.objectstore import urls
 from uploadkit.projects import file_routes
 from uploadkit.schemas.files import FileListQuery, MetadataBody
@@ -89,7 +89,7 @@ def url_of(file: File) -> str:
 
 def thumbnail(file: File) -> str | None:
     """Return where a list gets a small picture from; None where there is none, or only a large one."""
-    is_image = is_shown_inline(file.content_type) and file.content_type.lower().startswith("image/")
+    is_image = is_inline(file.content_type) and file.content_type.lower().startswith("image/")
     is_small_image = is_image and file.size_bytes <= _LARGEST_THUMBNAIL_BYTES
     return _readable_url(file) if is_small_image and file.status == "UPLOADED" else None
 
@@ -126,7 +126,7 @@ def _file_page(file_id: str, failure: UploadKitError | None) -> str:
         file=file,
         url=url_of(file),
         preview_url=_readable_url(file) if uploaded else None,
-        shown_as=_embedded_as(file) if uploaded else None,
+        content_disposition=_embedded_as(file) if uploaded else None,
         timeline=sorted(_timeline(file_id), key=lambda moment: moment.at),
         link=take_shown_once(f"link {file.id}"),
         lifetimes=_LINK_SECONDS,
@@ -137,7 +137,7 @@ def _file_page(file_id: str, failure: UploadKitError | None) -> str:
 
 def _embedded_as(file: File) -> str | None:
     """Return how a page shows a file; None where it is to be opened by itself. A PDF is read into memory, so a large one is not."""
-    if not is_shown_inline(file.content_type):
+    if not is_inline(file.content_type):
         return None
     kind = next((kind for start, kind in _EMBEDDED.items() if file.content_type.lower().startswith(start)), None)
     return None if kind == "pdf" and file.size_bytes > _LARGEST_PDF_BYTES else kind
@@ -145,7 +145,7 @@ def _embedded_as(file: File) -> str | None:
 
 def _timeline(file_id: str) -> Iterator[Moment]:
     for event in event_log.of_file(caller(), file_id):
-        yield Moment(event.at, *_told_of(event))
+        yield Moment(event.at, *_words_for(event))
     for delivery in outbox.deliveries_of_file(caller(), file_id):
         attempts = outbox.attempts_of(delivery)
         for number, attempt in enumerate(attempts, max(delivery.attempts - len(attempts), 0) + 1):
@@ -156,7 +156,7 @@ def _timeline(file_id: str) -> Iterator[Moment]:
             yield Moment(delivery.next_attempt_at, f"Webhook {delivery.event}", "", _waiting(delivery))
 
 
-def _told_of(event: Event) -> tuple[str, str, str]:
+def _words_for(event: Event) -> tuple[str, str, str]:
     mood = {"UPLOADED": "good", "FAILED": "bad"}.get(event.status, "")
     return event.event, mood, event.detail or ""
 
@@ -207,6 +207,6 @@ def delete_files() -> Response:
     keys = request.form.getlist("key")[:100]
     done = files.delete_files(context(), caller(), keys)
     failures = [f"{key}: {failure.message}" for key, failure in done.failures.items()]
-    told = f"Deleted {done.deleted} of {len(keys)} files." if keys else "No file was ticked, so none was deleted."
-    leave_notice(" ".join([told, *failures[:3]]))
+    summary = f"Deleted {done.deleted} of {len(keys)} files." if keys else "No file was ticked, so none was deleted."
+    leave_notice(" ".join([summary, *failures[:3]]))
     return redirect(url_for(".list_files"))

@@ -1,6 +1,6 @@
 """Forms → the same request objects as JSON makes (`schemas/`), so that a page refuses what the API refuses.
 
-What is refused is told by the names that the fields have in the page: the templates know their labels.
+Errors use the names that the fields have in the page: the templates know their labels.
 """
 
 from __future__ import annotations

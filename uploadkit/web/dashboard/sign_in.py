@@ -51,8 +51,8 @@ def sign_in() -> Page:
     """Begin a session."""
     form, wanted = request.form, own_page(request.values.get("next"))
     if request.method != "POST":
-        shown = {"wanted": wanted, "nobody_yet": not admins.are_there_any()}
-        return redirect(wanted) if g.admin else render_template("dashboard/sign_in.html", form={}, failure=None, **shown)
+        values = {"wanted": wanted, "nobody_yet": not admins.are_there_any()}
+        return redirect(wanted) if g.admin else render_template("dashboard/sign_in.html", form={}, failure=None, **values)
     try:
         return _enter(_signed_in(form.get("email", ""), form.get("password", "")), form.get("email", ""), wanted)
     except UploadKitError as failure:

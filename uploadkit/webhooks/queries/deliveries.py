@@ -39,7 +39,7 @@ SELECT id FROM webhook_delivery
  WHERE destination_id = :destination AND status = 'pending' AND by_hand = {by_hand} AND next_attempt_at <= :now
  ORDER BY next_attempt_at LIMIT :most
 """
-_DUE_BY_HAND, _DUE_BY_ITSELF = _DUE.format(by_hand=1), _DUE.format(by_hand=0)
+_DUE_MANUAL, _DUE_BY_ITSELF = _DUE.format(by_hand=1), _DUE.format(by_hand=0)
 _LEASE = """
 UPDATE webhook_delivery SET status = 'delivering', next_attempt_at = NULL, leased_until = ?
  WHERE id = ? AND status = 'pending'
@@ -189,7 +189,7 @@ def due(destination_id: str, now: int, most: int, *, by_hand: bool) -> list[str]
 
     Either what people asked for (`by_hand`) or what comes by itself.
     """
-    sql = _DUE_BY_HAND if by_hand else _DUE_BY_ITSELF
+    sql = _DUE_MANUAL if by_hand else _DUE_BY_ITSELF
     return [delivery_id for (delivery_id,) in execute(sql, {"destination": destination_id, "now": now, "most": most}).fetchall()]
 
 

@@ -77,7 +77,7 @@ def insert(file: File, event: str, status: str, detail: str | None, at_ms: int, 
     return row
 
 
-def told_after(project_id: str, environment: str, sequence: int, limit: int) -> list[Event]:
+def feed_after(project_id: str, environment: str, sequence: int, limit: int) -> list[Event]:
     """Return up to `limit` events that receivers are told of (no requests for uploads) above `sequence`, oldest first."""
     above = _in_scope(project_id, environment).where(SQL("status <> 'UPLOADING'"), Event.sequence > sequence)
     return list(above.order_by(Event.sequence).limit(limit))
