@@ -16,8 +16,8 @@ from uploadkit.core.errors import RateLimited
 
 @pytest.fixture(autouse=True)
 def as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_room", passwords._Slots())
-    monkeypatch.setattr(passwords, "_room_of_known", passwords._Slots(1))
+    monkeypatch.setattr(passwords, "_slots", passwords._Slots())
+    monkeypatch.setattr(passwords, "_slots_of_known", passwords._Slots(1))
 
 
 @pytest.mark.parametrize(("threads", "most"), [(16, 4), (256, 4), (8, 2), (4, 1), (1, 1)])

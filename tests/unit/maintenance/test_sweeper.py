@@ -117,7 +117,7 @@ def test_one_part_sent_again_and_again_ends_the_upload(house: House) -> None:
 
 
 def test_many_uploads_in_parts_are_looked_at_in_turns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part_floods, "_MOST_LOOKED_AT", 2)
+    monkeypatch.setattr(part_floods, "_MOST_CHECKED", 2)
     looked_at: list[str] = []
     monkeypatch.setattr(part_floods, "_end_if_flooded", lambda ctx, file: looked_at.append(file.id) or False)
     with travelled_to(clock.now_ms()) as advance:
