@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.house import SMALL, Stock, headers, house, request_body
+from bench.app import SMALL, Stock, app, headers, request_body
 from bench.load import Load, load
 from bench.measure import Effort, Figure, figure
 from bench.peers import bare_boto3, bare_flask, companion, store_address
@@ -26,7 +26,7 @@ Run = Callable[[int, float], Load]
 
 def measure(effort: Effort) -> list[Figure]:
     """One appliance and one Companion, each a process, under the same load in turns."""
-    with house() as appliance, companion(store_address(appliance).endpoint) as peer, bare_flask() as bare:
+    with app() as appliance, companion(store_address(appliance).endpoint) as peer, bare_flask() as bare:
         base = f"{appliance.base}/api/v1/upload"
 
         def request(connections: int, seconds: float) -> Load:

@@ -26,7 +26,7 @@ GENEROUS = {
 
 
 @contextlib.contextmanager
-def house(**settings: str) -> Iterator[Appliance]:
+def app(**settings: str) -> Iterator[Appliance]:
     """An appliance with its bundled store, on a folder of its own that is thrown away."""
     with tempfile.TemporaryDirectory() as home, running(Path(home), **GENEROUS, **settings) as appliance:
         yield appliance

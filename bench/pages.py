@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from bench.house import house
+from bench.app import app
 from bench.measure import Effort, Figure, figure, seconds_of
 from tests.dashboard.visitors import new_admin
 from tests.support.appliance import Appliance
@@ -52,7 +52,7 @@ def _figures(effort: Effort, name: str, calls: list[Call]) -> Iterator[Figure]:
 
 @contextmanager
 def _stocked(files: int) -> Iterator[Appliance]:
-    with house() as appliance:
+    with app() as appliance:
         project = appliance.call("GET", "/projects").json["items"][0]["id"]
         appliance.stop()
         since = int(time.time() * 1000) - _MONTH_MS
@@ -90,10 +90,10 @@ def _calls(appliance: Appliance) -> dict[str, Call]:
     def listed(path: str) -> Call:
         return lambda: _require(appliance.call("GET", path).status)
 
-    def shown(path: str) -> Call:
+    def rendered(path: str) -> Call:
         return lambda: _require(visitor.get(f"/dashboard/p/default/live/{path}").status)
 
-    return {name: listed(path) for name, path in lists.items()} | {name: shown(path) for name, path in pages.items()}
+    return {name: listed(path) for name, path in lists.items()} | {name: rendered(path) for name, path in pages.items()}
 
 
 def _require(status: int) -> None:

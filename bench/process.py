@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from bench.house import headers, house, request_body
+from bench.app import app, headers, request_body
 from bench.load import load
 from bench.measure import Effort, Figure, figure, seconds_of
 from bench.peers import companion, store_address
@@ -19,7 +19,7 @@ PEER = "Companion"
 def measure(effort: Effort) -> list[Figure]:
     """Start both anew in each round, and load them alike."""
     rounds = []
-    with house() as appliance:
+    with app() as appliance:
         endpoint = store_address(appliance).endpoint
         appliance.stop()
         for _ in range(effort.rounds):

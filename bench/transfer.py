@@ -9,7 +9,7 @@ from pathlib import Path
 
 from boto3.s3.transfer import TransferConfig
 
-from bench.house import house
+from bench.app import app
 from bench.measure import Effort, Figure, figure, in_turns, seconds_of
 from bench.peers import bare_boto3, store_address
 from uploadkit.client import Client
@@ -21,7 +21,7 @@ AT_ONCE = 4
 def measure(effort: Effort) -> list[Figure]:
     """Upload the same file by both, and delete it before the next round, so that neither fills the disk for the other."""
     size = effort.big_file_bytes
-    with tempfile.TemporaryDirectory() as folder, house(STORAGE__BUNDLED__MAX_DISK_BYTES="32GB") as appliance:
+    with tempfile.TemporaryDirectory() as folder, app(STORAGE__BUNDLED__MAX_DISK_BYTES="32GB") as appliance:
         path = Path(folder) / "film.mp4"
         _fill(path, size)
         store, numbers = store_address(appliance), itertools.count()

@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.house import SMALL, add_route, headers, house, request_body
+from bench.app import SMALL, add_route, app, headers, request_body
 from bench.measure import Effort, Figure, figure
 from bench.peers import bare_boto3, store_address
 from tests.support.appliance import wait_until
@@ -54,8 +54,8 @@ def _beside_not_durable(effort: Effort) -> list[Figure]:
     spawned = multiprocessing.get_context("spawn")
     with (
         receiving() as receiver,
-        house() as durable,
-        house(STORAGE__BUNDLED__DURABLE="false") as quick,
+        app() as durable,
+        app(STORAGE__BUNDLED__DURABLE="false") as quick,
         ProcessPoolExecutor(CLIENTS, mp_context=spawned) as clients,
     ):
         targets = []
@@ -85,7 +85,7 @@ def _beside_not_durable(effort: Effort) -> list[Figure]:
 
 def _beside_boto3(effort: Effort) -> list[Figure]:
     spawned = multiprocessing.get_context("spawn")  # none has a copy of what the others opened
-    with receiving() as receiver, house() as appliance, ProcessPoolExecutor(CLIENTS, mp_context=spawned) as clients:
+    with receiving() as receiver, app() as appliance, ProcessPoolExecutor(CLIENTS, mp_context=spawned) as clients:
         add_route(appliance, receiver, ROUTE)
         target = Target(appliance.base, headers(appliance), store_address(appliance))
 

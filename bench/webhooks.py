@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
-from bench.house import SMALL, add_route, house
+from bench.app import SMALL, add_route, app
 from bench.measure import Effort, Figure, figure, in_turns, seconds_of
 from tests.support.appliance import Appliance, wait_until
 from tests.support.receivers import Handler, Received, Receiver, ok, receiving
@@ -23,14 +23,14 @@ from uploadkit.webhooks.leases import MOST_IN_FLIGHT, MOST_PER_ORIGIN
 PER_SECOND = 60  # deliveries to prepare for each second that a round should last
 
 
-class Gate:
+class Relay:
     """A receiver's answer that waits until it is opened: so a backlog builds up behind it."""
 
     def __init__(self) -> None:
         self.opened = threading.Event()
 
     def __call__(self, handler: Handler, received: Received) -> None:
-        """Answer as soon as the gate is open."""
+        """Answer as soon as the relay is open."""
         self.opened.wait(60)
         ok(handler, received)
 
@@ -43,21 +43,21 @@ def measure(effort: Effort) -> list[Figure]:
 def _delivered(effort: Effort, receivers: int) -> Figure:
     count, at_once = int(PER_SECOND * effort.seconds), min(receivers * MOST_PER_ORIGIN, MOST_IN_FLIGHT)
     with ExitStack() as stack:
-        appliance, gate = stack.enter_context(house()), Gate()
-        found = [stack.enter_context(receiving(gate)) for _ in range(receivers)]
+        appliance, relay = stack.enter_context(app()), Relay()
+        found = [stack.enter_context(receiving(relay)) for _ in range(receivers)]
         routes = [add_route(appliance, receiver, f"route{number}") for number, receiver in enumerate(found)]
-        rates = in_turns(effort, lambda: _ours(appliance, routes, found, gate, count), lambda: _bare(found, count, at_once))
+        rates = in_turns(effort, lambda: _ours(appliance, routes, found, relay, count), lambda: _bare(found, count, at_once))
     to = "one receiver" if receivers == 1 else f"{receivers} receivers"
     return figure(f"webhooks to {to}", f"bare POSTs, {at_once} at once", "/s", rates)
 
 
-def _ours(appliance: Appliance, routes: list[str], receivers: list[Receiver], gate: Gate, count: int) -> float:
-    gate.opened.clear()
+def _ours(appliance: Appliance, routes: list[str], receivers: list[Receiver], relay: Relay, count: int) -> float:
+    relay.opened.clear()
     before = _received(receivers)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda number: appliance.upload(SMALL, routeSlug=routes[number % len(routes)]), range(count)))
     begun = time.perf_counter()
-    gate.opened.set()
+    relay.opened.set()
     wait_until(lambda: _received(receivers) == before + count and not _waiting(appliance), 120, "all deliveries")
     return count / (time.perf_counter() - begun)
 

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @dataclass
-class House:
+class App:
     """What tests of the services need at hand."""
 
     ctx: Context
@@ -53,7 +53,7 @@ class House:
     caller: api_keys.Caller
     api_key: str = field(repr=False)
 
-    def door(self, limits: RateLimits | None = None) -> FlaskClient:
+    def client(self, limits: RateLimits | None = None) -> FlaskClient:
         """The web application over these services in this process, for tests that hold the clock. Sends the first key by itself."""
         app = create_app(self.ctx, limits or RateLimits(self.ctx.config.rate_limits))
         client = app.test_client()
@@ -101,10 +101,10 @@ def other_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherStore
 
 
 @pytest.fixture(scope="session")
-def house_bucket(bundled: BundledStore) -> ObjectStore:
-    """The bucket that all houses share."""
+def app_bucket(bundled: BundledStore) -> ObjectStore:
+    """The bucket that all apps share."""
     address = StoreAddress(
-        bundled.endpoint, bundled.public_endpoint, bundled.region, "house", "path", bundled.access_key_id, bundled.secret_access_key
+        bundled.endpoint, bundled.public_endpoint, bundled.region, "app", "path", bundled.access_key_id, bundled.secret_access_key
     )
     made = ObjectStore(address, bundled.problem)
     made.create_bucket()
@@ -112,18 +112,18 @@ def house_bucket(bundled: BundledStore) -> ObjectStore:
 
 
 @pytest.fixture
-def house(tmp_path: Path, house_bucket: ObjectStore) -> Iterator[House]:
+def app(tmp_path: Path, app_bucket: ObjectStore) -> Iterator[App]:
     """Services, a fresh database and a real store: everything but HTTP."""
-    with new_house(tmp_path / "data", house_bucket) as made:
+    with new_app(tmp_path / "data", app_bucket) as made:
         yield made
 
 
 @contextlib.contextmanager
-def new_house(data_dir: Path, store: ObjectStore) -> Iterator[House]:
-    """A house with its database in `data_dir`. No test of ours cuts the power, so none waits for the disk."""
+def new_app(data_dir: Path, store: ObjectStore) -> Iterator[App]:
+    """A app with its database in `data_dir`. No test of ours cuts the power, so none waits for the disk."""
     settings = config.load(None, {"UPLOADKIT_DATA__DIR": str(data_dir), "UPLOADKIT_DATABASE__SYNCHRONOUS": "NORMAL"})
     with lock_data_dir(settings.data_dir):
         start = first_run.prepare(settings)
         assert start.api_key
-        yield House(Context(settings, store), start.project, api_keys.find_caller(settings, start.api_key), start.api_key)
+        yield App(Context(settings, store), start.project, api_keys.find_caller(settings, start.api_key), start.api_key)
         connection.close()

@@ -19,7 +19,7 @@ from uploadkit.objectstore.address import StoreAddress
 # A bucket of a real provider, for whoever has one: TEST_STORE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY_ID and _SECRET_ACCESS_KEY.
 OWN_BUCKET = {name: value for name, value in os.environ.items() if name.startswith("TEST_STORE_")}
 # Which store lies behind makes no difference to keys, projects or limits: other files run on the first; with EVERY_STORE=1, on all.
-WHERE_BYTES_MOVE = {"test_uploads", "test_files", "test_links", "test_sandbox", "test_sdk_door", "test_browser_endpoint", "test_byos"}
+WHERE_BYTES_MOVE = {"test_uploads", "test_files", "test_links", "test_sandbox", "test_sdk", "test_browser_endpoint", "test_byos"}
 STORES = ["bundled", "byos", *["minio"] * bool(shutil.which("minio")), *["own"] * bool(OWN_BUCKET)]
 # The six providers as tests/providers plays them, each in front of one store that they share. Where uploads and links are all; with
 # EVERY_STORE=1, wherever bytes move.

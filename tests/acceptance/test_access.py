@@ -65,7 +65,7 @@ def revoked_key(appliance: Appliance) -> str:
 
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_each_endpoint_as_everybody(appliance: Appliance, outsider_key: str, test_key: str, revoked_key: str, name: str) -> None:
-    """An account key of another project is a stranger to files, too: it acts on its own project."""
+    """An account key of another project is a outsider to files, too: it acts on its own project."""
     call, owners_status, others = ENDPOINTS[name]
     owned = Owned(appliance)
     method, path, body = call(owned)
@@ -74,7 +74,7 @@ def test_each_endpoint_as_everybody(appliance: Appliance, outsider_key: str, tes
         if others:
             assert (answer.status, answer.code) == others
             unknown = appliance.call(method, *_elsewhere(owned, path, body), key=key)
-            assert _shape(unknown) == _shape(answer), "a stranger must not learn that it exists"
+            assert _shape(unknown) == _shape(answer), "a outsider must not learn that it exists"
         else:
             assert answer.status == owners_status
             assert owned.file["id"].encode() not in answer.body
@@ -121,7 +121,7 @@ def test_each_endpoint_of_the_sdk_door_as_everybody(
         answer = attempt(key)
         if others:
             assert (answer.status, answer.code) == others
-            assert _shape(attempt(key, *_elsewhere(owned, path, body))) == _shape(answer), "a stranger must not learn that it exists"
+            assert _shape(attempt(key, *_elsewhere(owned, path, body))) == _shape(answer), "a outsider must not learn that it exists"
         else:
             assert answer.status == owners_status
             assert owned.file["id"].encode() not in answer.body
@@ -158,10 +158,10 @@ def test_bearer_works_too_and_two_different_keys_do_not(appliance: Appliance, te
 
 
 FOREIGN = ["gateway-key", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "ukt_abc", "é", "UK_LIVE_x", ""]
-DOORS = ["/api/v1/files", "/sdk/api/v1/files", "/api/v1/nowhere"]
+SURFACES = ["/api/v1/files", "/sdk/api/v1/files", "/api/v1/nowhere"]
 
 
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", SURFACES)
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_what_is_no_key_of_ours_is_no_attempt_beside_one(appliance: Appliance, path: str, foreign: str) -> None:
     """A gateway in between sends credentials of its own in the same two headers."""
@@ -180,7 +180,7 @@ def test_what_is_no_key_of_ours_is_no_attempt_beside_one(appliance: Appliance, p
         assert answer.status == wanted, (headers, answer.body)
 
 
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", SURFACES)
 def test_two_keys_of_ours_are_one_too_many_whether_they_are_right_or_not(appliance: Appliance, test_key: str, path: str) -> None:
     for one, other in ((appliance.key, test_key), (appliance.key, "uk_live_wrong"), ("uk_", appliance.key)):
         headers = {"x-api-key": one, "Authorization": f"Bearer {other}"}

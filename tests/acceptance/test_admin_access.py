@@ -21,7 +21,7 @@ class Cast:
     def __init__(self, appliance: Appliance, outsider_key: str) -> None:
         self.appliance = appliance
         self.project: str = make(appliance, "/projects", {"name": "Cast"})["id"]
-        self.keys = {"account": appliance.key, "stranger": outsider_key}
+        self.keys = {"account": appliance.key, "outsider": outsider_key}
         self.ids: dict[str, str] = {}
         for role, body in {
             "owner": {},
@@ -74,8 +74,8 @@ def test_each_endpoint_as_everybody(cast: Cast, method: str, path: str) -> None:
     body, *expected = ENDPOINTS[method, path]
     own = path.format(project=cast.project, key=cast.ids["spare"], route=cast.route)
     nowhere = path.format(project=UNKNOWN, key=UNKNOWN, route=UNKNOWN)
-    outcomes = dict(zip(("account", "owner", "test", "stranger"), expected, strict=True))
-    for role in ("stranger", "test", "owner", "account"):  # those who may change something come last
+    outcomes = dict(zip(("account", "owner", "test", "outsider"), expected, strict=True))
+    for role in ("outsider", "test", "owner", "account"):  # those who may change something come last
         answer = cast.call(role, method, own, body)
         if isinstance(outcomes[role], tuple):
             assert (answer.status, answer.code) == outcomes[role], role

@@ -231,7 +231,7 @@ def test_a_hundred_addresses_cannot_fill_the_quota(tmp_path: Path) -> None:
 
 
 def test_the_project_in_the_address_says_whose_it_is(open_appliance: Appliance) -> None:
-    """A stranger's file route for the same slug and origin gets nobody's uploads, and keeps nobody from making theirs."""
+    """A outsider's file route for the same slug and origin gets nobody's uploads, and keeps nobody from making theirs."""
     mine = first_project(open_appliance)
     other = open_appliance.call("POST", "/projects", {"name": "Neighbour"}).json["id"]
     key = open_appliance.call("POST", f"/projects/{other}/keys", {"name": "n"}).json["key"]

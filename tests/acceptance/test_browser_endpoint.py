@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.appliance import JPEG, Answer, Appliance, running
 from tests.support.clock import travelled_to
 from tests.support.pages import PAGE, Page
@@ -55,11 +55,11 @@ def test_the_token_is_shown_once_and_is_for_one_page(appliance: Appliance) -> No
 
 def test_what_the_browser_says_never_overrides_what_the_token_says(appliance: Appliance) -> None:
     visitor = page(appliance, metadata={"userId": "ann", "plan": {"name": "free"}})
-    said = {"userId": "eve", "plan": {"name": "pro"}, "album": "x"}
-    file = visitor.upload(metadata=said).json["file"]
+    text = {"userId": "eve", "plan": {"name": "pro"}, "album": "x"}
+    file = visitor.upload(metadata=text).json["file"]
     assert file["metadata"] == {"userId": "ann", "plan": {"name": "free"}}
     for seen in (appliance.call("GET", f"/files/{file['key']}").json, appliance.call("GET", "/files?limit=1").json["items"][0]):
-        assert (seen["metadata"], seen["clientMetadata"]) == (file["metadata"], said)
+        assert (seen["metadata"], seen["clientMetadata"]) == (file["metadata"], text)
     assert appliance.call("GET", "/logs?limit=1").json["items"][0]["metadata"] == file["metadata"]
     for action in ("upload-complete", "multipart-complete"):
         more = page(appliance, metadata={"userId": "ann"})
@@ -73,10 +73,10 @@ def test_the_rules_of_the_file_route(appliance: Appliance) -> None:
     project = appliance.call("GET", "/projects").json["items"][-1]["id"]
     rules = {"slug": "pictures", "maxFileSize": "1KB", "maxFileCount": 5, "allowedTypes": ["image/*"], "verifyContent": True}
     assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201
-    for most, told in ((None, 5), (2, 2), (9, 5)):
+    for most, reported in ((None, 5), (2, 2), (9, 5)):
         endpoint = token(appliance, routeSlug="pictures", maxFiles=most)["endpoint"]
         answer = appliance.fetch("GET", f"{endpoint}/pictures", headers={"Origin": PAGE})
-        assert answer.json == {"maxFileSize": 1024, "maxFileCount": told, "allowedTypes": ["image/*"], "verifyContent": True}
+        assert answer.json == {"maxFileSize": 1024, "maxFileCount": reported, "allowedTypes": ["image/*"], "verifyContent": True}
     visitor = Page(appliance, endpoint, slug="pictures")
     assert visitor.request(2000).code == "FILE_TOO_LARGE"
     wrong = visitor.request(content_type="text/html")
@@ -316,49 +316,49 @@ def test_plain_http_is_refused_and_the_token_not_looked_at(tmp_path: Path) -> No
 # The clock in the tests' own hands, so in one process.
 
 
-def issue(house: House, **more: Any) -> str:
-    answer = house.door().post("/api/v1/upload-tokens", json={"routeSlug": "default", **more})
+def issue(app: App, **more: Any) -> str:
+    answer = app.client().post("/api/v1/upload-tokens", json={"routeSlug": "default", **more})
     return f"/api/uploadkit/t/{answer.json['token']}/default"
 
 
 NEW = {"action": "request-upload", "fileName": "a.jpg", "contentType": "image/jpeg", "contentLength": len(JPEG)}
 
 
-def test_an_expired_token_begins_nothing_but_finishes_what_it_began(house: House) -> None:
-    door = house.door()
+def test_an_expired_token_begins_nothing_but_finishes_what_it_began(app: App) -> None:
+    surface = app.client()
     with travelled_to(clock.now_ms()) as advance:
-        address = issue(house, expiresIn=60, maxFiles=5)
-        slot = door.post(address, json=NEW).json
+        address = issue(app, expiresIn=60, maxFiles=5)
+        slot = surface.post(address, json=NEW).json
         assert xhr_put(slot["uploadUrl"], JPEG, "image/jpeg").status == 200
         advance(59_999)
-        assert door.get(address).status_code == 200
-        assert door.post(address, json=NEW).status_code == 200
+        assert surface.get(address).status_code == 200
+        assert surface.post(address, json=NEW).status_code == 200
         advance(1)
-        for answer in (door.get(address), door.post(address, json=NEW)):
+        for answer in (surface.get(address), surface.post(address, json=NEW)):
             assert (answer.status_code, answer.json["error"]["code"]) == (401, "UNAUTHORIZED")
         begin = NEW | {"action": "multipart-init", "contentLength": 11 * MIB}
-        assert door.post(address, json=begin).status_code == 401
-        done = door.post(address, json={"action": "upload-complete", "fileId": slot["fileId"], "key": slot["key"]})
+        assert surface.post(address, json=begin).status_code == 401
+        done = surface.post(address, json={"action": "upload-complete", "fileId": slot["fileId"], "key": slot["key"]})
         assert (done.status_code, done.json["file"]["status"]) == (200, "UPLOADED")
 
 
-def test_requests_are_limited_by_token(house: House) -> None:
-    door = house.door()
+def test_requests_are_limited_by_token(app: App) -> None:
+    surface = app.client()
     with travelled_to(NOW):
-        one, other = issue(house), issue(house)
-        assert {door.get(one).status_code for _ in range(house.ctx.config.browser.requests_per_minute or 0)} == {200}
-        limited = door.get(one)
+        one, other = issue(app), issue(app)
+        assert {surface.get(one).status_code for _ in range(app.ctx.config.browser.requests_per_minute or 0)} == {200}
+        limited = surface.get(one)
         assert (limited.status_code, limited.json["error"]["code"]) == (429, "RATE_LIMITED")
         assert limited.headers["Retry-After"] == "60"
-        assert door.get(other).status_code == 200
+        assert surface.get(other).status_code == 200
 
 
-def test_wrong_tokens_are_limited_by_address(house: House) -> None:
-    door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=3)))
+def test_wrong_tokens_are_limited_by_address(app: App) -> None:
+    surface = app.client(RateLimits(RateLimitsConfig(auth_failures_per_minute=3)))
     wrong = f"/api/uploadkit/t/ukt_{'x' * 32}/default"
     with travelled_to(NOW):
-        assert [door.get(wrong).status_code for _ in range(4)] == [401, 401, 401, 429]
-        assert door.get(issue(house)).status_code == 200
+        assert [surface.get(wrong).status_code for _ in range(4)] == [401, 401, 401, 429]
+        assert surface.get(issue(app)).status_code == 200
 
 
 def test_an_api_key_in_the_path_is_refused_and_not_logged(appliance: Appliance) -> None:

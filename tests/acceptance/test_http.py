@@ -206,8 +206,8 @@ def test_what_is_no_request_gets_json_too(appliance: Appliance, name: str) -> No
     st.binary(max_size=8),
 )
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_bytes_make_the_server_fail(appliance: Appliance, told: str | bytes, place: int, inserted: bytes) -> None:
-    raw = told if isinstance(told, bytes) else RAW[told][0]
+def test_no_bytes_make_the_server_fail(appliance: Appliance, reported: str | bytes, place: int, inserted: bytes) -> None:
+    raw = reported if isinstance(reported, bytes) else RAW[reported][0]
     raw = raw[:place] + inserted + raw[place:] + b"\r\n\r\n"
     try:
         answer = send_raw(appliance, raw, method=raw.partition(b" ")[0].decode("latin-1"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.appliance import JPEG, Answer, Appliance, running
 from tests.support.clock import travelled_to
 from uploadkit.coordination import idempotency, queries
@@ -119,100 +119,100 @@ def test_32_at_once_make_one_file(appliance: Appliance) -> None:
 # From here on in this process, with the clock in our hand.
 
 
-def ask(house: House, path: str = "/upload/request", body: Any = NEW_FILE, idempotency_key: str = "k") -> TestResponse:
-    return house.door().post(f"/api/v1{path}", json=body, headers={"Idempotency-Key": idempotency_key})
+def ask(app: App, path: str = "/upload/request", body: Any = NEW_FILE, idempotency_key: str = "k") -> TestResponse:
+    return app.client().post(f"/api/v1{path}", json=body, headers={"Idempotency-Key": idempotency_key})
 
 
-def test_failures_are_not_remembered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_not_remembered(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     too_large = NEW_FILE | {"fileSize": 5 * MIB}
     Project.update(tier="free").execute()
-    assert ask(house, body=too_large).status_code == 413
+    assert ask(app, body=too_large).status_code == 413
     Project.update(tier="pro").execute()
-    assert ask(house, body=too_large).status_code == 200, "what was refused may be tried again with the same key"
+    assert ask(app, body=too_large).status_code == 200, "what was refused may be tried again with the same key"
     with monkeypatch.context() as patched:
-        patched.setattr(house.ctx.store, "create_multipart", _unavailable)
-        assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 503
+        patched.setattr(app.ctx.store, "create_multipart", _unavailable)
+        assert ask(app, "/upload/multipart/init", BIG_FILE).status_code == 503
     assert Idempotency.select().count() == 1
-    assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 200
+    assert ask(app, "/upload/multipart/init", BIG_FILE).status_code == 200
     assert File.select().where(File.status == "FAILED").count() == 1
 
 
-def test_a_body_that_is_too_deep_is_refused_with_and_without_a_key(house: House) -> None:
+def test_a_body_that_is_too_deep_is_refused_with_and_without_a_key(app: App) -> None:
     junk: list[object] = []
     for _ in range(300):
         junk = [junk]
-    assert ask(house, body=NEW_FILE | {"junk": junk}).status_code == 400
+    assert ask(app, body=NEW_FILE | {"junk": junk}).status_code == 400
 
 
 def _unavailable(*_: object) -> None:
     raise StorageUnavailable("the store is away")
 
 
-def test_a_crash_between_file_and_record_leaves_neither(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_file_and_record_leaves_neither(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> None:
         raise RuntimeError("the power failed")
 
     with monkeypatch.context() as patched:
         patched.setattr(queries, "_KEEP", "INSERT INTO nowhere VALUES (?, ?, ?, ?, ?, ?)")
-        assert ask(house).status_code == 500
+        assert ask(app).status_code == 500
     assert (File.select().count(), Idempotency.select().count()) == (0, 0)
     assert Project.get().storage_reserved_bytes == 0
     with monkeypatch.context() as patched:
         patched.setattr(uploads, "keep_upload_id", crash)  # after the store has begun the upload, before its uploadId is saved
-        assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 500
+        assert ask(app, "/upload/multipart/init", BIG_FILE).status_code == 500
     assert Idempotency.select().count() == 0
-    assert ask(house, "/upload/multipart/init", BIG_FILE).status_code == 200
+    assert ask(app, "/upload/multipart/init", BIG_FILE).status_code == 200
 
 
-def test_a_fresh_url_puts_the_deadline_off(house: House) -> None:
+def test_a_fresh_url_puts_the_deadline_off(app: App) -> None:
     now = clock.now_ms()
     with travelled_to(now) as advance:
-        first = ask(house).json
+        first = ask(app).json
         file = File.get()
         advance(HOUR_MS)
-        again = ask(house).json
+        again = ask(app).json
         put_off = File.get()
         assert first["uploadUrl"] != again["uploadUrl"]
         assert put_off.deadline_at == put_off.sweep_at == file.deadline_at + HOUR_MS
-        lifecycle.expire(house.ctx, file)  # the sweeper had read the row before
+        lifecycle.expire(app.ctx, file)  # the sweeper had read the row before
         assert File.get().status == "UPLOADING"
         advance(HOUR_MS + 15 * 60_000)
-        sweeper.sweep_due(house.ctx)
-        ended = ask(house)
+        sweeper.sweep_due(app.ctx)
+        ended = ask(app)
         assert (ended.status_code, ended.json["error"]["code"]) == (410, "UPLOAD_EXPIRED")
 
 
-def test_an_upload_that_was_deleted_is_not_made_again(house: House) -> None:
-    slot = ask(house).json
-    assert house.door().delete(f"/api/v1/files/{slot['key']}").status_code == 200
-    ended = ask(house)
+def test_an_upload_that_was_deleted_is_not_made_again(app: App) -> None:
+    slot = ask(app).json
+    assert app.client().delete(f"/api/v1/files/{slot['key']}").status_code == 200
+    ended = ask(app)
     assert (ended.status_code, ended.json["error"]["code"]) == (404, "UPLOAD_NOT_FOUND")
 
 
-def test_after_a_day_the_key_is_free_and_then_the_record_goes(house: House) -> None:
+def test_after_a_day_the_key_is_free_and_then_the_record_goes(app: App) -> None:
     with travelled_to(clock.now_ms()) as advance:
-        first = ask(house).json["fileId"]
-        ask(house, idempotency_key="another")
+        first = ask(app).json["fileId"]
+        ask(app, idempotency_key="another")
         advance(idempotency.KEPT_MS - 1)
-        assert ask(house).json["fileId"] == first
-        assert idempotency.purge_expired(house.ctx.stopping) == 0
+        assert ask(app).json["fileId"] == first
+        assert idempotency.purge_expired(app.ctx.stopping) == 0
         advance(1)
-        assert ask(house).json["fileId"] != first
-        assert idempotency.purge_expired(house.ctx.stopping) == 1
+        assert ask(app).json["fileId"] != first
+        assert idempotency.purge_expired(app.ctx.stopping) == 1
         assert Idempotency.select().count() == 1
 
 
-def test_records_go_in_batches(house: House) -> None:
+def test_records_go_in_batches(app: App) -> None:
     for number in range(2500):
         Idempotency.insert(
-            api_key=house.caller.api_key_id,
+            api_key=app.caller.api_key_id,
             endpoint="POST /x",
             idempotency_key=str(number),
             body_hash="",
             resource_id="",
             created_at=number,
         ).execute()
-    assert idempotency.purge_expired(house.ctx.stopping) == 2500
+    assert idempotency.purge_expired(app.ctx.stopping) == 2500
 
 
 @pytest.mark.long

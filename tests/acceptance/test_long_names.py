@@ -60,11 +60,11 @@ def test_a_long_name_is_stored_and_served(on_strict: Appliance, script: str) -> 
         )
         got = on_strict.fetch("GET", redirect.headers["Location"])
         assert (got.status, got.body) == (200, JPEG)
-        shown = unquote(got.headers["Content-Disposition"].partition("filename*=UTF-8''")[2])
+        rendered = unquote(got.headers["Content-Disposition"].partition("filename*=UTF-8''")[2])
         assert got.headers["Content-Disposition"].startswith(kind)
-        assert shown.endswith(".jpg")
-        assert len(shown) > 30
-        assert name.startswith(shown.removesuffix(".jpg"))
+        assert rendered.endswith(".jpg")
+        assert len(rendered) > 30
+        assert name.startswith(rendered.removesuffix(".jpg"))
 
 
 def test_a_url_carries_the_disposition_only_where_it_has_to(on_strict: Appliance) -> None:

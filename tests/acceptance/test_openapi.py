@@ -16,7 +16,7 @@ from tests.support.appliance import ROOT, Appliance, running
 
 pytestmark = pytest.mark.long
 
-DOORS = {"/api/v1": ROOT / "docs" / "openapi.json", "/sdk/api/v1": ROOT / "docs" / "openapi-sdk.json"}
+SURFACES = {"/api/v1": ROOT / "docs" / "openapi.json", "/sdk/api/v1": ROOT / "docs" / "openapi-sdk.json"}
 CREDENTIALS = {"/api/v1": "x-api-key: ", "/sdk/api/v1": "Authorization: Bearer "}
 
 
@@ -29,14 +29,14 @@ def open_appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applian
         yield appliance
 
 
-@pytest.fixture(scope="module", params=DOORS)
-def door(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=SURFACES)
+def surface(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def document(open_appliance: Appliance, door: str) -> dict[str, Any]:
-    answer = open_appliance.fetch("GET", f"{open_appliance.base}{door}/openapi.json")
+def document(open_appliance: Appliance, surface: str) -> dict[str, Any]:
+    answer = open_appliance.fetch("GET", f"{open_appliance.base}{surface}/openapi.json")
     assert answer.status == 200
     return dict(answer.json)
 
@@ -47,9 +47,9 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             yield f"{method.upper()} {path}", operation
 
 
-def test_the_copy_in_docs_is_the_servers_document(door: str, document: dict[str, Any]) -> None:
+def test_the_copy_in_docs_is_the_servers_document(surface: str, document: dict[str, Any]) -> None:
     """`make openapi` writes the copies anew. To the byte: who reads a change of the API reads what changed, and not another order."""
-    copy, text = DOORS[door], json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    copy, text = SURFACES[surface], json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     if os.environ.get("UPDATE_OPENAPI"):
         copy.write_text(text, encoding="utf-8")
     kept = copy.read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def test_the_document_and_the_page_need_nothing_from_elsewhere(open_appliance: A
 
 
 @pytest.mark.timeout(900)  # some two minutes alone; the machine may be busy with much else
-def test_the_server_keeps_to_its_document(open_appliance: Appliance, door: str, tmp_path: Path) -> None:
+def test_the_server_keeps_to_its_document(open_appliance: Appliance, surface: str, tmp_path: Path) -> None:
     """schemathesis, all checks; `FUZZ_EXAMPLES` (make fuzz) for more than the bounded run of the suite."""
     examples = os.environ.get("FUZZ_EXAMPLES", "15")
     command = [
@@ -89,9 +89,9 @@ def test_the_server_keeps_to_its_document(open_appliance: Appliance, door: str, 
         "--config-file",
         str(ROOT / "schemathesis.toml"),
         "run",
-        f"{open_appliance.base}{door}/openapi.json",
+        f"{open_appliance.base}{surface}/openapi.json",
         "-H",
-        f"{CREDENTIALS[door]}{open_appliance.key}",
+        f"{CREDENTIALS[surface]}{open_appliance.key}",
         "--checks=all",
         # A key may hold slashes: PATCH /files/by-id/x is PATCH /files/{key} for the key "by-id/x", so 404, not 405 (test_http.py has 405).
         "--exclude-checks=unsupported_method",

@@ -23,7 +23,7 @@ def allowed(headers: Mapping[str, str]) -> set[str]:
 
 
 @pytest.fixture
-def doors(appliance: Appliance) -> dict[str, str]:
+def surfaces(appliance: Appliance) -> dict[str, str]:
     token = appliance.call("POST", "/upload-tokens", {"routeSlug": "default"}).json["endpoint"]
     file = appliance.upload(JPEG)
     link = appliance.call("POST", f"/files/{file['key']}/link", {}).json["url"]
@@ -37,12 +37,12 @@ def doors(appliance: Appliance) -> dict[str, str]:
     }
 
 
-def test_a_page_may_send_what_its_tracing_adds(appliance: Appliance, doors: dict[str, str]) -> None:
-    for door, url in doors.items():
+def test_a_page_may_send_what_its_tracing_adds(appliance: Appliance, surfaces: dict[str, str]) -> None:
+    for surface, url in surfaces.items():
         for asked in (TRACED, ("authorization", *TRACED)):
             answer = preflight(appliance, url, ",".join(asked), "GET")
-            assert answer.status == 204, door
-            assert set(asked) <= allowed(answer.headers), door
+            assert answer.status == 204, surface
+            assert set(asked) <= allowed(answer.headers), surface
             assert answer.headers["Access-Control-Allow-Origin"] in ("*", PAGE)
             assert "Access-Control-Allow-Credentials" not in answer.headers
             assert "GET" in answer.headers["Access-Control-Allow-Methods"]
@@ -64,25 +64,25 @@ def test_a_page_may_send_what_its_tracing_adds(appliance: Appliance, doors: dict
     ],
     ids=lambda asked: asked[:12],
 )
-def test_only_names_are_echoed_and_not_too_many(appliance: Appliance, doors: dict[str, str], asked: str) -> None:
-    for door, url in doors.items():
+def test_only_names_are_echoed_and_not_too_many(appliance: Appliance, surfaces: dict[str, str], asked: str) -> None:
+    for surface, url in surfaces.items():
         answer = preflight(appliance, url, asked)
         if answer.status == 400:  # the server itself refuses such a header
             continue
         plain = preflight(appliance, url, "x-one")
-        assert answer.status == 204, door
-        assert allowed(answer.headers) == (allowed(plain.headers) - {"x-one"} or {""}), door
+        assert answer.status == 204, surface
+        assert allowed(answer.headers) == (allowed(plain.headers) - {"x-one"} or {""}), surface
 
 
-def test_a_failure_can_be_read_by_pages_as_well(appliance: Appliance, doors: dict[str, str]) -> None:
-    answer = appliance.fetch("GET", doors["no file"], headers={"Origin": PAGE})
+def test_a_failure_can_be_read_by_pages_as_well(appliance: Appliance, surfaces: dict[str, str]) -> None:
+    answer = appliance.fetch("GET", surfaces["no file"], headers={"Origin": PAGE})
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (404, "*")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_script_is_sent_to_another_url_than_an_image(appliance: Appliance, doors: dict[str, str], method: str) -> None:
+def test_a_script_is_sent_to_another_url_than_an_image(appliance: Appliance, surfaces: dict[str, str], method: str) -> None:
     """What a browser has kept from a store without `Vary: Origin` for the one would be refused to the other."""
-    for url in (doors["file"], doors["link"]):
+    for url in (surfaces["file"], surfaces["link"]):
         plain = appliance.fetch(method, url)
         for origin in (PAGE, "null"):
             by_script = appliance.fetch(method, url, headers={"Origin": origin})

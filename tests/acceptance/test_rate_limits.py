@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.appliance import Answer, Appliance, running
 from tests.support.clock import travelled_to
 from uploadkit.config import RateLimitsConfig
@@ -60,45 +60,45 @@ def test_200_requests_at_once_on_a_key_of_tier_free(tmp_path: Path) -> None:
         assert standing(appliance.call("GET", "/files", key=other))[1] == 59, "the limit is of the key, not of the address"
 
 
-def test_after_retry_after_the_next_one_passes(house: House) -> None:
+def test_after_retry_after_the_next_one_passes(app: App) -> None:
     Project.update(tier="free").execute()
-    door = house.door()
+    surface = app.client()
     with travelled_to(NOW) as advance:
         for _ in range(30):
-            assert door.get("/api/v1/files").status_code == 200
+            assert surface.get("/api/v1/files").status_code == 200
         advance(20_300)
         for remaining in range(29, -1, -1):
-            assert door.get("/api/v1/files").headers["X-RateLimit-Remaining"] == str(remaining)
-        refused = door.get("/api/v1/files")
+            assert surface.get("/api/v1/files").headers["X-RateLimit-Remaining"] == str(remaining)
+        refused = surface.get("/api/v1/files")
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "40")
         assert refused.headers["X-RateLimit-Reset"] == str(NOW // 1000 + 60)
         for _ in range(100):  # refused requests do not count
-            assert door.get("/api/v1/files").status_code == 429
+            assert surface.get("/api/v1/files").status_code == 429
         advance(40_000)
-        passed = door.get("/api/v1/files")
+        passed = surface.get("/api/v1/files")
         assert (passed.status_code, passed.headers["X-RateLimit-Remaining"]) == (200, "29")
         assert "Retry-After" not in passed.headers
 
 
-def test_a_changed_tier_takes_effect_at_once(house: House) -> None:
+def test_a_changed_tier_takes_effect_at_once(app: App) -> None:
     Project.update(tier="free").execute()
-    door = house.door()
+    surface = app.client()
     with travelled_to(NOW):
-        assert [door.get("/api/v1/files").status_code for _ in range(61)].count(200) == 60
+        assert [surface.get("/api/v1/files").status_code for _ in range(61)].count(200) == 60
         Project.update(tier="pro").execute()
-        answer = door.get("/api/v1/files")
+        answer = surface.get("/api/v1/files")
         assert (answer.status_code, answer.headers["X-RateLimit-Remaining"]) == (200, "239")
         Project.update(limit_overrides={"requests_per_minute": 62}).execute()
-        assert door.get("/api/v1/files").headers["X-RateLimit-Limit"] == "62"
-        assert door.get("/api/v1/files").status_code == 429
+        assert surface.get("/api/v1/files").headers["X-RateLimit-Limit"] == "62"
+        assert surface.get("/api/v1/files").status_code == 429
         Project.update(tier="enterprise", limit_overrides={}).execute()
-        unlimited = door.get("/api/v1/files")
+        unlimited = surface.get("/api/v1/files")
         assert unlimited.status_code == 200
         assert "X-RateLimit-Limit" not in unlimited.headers
 
 
-def test_every_authenticated_answer_says_how_the_key_stands(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    door = house.door()
+def test_every_authenticated_answer_says_how_the_key_stands(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    surface = app.client()
     calls = [
         ("GET", "/files", None, 200),
         ("HEAD", "/files", None, 200),
@@ -115,7 +115,7 @@ def test_every_authenticated_answer_says_how_the_key_stands(house: House, monkey
 
     monkeypatch.setattr("uploadkit.files.single_upload.request_upload", fail)
     for used, (method, path, body, status) in enumerate(calls, 1):
-        answer = door.open(f"/api/v1{path}", method=method, json=body)
+        answer = surface.open(f"/api/v1{path}", method=method, json=body)
         assert answer.status_code == status
         assert answer.headers["X-RateLimit-Remaining"] == str(300 - used)
         assert "Retry-After" not in answer.headers
@@ -124,46 +124,48 @@ def test_every_authenticated_answer_says_how_the_key_stands(house: House, monkey
     assert b"hush" not in answer.data
 
 
-def test_what_needs_no_key_is_not_counted(house: House) -> None:
-    door = house.door()
-    for answer in (door.options("/api/v1/files"), door.get("/healthz"), door.get("/api/v1/files", headers={"x-api-key": ""})):
+def test_what_needs_no_key_is_not_counted(app: App) -> None:
+    surface = app.client()
+    for answer in (surface.options("/api/v1/files"), surface.get("/healthz"), surface.get("/api/v1/files", headers={"x-api-key": ""})):
         assert "X-RateLimit-Limit" not in answer.headers
-    assert door.get("/api/v1/files").headers["X-RateLimit-Remaining"] == "299"
+    assert surface.get("/api/v1/files").headers["X-RateLimit-Remaining"] == "299"
 
 
-def test_a_foreign_credential_counts_as_a_wrong_key_only_where_it_is_the_only_one(house: House) -> None:
+def test_a_foreign_credential_counts_as_a_wrong_key_only_where_it_is_the_only_one(app: App) -> None:
     for path in ("/api/v1/files", "/sdk/api/v1/files"):
-        door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=2)))
+        surface = app.client(RateLimits(RateLimitsConfig(auth_failures_per_minute=2)))
         with travelled_to(NOW):
             for _ in range(5):
-                assert door.get(path, headers={"Authorization": "Bearer a.b.c"}).status_code == 200
-                both = {"x-api-key": "of-a-gateway", "Authorization": f"Bearer {house.api_key}"}
-                assert door.get(path, headers=both).status_code == 200
-            alone = [door.get(path, headers={"x-api-key": "of-a-gateway", "Authorization": "Bearer a.b.c"}).status_code for _ in range(3)]
+                assert surface.get(path, headers={"Authorization": "Bearer a.b.c"}).status_code == 200
+                both = {"x-api-key": "of-a-gateway", "Authorization": f"Bearer {app.api_key}"}
+                assert surface.get(path, headers=both).status_code == 200
+            alone = [
+                surface.get(path, headers={"x-api-key": "of-a-gateway", "Authorization": "Bearer a.b.c"}).status_code for _ in range(3)
+            ]
             assert alone == [401, 401, 429], "one request is one attempt, in however many headers"
-            basic = [door.get(path, headers={"x-api-key": "", "Authorization": "Basic YTpi"}).status_code for _ in range(3)]
+            basic = [surface.get(path, headers={"x-api-key": "", "Authorization": "Basic YTpi"}).status_code for _ in range(3)]
             assert basic == [401, 401, 401], "nobody tried a key"
 
 
-def test_wrong_keys_are_limited_by_address_and_valid_ones_never_refused(house: House) -> None:
-    door = house.door(RateLimits(RateLimitsConfig(auth_failures_per_minute=5)))
+def test_wrong_keys_are_limited_by_address_and_valid_ones_never_refused(app: App) -> None:
+    surface = app.client(RateLimits(RateLimitsConfig(auth_failures_per_minute=5)))
     wrong = {"x-api-key": "uk_live_" + "x" * 32}
     here, elsewhere = {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": "192.0.2.2"}
     with travelled_to(NOW) as advance:
         for path in ("/files", "/nowhere", "/files", "/files", "/files"):
-            assert door.get(f"/api/v1{path}", headers=wrong, environ_base=here).status_code == 401
-        refused = door.get("/api/v1/files", headers=wrong, environ_base=here)
+            assert surface.get(f"/api/v1{path}", headers=wrong, environ_base=here).status_code == 401
+        refused = surface.get("/api/v1/files", headers=wrong, environ_base=here)
         assert (refused.status_code, refused.json["error"]["code"]) == (429, "RATE_LIMITED")
         assert refused.headers["Retry-After"] == "60"
         assert "X-RateLimit-Limit" not in refused.headers
-        assert door.get("/api/v1/nowhere", headers=wrong, environ_base=here).status_code == 429
-        assert door.get("/api/v1/files", environ_base=here).status_code == 200
-        assert door.get("/api/v1/files", headers={"x-api-key": ""}, environ_base=here).status_code == 401
-        assert door.get("/api/v1/files", headers=wrong, environ_base=elsewhere).status_code == 401
+        assert surface.get("/api/v1/nowhere", headers=wrong, environ_base=here).status_code == 429
+        assert surface.get("/api/v1/files", environ_base=here).status_code == 200
+        assert surface.get("/api/v1/files", headers={"x-api-key": ""}, environ_base=here).status_code == 401
+        assert surface.get("/api/v1/files", headers=wrong, environ_base=elsewhere).status_code == 401
         forged = wrong | {"X-Forwarded-For": "198.51.100.9"}
-        assert door.get("/api/v1/files", headers=forged, environ_base=here).status_code == 429, "nobody trusts that header from there"
+        assert surface.get("/api/v1/files", headers=forged, environ_base=here).status_code == 429, "nobody trusts that header from there"
         advance(60_000)
-        assert door.get("/api/v1/files", headers=wrong, environ_base=here).status_code == 401
+        assert surface.get("/api/v1/files", headers=wrong, environ_base=here).status_code == 401
 
 
 def test_behind_a_proxy_each_client_is_counted_for_itself(tmp_path: Path) -> None:

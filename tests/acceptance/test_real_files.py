@@ -1,4 +1,4 @@
-"""Files as people have them: types as browsers and systems declare them, under names that fit or don't, through every door.
+"""Files as people have them: types as browsers and systems declare them, under names that fit or don't, through every surface.
 
 Nothing that a person would call a picture, a film or a document is refused, and what is recorded and served is what the file is.
 """
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 MIB = 1024**2
 PAGE = "https://field.example.com"
-DOORS = ["documented", "sdk", "token", "anonymous"]
+SURFACES = ["documented", "sdk", "token", "anonymous"]
 
 
 def png() -> bytes:
@@ -173,7 +173,7 @@ FILES = [
 
 
 class Way:
-    """One of the doors by which files come in."""
+    """One of the surfaces by which files come in."""
 
     def __init__(self, appliance: Appliance, address: str, headers: dict[str, str], paths: dict[str, str], field: str) -> None:
         self.appliance, self.address, self.headers, self.paths, self.size = appliance, address, headers, paths, field
@@ -235,12 +235,12 @@ def ways(appliance: Appliance) -> dict[str, Way]:
     return made
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_what_people_have_is_taken_and_called_what_it_is(ways: dict[str, Way], door: str) -> None:
+@pytest.mark.parametrize("surface", SURFACES)
+def test_what_people_have_is_taken_and_called_what_it_is(ways: dict[str, Way], surface: str) -> None:
     wrong = []
     for name, declared, content, recorded in FILES:
-        if door != "documented" or declared:  # there, a type is a must
-            read = ways[door].upload(name, declared, content)
+        if surface != "documented" or declared:  # there, a type is a must
+            read = ways[surface].upload(name, declared, content)
             if (read.headers["recorded"], read.headers["Content-Type"], read.body) != (recorded, recorded, content):
                 wrong.append((name, declared, recorded, read.headers["recorded"], read.headers["Content-Type"]))
     assert wrong == []
@@ -253,31 +253,31 @@ def enlarged(content: bytes) -> bytes:
 
 
 def in_parts() -> list[tuple[str, tuple[str, str, bytes, str]]]:
-    """Each file with a door: one after the other, or with EVERY_DOOR=1 in the environment all, which are 4 GB."""
-    pairs = [(door, file) for file in FILES for door in DOORS if door != "documented" or file[1]]
+    """Each file with a surface: one after the other, or with EVERY_DOOR=1 in the environment all, which are 4 GB."""
+    pairs = [(surface, file) for file in FILES for surface in SURFACES if surface != "documented" or file[1]]
     if os.environ.get("EVERY_DOOR") == "1":
         return pairs
-    wanted = itertools.cycle(DOORS)
-    return [next((door, file) for door in wanted if (door, file) in pairs) for file in FILES]
+    wanted = itertools.cycle(SURFACES)
+    return [next((surface, file) for surface in wanted if (surface, file) in pairs) for file in FILES]
 
 
 @pytest.mark.timeout(1800)
 def test_in_parts_as_well(ways: dict[str, Way]) -> None:
     """What a type makes of the store's own idea of it differs there: the type is said when the upload begins."""
     wrong = []
-    for door, (name, declared, content, recorded) in in_parts():
+    for surface, (name, declared, content, recorded) in in_parts():
         large = enlarged(content)
-        read = ways[door].upload(name, declared, large)
+        read = ways[surface].upload(name, declared, large)
         if (read.headers["recorded"], read.headers["Content-Type"], read.body == large) != (recorded, recorded, True):
-            wrong.append((door, name, declared, recorded, read.headers["recorded"], read.headers["Content-Type"], len(read.body)))
-        ways[door].forget(read.headers["key"])
+            wrong.append((surface, name, declared, recorded, read.headers["recorded"], read.headers["Content-Type"], len(read.body)))
+        ways[surface].forget(read.headers["key"])
     assert wrong == []
 
 
 def test_there_are_enough_of_them() -> None:
     """Types and endings that differ, not the same under other bytes."""
     assert len({(name.rpartition(".")[2].lower(), declared) for name, declared, _, _ in FILES}) >= 60
-    assert {door for door, _ in in_parts()} == set(DOORS)
+    assert {surface for surface, _ in in_parts()} == set(SURFACES)
 
 
 def narrow(appliance: Appliance, *types: str, **more: Any) -> str:
@@ -329,14 +329,14 @@ def test_a_file_route_for_pictures_holds_the_unknown_to_what_it_is(appliance: Ap
 
     assert complete("IMG_1.HEIC", HEIC).json["contentType"] == "image/heic"
     assert complete("blob", WEBP).json["contentType"] == "image/webp"
-    for name, content, said in (
+    for name, content, message in (
         ("IMG_1.HEIC", PDF, "This looks like a PDF"),
         ("blob", b"<html><script>1</script></html>", "This looks like a web page"),
         ("blob", b"\x00\x01\x02", "What kind of file this is can't be told"),
     ):
         refused = complete(name, content)
         assert (refused.status, refused.code) == (415, "FILE_TYPE_NOT_ALLOWED")
-        assert refused.json["error"]["message"].startswith(said)
+        assert refused.json["error"]["message"].startswith(message)
         assert "allowedTypes" in refused.json["error"]["suggestion"]
     assert appliance.request(5, "page.html", "application/octet-stream", routeSlug=slug).code == "FILE_TYPE_NOT_ALLOWED"
     strict = narrow(appliance, "image/png")

@@ -48,15 +48,15 @@ def recorded(tmp_path: Path, other_store: OtherStore) -> Iterator[Recording]:
 
 
 def everything(appliance: Recording) -> set[str]:
-    """Use the appliance as owner, admin and stranger, rightly and wrongly; return the plaintexts of the keys that this made."""
+    """Use the appliance as owner, admin and outsider, rightly and wrongly; return the plaintexts of the keys that this made."""
     made = {appliance.key}
     file = appliance.upload()
     private = appliance.call("POST", "/projects", {"name": "P"}).json
     issued = appliance.call("POST", f"/projects/{private['id']}/keys", {"name": "k"}, headers={"Idempotency-Key": "x"})
     made.add(issued.json["key"])
     appliance.heard.remove(issued.body + repr(dict(issued.headers)).encode())  # the one answer that shows it
-    made.add(shown := appliance.new_key("--test"))
-    appliance.heard = [heard for heard in appliance.heard if heard.strip() != shown.encode() and shown.encode() not in heard]
+    made.add(rendered := appliance.new_key("--test"))
+    appliance.heard = [heard for heard in appliance.heard if heard.strip() != rendered.encode() and rendered.encode() not in heard]
     for key in ("uk_live_" + secrets.token_urlsafe(24), "nonsense", appliance.key + "x"):
         made.add(key)
         assert appliance.call("GET", "/files", key=key).status == 401

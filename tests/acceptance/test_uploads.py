@@ -310,7 +310,7 @@ def test_the_other_kinds_complete_does_not_fit(appliance: Appliance) -> None:
 
 
 def test_what_is_plainly_something_else_is_refused(appliance: Appliance) -> None:
-    for content_type, content, found, said in (
+    for content_type, content, found, text in (
         ("image/png", b"<!doctype html><script>alert(1)</script>", "text/html", "This looks like a web page, not a picture"),
         ("application/pdf", b"MZ\x90\x00\x03\x00", "application/vnd.microsoft.portable-executable", "This looks like a program, not a PDF"),
         ("video/mp4", b"%PDF-1.7 ...", "application/pdf", "This looks like a PDF, not a film"),
@@ -322,7 +322,7 @@ def test_what_is_plainly_something_else_is_refused(appliance: Appliance) -> None
         for _ in range(2):
             refused = appliance.complete(slot)
             assert (refused.status, refused.code) == (422, "UPLOAD_NOT_VERIFIED")
-            assert refused.json["error"]["message"] == said, "for the person in front of the page"
+            assert refused.json["error"]["message"] == text, "for the person in front of the page"
             suggestion = refused.json["error"]["suggestion"]
             assert [word for word in (content_type, found, "verifyContent") if word not in suggestion] == [], "for the developer"
         assert appliance.call("GET", f"/files/by-id/{slot['fileId']}").json["status"] == "FAILED"

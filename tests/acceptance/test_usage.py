@@ -54,9 +54,9 @@ def _verify(appliance: Appliance) -> None:
     bad = appliance.run("usage", "verify")
     assert bad.returncode == 1
     assert re.search(r"live: storage_used_bytes is 5, the rows say 0\n1 differ\.", bad.stdout)
-    told = appliance.run("usage", "verify", "--json")
-    assert told.returncode == 1
-    (difference,) = json.loads(told.stdout)["differences"]
+    reported = appliance.run("usage", "verify", "--json")
+    assert reported.returncode == 1
+    (difference,) = json.loads(reported.stdout)["differences"]
     assert (difference["counter"], difference["counted"], difference["recomputed"]) == ("storage_used_bytes", 5, 0)
     mended = appliance.run("usage", "verify", "--fix")
     assert mended.returncode == 0

@@ -291,9 +291,9 @@ def test_the_command_line(sender: Appliance) -> None:
         assert project.run("list", "--test") == []
         table = sender.run("webhooks", "list", "--project", project.slug).stdout
         assert all(text in table for text in (listed["id"], "onUploadComplete", "dead", receiver.url, "The receiver answered 500"))
-        shown = project.run("show", listed["id"])
-        assert shown == project.call("GET", f"/webhooks/deliveries/{listed['id']}").json
-        assert json.loads(sender.run("webhooks", "show", listed["id"], "--project", project.slug).stdout) == shown
+        rendered = project.run("show", listed["id"])
+        assert rendered == project.call("GET", f"/webhooks/deliveries/{listed['id']}").json
+        assert json.loads(sender.run("webhooks", "show", listed["id"], "--project", project.slug).stdout) == rendered
         receiver.answer = lambda handler, received: handler.reply(200, "é\u009b31m\u202e\x1b[2J\U000e0001".encode())
         assert project.run("redeliver", listed["id"])["status"] == "pending"
         wait_until(lambda: project.deliveries("delivered"), what="the redelivery, asked for by another process")
@@ -303,8 +303,8 @@ def test_the_command_line(sender: Appliance) -> None:
         assert json.loads(readable) == project.run("show", listed["id"])
         assert project.run("test")["status"] == "delivered"
         assert receiver.received[-1].json["event"] == "webhook.test"
-        told = sender.run("webhooks", "test", "--project", project.slug)
-        assert told.stdout.strip() == f"It arrived: {receiver.url} answered 200."
+        reported = sender.run("webhooks", "test", "--project", project.slug)
+        assert reported.stdout.strip() == f"It arrived: {receiver.url} answered 200."
         (destination,) = project.run("destinations")
         assert project.run("resume", destination["id"])["pausedAt"] is None
         assert destination["id"] in sender.run("webhooks", "destinations", "--project", project.slug).stdout
@@ -353,7 +353,7 @@ def test_each_endpoint_as_everybody(sender: Appliance, name: str) -> None:
             if others:
                 assert (answer.status, answer.code) == others
                 unknown = sender.call(*nowhere, key=key)
-                assert (unknown.status, unknown.code) == others, "a stranger must not learn that it exists"
+                assert (unknown.status, unknown.code) == others, "a outsider must not learn that it exists"
             elif name != "test":
                 assert answer.status == owners_status
                 assert file["id"].encode() not in answer.body

@@ -1,4 +1,4 @@
-"""Media types that want to be two things: through every door, and as rows of old, into a real Chromium. None of them runs a script."""
+"""Media types that want to be two things: through every surface, and as rows of old, into a real Chromium. None of them runs a script."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def slug(appliance: Appliance) -> str:
 
 @pytest.fixture(scope="module")
 def files(appliance: Appliance, slug: str) -> dict[str, list[dict[str, str]]]:
-    """By type: what came in with it through the doors that take it, and a row of old that has it as it is."""
+    """By type: what came in with it through the surfaces that take it, and a row of old that has it as it is."""
     token = appliance.call("POST", "/upload-tokens", {"routeSlug": slug, "maxFiles": 1000}).json["endpoint"]
     by_key = {"Authorization": f"Bearer {appliance.key}"}
-    doors = [
+    surfaces = [
         (f"{appliance.base}/api/v1/upload", by_key),
         (f"{appliance.base}/sdk/api/v1/upload", by_key),
         (f"{token}/{slug}", {"Origin": ORIGIN}),
@@ -103,11 +103,11 @@ def files(appliance: Appliance, slug: str) -> dict[str, list[dict[str, str]]]:
     def post(url: str, headers: dict[str, str], body: dict[str, object]) -> Answer:
         return appliance.fetch("POST", url, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
 
-    def upload(door: int, declared: str, name: str) -> dict[str, str] | None:
+    def upload(surface: int, declared: str, name: str) -> dict[str, str] | None:
         """One upload; None where the type is refused."""
-        address, headers = doors[door]
+        address, headers = surfaces[surface]
         content = payload(appliance.base, f"{name}")
-        if door < 2:
+        if surface < 2:
             body = {"fileName": "x", "fileSize": len(content), "contentType": declared, "routeSlug": slug}
             slot = post(f"{address}/request", headers, body)
         else:
@@ -121,7 +121,7 @@ def files(appliance: Appliance, slug: str) -> dict[str, list[dict[str, str]]]:
         ids = {"fileId": slot.json["fileId"]}
         done = (
             post(f"{address}/complete", headers, ids)
-            if door < 2
+            if surface < 2
             else post(address, headers, {"action": "upload-complete", "key": slot.json["key"], **ids})
         )
         assert done.status == 200, done.body
@@ -129,7 +129,7 @@ def files(appliance: Appliance, slug: str) -> dict[str, list[dict[str, str]]]:
 
     found: dict[str, list[dict[str, str]]] = {}
     for number, declared in enumerate(HOSTILE):
-        through = [upload(door, declared, f"{number}-{door}") for door in (range(4) if number < 3 else (number % 4,))]
+        through = [upload(surface, declared, f"{number}-{surface}") for surface in (range(4) if number < 3 else (number % 4,))]
         old = upload(0, "application/x-old", f"{number}-old")
         assert old is not None
         with closing(sqlite3.connect(appliance.data_dir / "uploadkit.db", timeout=30)) as rows, rows:
@@ -142,13 +142,13 @@ def test_what_is_kept_and_served_is_one_type(appliance: Appliance, files: dict[s
     assert len(files) >= 40
     for declared, made in files.items():
         for file in made:
-            shown = appliance.call("GET", f"/files/by-id/{file['id']}").json["contentType"]
+            rendered = appliance.call("GET", f"/files/by-id/{file['id']}").json["contentType"]
             served = appliance.read(file["url"]).headers
-            assert served["Content-Type"] == shown, declared
-            assert not {",", "\n", "\r", "\0", "*"} & set(shown.partition(";codecs=")[0]), declared
-            kind = "inline" if shown.partition(";")[0] in INLINE else "attachment"
+            assert served["Content-Type"] == rendered, declared
+            assert not {",", "\n", "\r", "\0", "*"} & set(rendered.partition(";codecs=")[0]), declared
+            kind = "inline" if rendered.partition(";")[0] in INLINE else "attachment"
             assert served["Content-Disposition"].startswith(kind), declared
-            assert kind == "attachment" or not ("xml" in shown or "html" in shown)
+            assert kind == "attachment" or not ("xml" in rendered or "html" in rendered)
 
 
 def test_in_parts_the_store_itself_is_told_one_type(appliance: Appliance, slug: str) -> None:

@@ -12,7 +12,7 @@ from tests.support.appliance import Appliance, running
 
 
 @pytest.fixture(scope="session")
-def house_of_admins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+def with_admins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     settings = {
         "DASHBOARD__SIGN_INS_PER_MINUTE": "",
         "TIERS__PRO__MAX_KEYS": "1000",
@@ -23,8 +23,8 @@ def house_of_admins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applia
 
 
 @pytest.fixture(scope="session")
-def admin(house_of_admins: Appliance) -> Visitor:
-    return new_admin(house_of_admins)
+def admin(with_admins: Appliance) -> Visitor:
+    return new_admin(with_admins)
 
 
 @pytest.fixture

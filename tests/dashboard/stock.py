@@ -200,14 +200,14 @@ class _Stocking:
         """The path of every page, and of those that look different by what they show."""
         here = f"/dashboard/p/{self.project['slug']}/live"
         deliveries = {one["status"]: one["id"] for one in self.call("GET", "/webhooks/deliveries?limit=100")["items"]}
-        shown = ("invoice-2026-000.pdf", "voice memo.wav", "notes.txt", "pretends to be a picture.png", LONG_NAME)
+        rendered = ("invoice-2026-000.pdf", "voice memo.wav", "notes.txt", "pretends to be a picture.png", LONG_NAME)
         of_project = {
             "overview": "overview", "files": "files", "file": f"files/{self.files['Lake.png']}", "files-none": "files?search=nowhere",
             "keys": "keys", "keys-revoked": "keys?revoked=1", "file-routes": "file-routes",
             "file-route-new": "file-routes/new", "file-route": f"file-routes/{self.route_ids['photos']}", "webhooks": "webhooks",
             "secrets": "webhooks/secrets", "logs": "logs", "usage": "usage", "project": "settings", "failure": "files/nothing",
         }  # fmt: skip
-        of_project |= {f"file-{re.sub(r'[^a-z]+', '-', name[:20].lower())}": f"files/{self.files[name]}" for name in shown}
+        of_project |= {f"file-{re.sub(r'[^a-z]+', '-', name[:20].lower())}": f"files/{self.files[name]}" for name in rendered}
         of_project |= {f"delivery-{status}": f"webhooks/deliveries/{deliveries[status]}" for status in ("dead", "delivering")}
         pages = {name: f"{here}/{path}" for name, path in of_project.items()}
         pages["test-files"] = f"{here[:-4]}test/files"

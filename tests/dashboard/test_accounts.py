@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.dashboard.visitors import EMAIL, PASSWORD, Visitor, new_admin, read, setup_token, wrong
 from tests.support.appliance import ROOT, Appliance, running, wait_until
 from tests.support.clock import travelled_to
@@ -103,8 +103,8 @@ def test_over_tls_cookies_are_bound_to_the_host(tmp_path: Path) -> None:
         assert "https://store.example.com" in page.headers["Content-Security-Policy"]
 
 
-def test_sign_in_and_out(house_of_admins: Appliance, admin: Visitor) -> None:
-    visitor = Visitor(house_of_admins)
+def test_sign_in_and_out(with_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(with_admins)
     for email, password in ((EMAIL, "wrong password"), ("nobody@example.com", PASSWORD), ("", ""), (EMAIL, "x" * 5000)):
         page = visitor.sign_in(email, password)
         assert page.status == 401
@@ -119,8 +119,8 @@ def test_sign_in_and_out(house_of_admins: Appliance, admin: Visitor) -> None:
     assert signed_in(admin)
 
 
-def test_a_session_is_never_one_that_was_there_before(house_of_admins: Appliance, admin: Visitor) -> None:
-    victim = Visitor(house_of_admins)
+def test_a_session_is_never_one_that_was_there_before(with_admins: Appliance, admin: Visitor) -> None:
+    victim = Visitor(with_admins)
     victim.cookies[victim.cookie("session")] = "chosen-by-somebody-else"
     victim.sign_in()
     first = victim.session
@@ -148,16 +148,16 @@ def test_a_session_is_never_one_that_was_there_before(house_of_admins: Appliance
         "/dashboardevil",
     ],
 )
-def test_sign_in_leads_nowhere_else(house_of_admins: Appliance, admin: Visitor, wanted: str) -> None:
-    visitor = Visitor(house_of_admins)
+def test_sign_in_leads_nowhere_else(with_admins: Appliance, admin: Visitor, wanted: str) -> None:
+    visitor = Visitor(with_admins)
     page = visitor.get("/dashboard/sign-in")
     answer = visitor.submit(page, "/sign-in", follow=False, email=EMAIL, password=PASSWORD, next=wanted)
     assert answer.status == 302
     assert answer.headers["Location"] == "/dashboard/"
 
 
-def test_sign_in_leads_back_to_the_page_that_was_wanted(house_of_admins: Appliance, admin: Visitor) -> None:
-    visitor = Visitor(house_of_admins)
+def test_sign_in_leads_back_to_the_page_that_was_wanted(with_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(with_admins)
     asked = visitor.get("/dashboard/audit?cursor=x", follow=False)
     assert asked.status == 302
     answer = visitor.submit(visitor.get(asked.headers["Location"]), "/sign-in", follow=False, email=EMAIL, password=PASSWORD)
@@ -174,8 +174,8 @@ def test_attempts_are_limited(tmp_path: Path) -> None:
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
 
 
-def test_guessing_elsewhere_locks_nobody_out(house: House) -> None:
-    limits = house.door().application.extensions["uploadkit.rate_limits"]
+def test_guessing_elsewhere_locks_nobody_out(app: App) -> None:
+    limits = app.client().application.extensions["uploadkit.rate_limits"]
     limits.note_sign_in("192.0.2.1", EMAIL)
     for number in range(30):
         limits.count_sign_in(f"198.51.100.{number}", EMAIL, 10)
@@ -187,10 +187,10 @@ def test_guessing_elsewhere_locks_nobody_out(house: House) -> None:
         limits.count_sign_in("192.0.2.1", EMAIL, 10)
 
 
-def test_a_password_that_was_just_set_is_taken_from_anywhere(house: House) -> None:
+def test_a_password_that_was_just_set_is_taken_from_anywhere(app: App) -> None:
     """Whoever is locked out where nobody knows them has the machine: a new password lets them in, however long others go on guessing."""
-    limits = house.door().application.extensions["uploadkit.rate_limits"]
-    link = admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2]
+    limits = app.client().application.extensions["uploadkit.rate_limits"]
+    link = admins.make_setup_link(app.ctx.config, CommandLine()).partition("#")[2]
     with travelled_to(clock.now_ms()) as advance:
         admins.set_up(link, EMAIL, PASSWORD)
         advance(admins.NEW_PASSWORD_MINUTES * 60_000)
@@ -208,9 +208,9 @@ def test_a_password_that_was_just_set_is_taken_from_anywhere(house: House) -> No
         limits.count_sign_in("192.0.2.1", EMAIL, 10, has_new_password=True)
 
 
-def test_one_who_has_many_networks_guesses_no_more_than_one_who_has_few(house: House) -> None:
+def test_one_who_has_many_networks_guesses_no_more_than_one_who_has_few(app: App) -> None:
     """A /48 of IPv6, which anybody gets, has 65,536 networks: guesses at names that nobody has would keep all others waiting."""
-    limits = house.door().application.extensions["uploadkit.rate_limits"]
+    limits = app.client().application.extensions["uploadkit.rate_limits"]
     for number in range(30):
         limits.count_sign_in(f"2001:db8:0:{number:x}::1", f"{number}@example.com", 10)
     with pytest.raises(RateLimited):
@@ -220,14 +220,14 @@ def test_one_who_has_many_networks_guesses_no_more_than_one_who_has_few(house: H
     assert limits.count_sign_in("2001:db8:0:ffff::1", EMAIL, 10), "from where they have signed in before, neighbours don't count"
 
 
-def test_a_set_up_that_made_an_admin_lets_them_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_up_that_made_an_admin_lets_them_in(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """The link is used up then: looking at the password once more could be refused for the many others that are looked at."""
-    browser = house.door().application.test_client()
+    browser = app.client().application.test_client()
     page = browser.get("/dashboard/setup").get_data(as_text=True)
     token = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
     assert token
     monkeypatch.setattr(passwords._slots, "most", 0)
-    link = admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2]
+    link = admins.make_setup_link(app.ctx.config, CommandLine()).partition("#")[2]
     fields = {"form_token": token[1], "token": link, "email": EMAIL, "password": PASSWORD}
     assert browser.post("/dashboard/setup", data=fields).status_code == 302
     assert browser.get("/dashboard/settings").status_code == 200
@@ -260,8 +260,8 @@ def test_asking_for_the_head_of_a_page_is_no_attempt(tmp_path: Path, path: str) 
         assert Visitor(appliance).sign_in().status == 200
 
 
-def test_a_flood_of_sign_ins_leaves_room_for_everything_else(house_of_admins: Appliance, admin: Visitor) -> None:
-    visitor = Visitor(house_of_admins)
+def test_a_flood_of_sign_ins_leaves_room_for_everything_else(with_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(with_admins)
     page = visitor.get("/dashboard/sign-in")
 
     def guess(number: int) -> tuple[int, str | None]:
@@ -271,8 +271,8 @@ def test_a_flood_of_sign_ins_leaves_room_for_everything_else(house_of_admins: Ap
     with ThreadPoolExecutor(32) as pool:
         flood = [pool.submit(guess, number) for number in range(96)]
         for _ in range(5):
-            assert house_of_admins.fetch("GET", f"{house_of_admins.base}/healthz").status == 200
-            assert house_of_admins.call("GET", "/files").status == 200
+            assert with_admins.fetch("GET", f"{with_admins.base}/healthz").status == 200
+            assert with_admins.call("GET", "/files").status == 200
         answers = {answer.result() for answer in flood}
     assert answers == {(401, None), (429, "2")}
 

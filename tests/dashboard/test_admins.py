@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from argon2 import PasswordHasher
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from uploadkit.auth import admins, api_keys, passwords, sessions
 from uploadkit.auth.actors import CommandLine
@@ -23,10 +23,10 @@ def found(token: str) -> AdminSession | None:
     return sessions.find([token]).get(token)
 
 
-def signed_in(house: House, email: str) -> str:
+def signed_in(app: App, email: str) -> str:
     """The session of an admin who has just been made."""
-    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, CommandLine())), email, PASSWORD)
-    return admins.sign_in(house.ctx.config, email, PASSWORD, "127.0.0.1", "")
+    admins.set_up(token_of(admins.make_setup_link(app.ctx.config, CommandLine())), email, PASSWORD)
+    return admins.sign_in(app.ctx.config, email, PASSWORD, "127.0.0.1", "")
 
 
 def admin_of(token: str) -> Admin:
@@ -39,8 +39,8 @@ def token_of(url: str) -> str:
     return url.partition("#")[2]
 
 
-def test_links_and_sessions_expire(house: House) -> None:
-    config = house.ctx.config
+def test_links_and_sessions_expire(app: App) -> None:
+    config = app.ctx.config
     with travelled_to(clock.now_ms()) as advance:
         url = admins.make_setup_link(config, CommandLine())
         advance(24 * HOUR_MS)
@@ -61,8 +61,8 @@ def test_links_and_sessions_expire(house: House) -> None:
         assert AdminSession.select().count() == 1, "those that have expired are cleared away"
 
 
-def test_a_notice_is_told_once(house: House) -> None:
-    token = signed_in(house, "anna@example.com")
+def test_a_notice_is_told_once(app: App) -> None:
+    token = signed_in(app, "anna@example.com")
     session = found(token)
     assert session
     sessions.leave_notice(session, "Done")
@@ -74,11 +74,11 @@ def test_a_notice_is_told_once(house: House) -> None:
     assert sessions.take_notice(session) is None
 
 
-def test_a_set_up_link_does_not_outlive_the_trust_in_those_who_may_have_it(house: House) -> None:
+def test_a_set_up_link_does_not_outlive_the_trust_in_those_who_may_have_it(app: App) -> None:
     """Whoever is removed, or had somebody else in their account, could come back with a link made before."""
-    config = house.ctx.config
-    anna = admin_of(signed_in(house, "anna@example.com"))
-    ben = admin_of(signed_in(house, "ben@example.com"))
+    config = app.ctx.config
+    anna = admin_of(signed_in(app, "anna@example.com"))
+    ben = admin_of(signed_in(app, "ben@example.com"))
     for is_over in (
         lambda: admins.remove(anna, ben.id),
         lambda: admins.change_password(anna, PASSWORD, "another one it is", ""),
@@ -90,20 +90,20 @@ def test_a_set_up_link_does_not_outlive_the_trust_in_those_who_may_have_it(house
             admins.set_up(link, "eve@example.com", PASSWORD)
 
 
-def test_whoever_is_removed_does_nothing_more(house: House) -> None:
+def test_whoever_is_removed_does_nothing_more(app: App) -> None:
     """A request that was let in before they were removed, and comes to its change after."""
-    config = house.ctx.config
-    anna = admin_of(signed_in(house, "anna@example.com"))
-    ben = admin_of(signed_in(house, "ben@example.com"))
-    signed_in(house, "carla@example.com")
-    acting = admins.caller_for(config, ben, house.project, "live")
+    config = app.ctx.config
+    anna = admin_of(signed_in(app, "anna@example.com"))
+    ben = admin_of(signed_in(app, "ben@example.com"))
+    signed_in(app, "carla@example.com")
+    acting = admins.caller_for(config, ben, app.project, "live")
     admins.remove(anna, ben.id)
     for act in (
         lambda: admins.make_setup_link(config, admins.actor(ben)),
         lambda: admins.remove(ben, anna.id),
-        lambda: api_keys.issue_key(config, acting, house.project.id, "Back door", access="account"),
+        lambda: api_keys.issue_key(config, acting, app.project.id, "Back surface", access="account"),
         lambda: projects.create_project(config, admins.everywhere(ben), "Ben's"),
-        lambda: webhook_secrets.rotate_secrets(acting, house.project.id),
+        lambda: webhook_secrets.rotate_secrets(acting, app.project.id),
     ):
         with pytest.raises(Unauthorized):
             act()
@@ -113,9 +113,9 @@ def test_whoever_is_removed_does_nothing_more(house: House) -> None:
     assert Project.select().count() == 1
 
 
-def test_a_password_that_was_reset_meanwhile_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_that_was_reset_meanwhile_stays(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking at the present password takes its time: the owner's reset in between must not be undone by whoever they lock out."""
-    token = signed_in(house, "anna@example.com")
+    token = signed_in(app, "anna@example.com")
     thief = found(token)
     assert thief
     look = passwords.matches
@@ -129,9 +129,9 @@ def test_a_password_that_was_reset_meanwhile_stays(house: House, monkeypatch: py
     monkeypatch.setattr(passwords, "matches", reset_meanwhile)
     with pytest.raises(Unauthorized):
         admins.change_password(thief.admin, PASSWORD, "chosen by the thief", thief.token_hash)
-    assert admins.sign_in(house.ctx.config, "anna@example.com", "set by the owner", "127.0.0.1", "")
+    assert admins.sign_in(app.ctx.config, "anna@example.com", "set by the owner", "127.0.0.1", "")
     with pytest.raises(Unauthorized):
-        admins.sign_in(house.ctx.config, "anna@example.com", "chosen by the thief", "127.0.0.1", "")
+        admins.sign_in(app.ctx.config, "anna@example.com", "chosen by the thief", "127.0.0.1", "")
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ def test_a_password_that_was_reset_meanwhile_stays(house: House, monkeypatch: py
         ("\uff50assword 12345", "password 12345"),
     ],
 )
-def test_a_password_is_what_it_reads_like_whatever_keyboard_wrote_it(house: House, chosen: str, typed: str) -> None:
-    config = house.ctx.config
+def test_a_password_is_what_it_reads_like_whatever_keyboard_wrote_it(app: App, chosen: str, typed: str) -> None:
+    config = app.ctx.config
     admins.set_up(token_of(admins.make_setup_link(config, CommandLine())), "anna@example.com", chosen)
     assert admins.sign_in(config, "anna@example.com", typed, "127.0.0.1", "")
 
 
-def test_a_password_kept_by_an_earlier_version_is_still_taken(house: House) -> None:
+def test_a_password_kept_by_an_earlier_version_is_still_taken(app: App) -> None:
     as_it_came = "pa\u0308ssword of before"
-    admins.set_up(token_of(admins.make_setup_link(house.ctx.config, CommandLine())), "anna@example.com", PASSWORD)
+    admins.set_up(token_of(admins.make_setup_link(app.ctx.config, CommandLine())), "anna@example.com", PASSWORD)
     Admin.update(password_hash=PasswordHasher().hash(as_it_came)).execute()
-    assert admins.sign_in(house.ctx.config, "anna@example.com", as_it_came, "127.0.0.1", "")
+    assert admins.sign_in(app.ctx.config, "anna@example.com", as_it_came, "127.0.0.1", "")

@@ -7,7 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.dashboard.visitors import EMAIL, PASSWORD
 from tests.support.clock import travelled_to
 from uploadkit.auth import admins, sessions
@@ -20,25 +20,25 @@ from uploadkit.db.models import AdminSession, Project
 PROJECTS = 230
 
 
-def entered(house: House) -> FlaskClient:
+def entered(app: App) -> FlaskClient:
     """A browser in which an admin is signed in."""
-    browser = house.door()
+    browser = app.client()
     found = re.search(r'name="form_token" value="([0-9a-f]+)"', browser.get("/dashboard/setup").get_data(as_text=True))
     assert found
-    link = admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2]
+    link = admins.make_setup_link(app.ctx.config, CommandLine()).partition("#")[2]
     fields = {"form_token": found[1], "token": link, "email": EMAIL, "password": PASSWORD}
     assert browser.post("/dashboard/setup", data=fields).status_code == 302
     return browser
 
 
 @pytest.fixture
-def crowded(house: House) -> FlaskClient:
+def crowded(app: App) -> FlaskClient:
     now = clock.now_ms()
     with write():
         for number in range(PROJECTS):
             name = f"Project number {number}"
             Project.create(id=new_id(), name=name, slug=f"n-{number}", tier="pro", created_at=now + number, updated_at=now)
-    return entered(house)
+    return entered(app)
 
 
 def test_no_page_lists_all_projects(crowded: FlaskClient) -> None:
@@ -58,12 +58,12 @@ def test_the_csv_of_all_projects_has_all(crowded: FlaskClient) -> None:
     assert len({line.partition(",")[0] for line in lines}) == PROJECTS + 2
 
 
-def test_an_admin_has_no_more_sessions_than_somebody_can_look_through(house: House) -> None:
-    entered(house)
+def test_an_admin_has_no_more_sessions_than_somebody_can_look_through(app: App) -> None:
+    entered(app)
     admin = admins.find_by_email(EMAIL)
     with travelled_to(clock.now_ms()) as advance:
         for _ in range(sessions.MOST_OF_AN_ADMIN + 5):
             advance(1000)
-            token = admins.begin_session(house.ctx.config, admin, "127.0.0.1", "")
+            token = admins.begin_session(app.ctx.config, admin, "127.0.0.1", "")
         assert AdminSession.select().count() == sessions.MOST_OF_AN_ADMIN
         assert sessions.find([token])

@@ -39,7 +39,7 @@ def photos(admin: Visitor, request: pytest.FixtureRequest) -> Project:
     return Project(admin, request.node.name)
 
 
-def test_a_key_is_shown_once_and_revoked(house_of_admins: Appliance, photos: Project) -> None:
+def test_a_key_is_shown_once_and_revoked(with_admins: Appliance, photos: Project) -> None:
     admin = photos.admin
     page = admin.post(f"{photos.here}/keys", name="Production server", environment="live", access="project")
     key = re.search(rb"uk_live_[\w-]{32}", page.body)
@@ -51,10 +51,10 @@ def test_a_key_is_shown_once_and_revoked(house_of_admins: Appliance, photos: Pro
     masked = key[0][:11] + b"..." + key[0][-6:]
     assert masked in again
     assert b"Production server" in again
-    assert house_of_admins.call("GET", "/files", key=key[0].decode()).status == 200
+    assert with_admins.call("GET", "/files", key=key[0].decode()).status == 200
     page = admin.get(f"{photos.here}/keys")
     assert admin.submit(page, "/revoke").status == 200
-    assert house_of_admins.call("GET", "/files", key=key[0].decode()).status == 401
+    assert with_admins.call("GET", "/files", key=key[0].decode()).status == 401
     assert masked in admin.get(f"{photos.here}/keys?revoked=1").body
     assert photos.new_key(environment="test").startswith("uk_test_")
     refused = admin.post(f"{photos.here}/keys", name="x", environment="test", access="account")
@@ -70,7 +70,7 @@ def test_the_tiers_number_of_keys(photos: Project) -> None:
     assert b'value="third"' in refused.body, "what was typed is kept"
 
 
-def test_project_settings(house_of_admins: Appliance, photos: Project) -> None:
+def test_project_settings(with_admins: Appliance, photos: Project) -> None:
     admin, path = photos.admin, f"{photos.here}/settings"
     form = {
         "name": "Renamed & more",
@@ -81,15 +81,15 @@ def test_project_settings(house_of_admins: Appliance, photos: Project) -> None:
     }
     page = admin.submit(admin.get(path), "/settings", **form)
     assert page.status == 200
-    changed = house_of_admins.call("GET", f"/projects/{photos.row['id']}").json
+    changed = with_admins.call("GET", f"/projects/{photos.row['id']}").json
     assert (changed["name"], changed["retentionDays"]) == ("Renamed & more", 30)
     assert (changed["limits"]["maxStorage"], changed["limits"]["maxKeys"], changed["limits"]["maxFileSize"]) == (1024**4, None, 5 * MIB)
     assert all(text in page.body for text in (b'value="1TB"', b'value="unlimited"', b'value="5MB"', b'value="30"'))
     unchanged = admin.submit(page, "/settings")
     assert unchanged.status == 200
-    assert house_of_admins.call("GET", f"/projects/{photos.row['id']}").json["limits"] == changed["limits"]
+    assert with_admins.call("GET", f"/projects/{photos.row['id']}").json["limits"] == changed["limits"]
     admin.submit(page, "/settings", **{"limits.max_storage": "", "retention_days": ""})
-    changed = house_of_admins.call("GET", f"/projects/{photos.row['id']}").json
+    changed = with_admins.call("GET", f"/projects/{photos.row['id']}").json
     assert (changed["limits"]["maxStorage"], changed["retentionDays"]) == (100 * 1024**3, None)
     for field, value in (
         ("name", ""),
@@ -109,16 +109,16 @@ def test_project_settings(house_of_admins: Appliance, photos: Project) -> None:
     assert b'<a href="#limits.max_keys">Active API keys</a> must be a whole number' in refused.body
 
 
-def test_a_project_goes_when_its_name_was_typed(house_of_admins: Appliance, photos: Project) -> None:
+def test_a_project_goes_when_its_name_was_typed(with_admins: Appliance, photos: Project) -> None:
     key = photos.new_key()
     assert photos.admin.post(f"{photos.here}/delete", typed="something else").status == 400
-    assert house_of_admins.call("GET", "/files", key=key).status == 200
+    assert with_admins.call("GET", "/files", key=key).status == 200
     assert photos.admin.post(f"{photos.here}/delete", typed=photos.row["name"]).status == 200
-    assert house_of_admins.call("GET", "/files", key=key).status == 401
+    assert with_admins.call("GET", "/files", key=key).status == 401
     assert photos.admin.get(photos.here + "/files").status == 404
 
 
-def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
+def test_file_routes(with_admins: Appliance, photos: Project) -> None:
     admin = photos.admin
     given = {
         "slug": "avatars",
@@ -129,7 +129,7 @@ def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
     }
     page = admin.post(f"{photos.here}/file-routes/new", **given, verify_content="on", webhook_events=["onUploadComplete", "file.failed"])
     assert page.status == 200
-    routes = house_of_admins.call("GET", f"/projects/{photos.row['id']}/file-routes").json["items"]
+    routes = with_admins.call("GET", f"/projects/{photos.row['id']}/file-routes").json["items"]
     made = next(route for route in routes if route["slug"] == "avatars")
     assert (made["maxFileSize"], made["maxFileCount"], made["visibility"]) == (4 * MIB, 3, "private")
     assert made["allowedTypes"] == ["image/*", "application/pdf"]
@@ -141,7 +141,7 @@ def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
     form = next(f for f in read(admin.get(path)).forms if not f.action)
     kept = [(name, value) for name, value in form.fields if name != "max_file_size"]
     assert admin.fetch("POST", path, [*kept, ("max_file_size", "")]).status == 302
-    changed = house_of_admins.call("GET", f"/file-routes/{made['id']}").json
+    changed = with_admins.call("GET", f"/file-routes/{made['id']}").json
     assert changed | {"updatedAt": 0} == made | {"maxFileSize": None, "updatedAt": 0}
     typed = {
         "slug": "no good!",
@@ -172,13 +172,13 @@ def test_file_routes(house_of_admins: Appliance, photos: Project) -> None:
     assert (refused.status, list(wrong(refused))) == (409, ["slug"])
     assert b"stays" in admin.post(f"{photos.here}/file-routes/{routes[-1]['id']}/delete").body
     assert admin.post(f"{path}/delete").status == 200
-    assert house_of_admins.call("GET", f"/file-routes/{made['id']}").status == 404
+    assert with_admins.call("GET", f"/file-routes/{made['id']}").status == 404
 
 
-def test_files_are_found_changed_shared_and_deleted(house_of_admins: Appliance, photos: Project) -> None:
+def test_files_are_found_changed_shared_and_deleted(with_admins: Appliance, photos: Project) -> None:
     admin, key = photos.admin, photos.new_key()
-    made = [house_of_admins.upload(JPEG * 20, name=f"beach {n}.jpg", key=key) for n in range(3)]
-    house_of_admins.upload(b"hello", name="notes.txt", content_type="text/plain", key=key)
+    made = [with_admins.upload(JPEG * 20, name=f"beach {n}.jpg", key=key) for n in range(3)]
+    with_admins.upload(b"hello", name="notes.txt", content_type="text/plain", key=key)
     page = admin.get(f"{photos.here}/files").body
     assert all(name in page for name in (b"beach 0.jpg", b"beach 2.jpg", b"notes.txt", b'loading="lazy"'))
     found = admin.get(f"{photos.here}/files?search=BEACH&type=image/*&status=UPLOADED&since=2020-01-01&route=default").body
@@ -191,32 +191,32 @@ def test_files_are_found_changed_shared_and_deleted(house_of_admins: Appliance, 
     assert b"upload.completed" in page_of_one.body
     assert made[0]["url"].encode() in page_of_one.body
     assert admin.submit(page_of_one, "/metadata", metadata='{"album": "Süd\\u202e", "n": [1]}').status == 200
-    assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
+    assert with_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
     admin.submit(admin.get(path), "/metadata")
-    assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
+    assert with_admins.call("GET", f"/files/{made[0]['key']}", key=key).json["metadata"] == {"album": "Süd\u202e", "n": [1]}
     for bad in ("{", "[]", "1", '{"a":' * 2000, '{"a": {"b": {"c": {"d": {"e": {}}}}}}'):
         refused = admin.submit(page_of_one, "/metadata", metadata=bad)
         assert (refused.status, list(wrong(refused))) == (400, ["metadata"])
     linked = admin.submit(page_of_one, "/link", lifetime="1 day", download="on")
     url = re.search(rb'value="(http[^"]+signature=[^"]+)"', linked.body)
     assert url
-    assert house_of_admins.read(url[1].decode().replace("&amp;", "&")).body == JPEG * 20
+    assert with_admins.read(url[1].decode().replace("&amp;", "&")).body == JPEG * 20
     assert b"signature=" not in admin.get(path).body.replace(b"/f/", b"")
     assert admin.submit(page_of_one, "/delete").status == 200
-    assert house_of_admins.call("GET", f"/files/{made[0]['key']}", key=key).status == 404
+    assert with_admins.call("GET", f"/files/{made[0]['key']}", key=key).status == 404
     for gone in (admin.get(path), admin.submit(page_of_one, "/delete"), admin.submit(page_of_one, "/metadata")):
         assert (gone.status, b"beach 0.jpg has been deleted." in gone.body, b"notes.txt" in gone.body) == (200, True, True)
     assert admin.get(path.replace("/live/", "/test/")).status == 404, "nothing is told of another environment"
-    told = admin.post(f"{photos.here}/files/delete", key=[made[1]["key"], made[2]["key"], "nothing"])
-    assert b"Deleted 2 of 3 files" in told.body
+    reported = admin.post(f"{photos.here}/files/delete", key=[made[1]["key"], made[2]["key"], "nothing"])
+    assert b"Deleted 2 of 3 files" in reported.body
     assert b"none was deleted" in admin.post(f"{photos.here}/files/delete").body
     assert b"beach 1.jpg" in admin.get(f"{photos.here}/files?status=DELETED").body
 
 
-def test_what_is_shown_once_is_shown_where_it_belongs(house_of_admins: Appliance, photos: Project) -> None:
+def test_what_is_shown_once_is_shown_where_it_belongs(with_admins: Appliance, photos: Project) -> None:
     """A link made in one tab while another file is opened in the next; a key, while another project's keys are looked at."""
     admin, key = photos.admin, photos.new_key()
-    one, other = (f"{photos.here}/files/{house_of_admins.upload(b'x', f'{name}.txt', 'text/plain', key=key)['id']}" for name in "ab")
+    one, other = (f"{photos.here}/files/{with_admins.upload(b'x', f'{name}.txt', 'text/plain', key=key)['id']}" for name in "ab")
     admin.post(f"{one}/link", follow=False, lifetime="1 hour")
     admin.post(f"{photos.here}/keys", follow=False, name="For photos", environment="live", access="project")
     assert b"signature=" not in admin.get(other).body
@@ -225,10 +225,10 @@ def test_what_is_shown_once_is_shown_where_it_belongs(house_of_admins: Appliance
     assert re.search(rb'value="uk_live_', admin.get(f"{photos.here}/keys").body)
 
 
-def test_pages_of_files(house_of_admins: Appliance, photos: Project) -> None:
+def test_pages_of_files(with_admins: Appliance, photos: Project) -> None:
     key = photos.new_key()
     for n in range(23):
-        house_of_admins.request(10, name=f"file {n:02}.jpg", key=key)
+        with_admins.request(10, name=f"file {n:02}.jpg", key=key)
     first = photos.admin.get(f"{photos.here}/files?search=file")
     assert first.body.count(b'name="key"') == 20
     older = next(link for link in read(first).links if "cursor=" in link)
@@ -250,9 +250,9 @@ def test_a_list_that_is_asked_for_what_cant_be(photos: Project) -> None:
     assert dict(next(form for form in read(page).forms if form.method == "get").fields) == typed
     typed = {"status": "gone", "event": "nonsense", "route": "r", "key": "k", "since": "yesterday", "until": "2026-02-30"}
     page = photos.admin.get(f"{photos.here}/logs?{'&'.join(f'{name}={value}' for name, value in typed.items())}")
-    told = wrong(page)
-    assert told.pop("event").startswith("Must be one of upload.requested, ")
-    assert (page.status, told) == (400, days | {"status": status})
+    reported = wrong(page)
+    assert reported.pop("event").startswith("Must be one of upload.requested, ")
+    assert (page.status, reported) == (400, days | {"status": status})
     assert dict(next(form for form in read(page).forms if form.method == "get").fields) == typed
     page = photos.admin.get(f"{photos.here}/webhooks?status=nonsense")
     assert (page.status, b">Status</a> must be &#39;pending&#39;" in page.body, b"<h1>Webhooks</h1>" in page.body) == (400, True, True)
@@ -263,11 +263,11 @@ def test_a_list_that_is_asked_for_what_cant_be(photos: Project) -> None:
         assert path in read(page).links[-3:], "the newest are one step away"
 
 
-def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) -> None:
+def test_overview_usage_and_logs(with_admins: Appliance, photos: Project) -> None:
     assert b"No files yet" in photos.admin.get(f"{photos.here}/overview").body
     key = photos.new_key()
-    file = house_of_admins.upload(JPEG * 20, name="beach.jpg", key=key)
-    house_of_admins.upload(JPEG * 20, name="sandbox.jpg", key=photos.new_key(environment="test"))
+    file = with_admins.upload(JPEG * 20, name="beach.jpg", key=key)
+    with_admins.upload(JPEG * 20, name="sandbox.jpg", key=photos.new_key(environment="test"))
     page = photos.admin.get(f"{photos.here}/overview").body.decode()
     assert "beach.jpg" in page
     assert "sandbox.jpg" not in page
@@ -278,7 +278,7 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
     log = photos.admin.get(f"{photos.here}/logs?status=UPLOADED").body
     assert b">upload.completed</td>" in log
     assert b">upload.requested</td>" not in log
-    key_id = next(row["id"] for row in house_of_admins.call("GET", f"/projects/{photos.row['id']}/keys").json["items"])
+    key_id = next(row["id"] for row in with_admins.call("GET", f"/projects/{photos.row['id']}/keys").json["items"])
     for filters, found in {
         "event=upload.requested&route=default&until=2999-01-01": 1,
         f"key={key_id}": 0,  # the newest key is the test one
@@ -296,7 +296,7 @@ def test_overview_usage_and_logs(house_of_admins: Appliance, photos: Project) ->
     assert len(lines) == 13
     assert "attachment" in table.headers["Content-Disposition"]
     for _ in range(3):
-        assert house_of_admins.call("GET", "/nowhere", key=key).status == 404
+        assert with_admins.call("GET", "/nowhere", key=key).status == 404
     for address, count in ((photos.here, 5), (photos.test, 2)):
         page = photos.admin.get(f"{address}/overview").body.decode()
         assert re.search(rf'<strong>{count}</strong>\s*<span class="quiet">{count} today', page)
@@ -323,25 +323,25 @@ def test_pages_of_the_appliance_keep_the_project_at_hand(photos: Project) -> Non
     assert (page.status, any("/p/gone/" in link for link in read(page).links)) == (200, False)
 
 
-def test_uploading_by_the_page(house_of_admins: Appliance, photos: Project) -> None:
+def test_uploading_by_the_page(with_admins: Appliance, photos: Project) -> None:
     admin = photos.admin
-    door = f"{photos.here}/upload/default"
+    surface = f"{photos.here}/upload/default"
     headers = {
         "X-Form-Token": admin.form_token(),
         "Content-Type": "application/json",
         "Cookie": admin.session,
     }
 
-    def ask(body: object, path: str = door) -> tuple[int, dict[str, object]]:
-        answer = house_of_admins.fetch("POST", house_of_admins.base + path, json.dumps(body).encode(), headers)
+    def ask(body: object, path: str = surface) -> tuple[int, dict[str, object]]:
+        answer = with_admins.fetch("POST", with_admins.base + path, json.dumps(body).encode(), headers)
         assert answer.headers["Content-Type"] == "application/json", answer.body
         return answer.status, answer.json
 
-    assert json.loads(admin.get(door).body)["allowedTypes"] == ["*/*"]
+    assert json.loads(admin.get(surface).body)["allowedTypes"] == ["*/*"]
     wanted = {"action": "request-upload", "fileName": "a.jpg", "contentType": "image/jpeg", "contentLength": len(JPEG)}
     status, slot = ask(wanted)
     assert status == 200
-    house_of_admins.put(slot, JPEG)
+    with_admins.put(slot, JPEG)
     status, done = ask({"action": "upload-complete", "key": slot["key"], "fileId": slot["fileId"]})
     assert (status, done["ok"]) == (200, True)
     status, begun = ask(wanted | {"action": "multipart-init", "contentLength": 11 * MIB})
@@ -413,17 +413,17 @@ def test_webhooks(telling: Visitor) -> None:
     assert after[1] not in before
 
 
-def test_a_backup_by_button(house_of_admins: Appliance, admin: Visitor) -> None:
-    kept = house_of_admins.upload()
+def test_a_backup_by_button(with_admins: Appliance, admin: Visitor) -> None:
+    kept = with_admins.upload()
     page = admin.submit(admin.get("/dashboard/backups"), "/backups")
     assert b"A backup is being made" in page.body
-    shown = wait_until(lambda: (p := admin.get("/dashboard/backups").body.decode()) and ">whole<" in p and p, what="a whole backup")
-    (made,) = json.loads(house_of_admins.run("backup", "list", "--json").stdout)
-    assert f"<code>{made['id']}</code>" in shown
+    rendered = wait_until(lambda: (p := admin.get("/dashboard/backups").body.decode()) and ">whole<" in p and p, what="a whole backup")
+    (made,) = json.loads(with_admins.run("backup", "list", "--json").stdout)
+    assert f"<code>{made['id']}</code>" in rendered
     assert made["files"] >= 1
-    checked = house_of_admins.run("backup", "verify")
+    checked = with_admins.run("backup", "verify")
     assert (checked.returncode, f"Backup {made['id']} is whole" in checked.stdout) == (0, True)
-    assert house_of_admins.call("DELETE", f"/files/{kept['key']}").status == 200
+    assert with_admins.call("DELETE", f"/files/{kept['key']}").status == 200
 
 
 def test_without_a_place_there_is_no_button(telling: Visitor) -> None:

@@ -66,12 +66,12 @@ def test_thousands_of_cookies_are_not_taken_apart(admin: Visitor) -> None:
     assert b"cookies" in refused.body
 
 
-def test_signing_in_with_planted_cookies_begins_a_session_of_ones_own(house_of_admins: Appliance, admin: Visitor) -> None:
-    visitor = Visitor(house_of_admins)
+def test_signing_in_with_planted_cookies_begins_a_session_of_ones_own(with_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(with_admins)
     others = planted(visitor) + planted(visitor, "visitor")
     page = ask(visitor, *others, path="/dashboard/sign-in")
     token = dict(read(page).forms[-1].fields)["form_token"]
-    known = Visitor(house_of_admins)
+    known = Visitor(with_admins)
     for cookies, status in ((others, 302), ([*planted(visitor, "visitor", 5), *others], 302), (planted(visitor, "visitor"), 403)):
         body = f"form_token={token}&email={EMAIL}&password={PASSWORD.replace(' ', '+')}"
         answer = ask(visitor, *cookies, method="POST", path="/dashboard/sign-in", body=body,
@@ -85,8 +85,8 @@ def test_signing_in_with_planted_cookies_begins_a_session_of_ones_own(house_of_a
             assert ask(known, *others).status == 302, "the planted ones have become nothing"
 
 
-def test_signing_out_leaves_no_session_to_come_back_to(house_of_admins: Appliance, admin: Visitor) -> None:
-    one, two = Visitor(house_of_admins), Visitor(house_of_admins)
+def test_signing_out_leaves_no_session_to_come_back_to(with_admins: Appliance, admin: Visitor) -> None:
+    one, two = Visitor(with_admins), Visitor(with_admins)
     one.sign_in()
     two.sign_in()
     both = [one.session, two.session]
@@ -98,8 +98,8 @@ def test_signing_out_leaves_no_session_to_come_back_to(house_of_admins: Applianc
     assert [ask(one, cookie).status for cookie in both] == [302, 302]
 
 
-def test_of_two_sessions_the_form_says_which_is_meant(house_of_admins: Appliance, admin: Visitor) -> None:
-    one, two = Visitor(house_of_admins), Visitor(house_of_admins)
+def test_of_two_sessions_the_form_says_which_is_meant(with_admins: Appliance, admin: Visitor) -> None:
+    one, two = Visitor(with_admins), Visitor(with_admins)
     one.sign_in()
     two.sign_in()
     for visitor in (one, two):
@@ -123,9 +123,9 @@ def test_of_two_sessions_the_form_says_which_is_meant(house_of_admins: Appliance
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_a_page_that_has_planted_all_it_needs_sends_no_form(house_of_admins: Appliance, admin: Visitor, headers: dict[str, str]) -> None:
+def test_a_page_that_has_planted_all_it_needs_sends_no_form(with_admins: Appliance, admin: Visitor, headers: dict[str, str]) -> None:
     """Somebody else's visitor cookie with its form token would sign the victim in as somebody else."""
-    evil = Visitor(house_of_admins)
+    evil = Visitor(with_admins)
     token = dict(read(evil.get("/dashboard/sign-in")).forms[-1].fields)["form_token"]
     body = f"form_token={token}&email={EMAIL}&password={PASSWORD.replace(' ', '+')}"
     cookie = f"{evil.cookie('visitor')}={evil.cookies[evil.cookie('visitor')]}"
@@ -133,13 +133,13 @@ def test_a_page_that_has_planted_all_it_needs_sends_no_form(house_of_admins: App
     refused = ask(evil, cookie, method="POST", path="/dashboard/sign-in", body=body, headers=sent | headers)
     assert (refused.status, b"another address" in refused.body) == (403, True)
     # Also where an extension for privacy hides the Origin: no page can write the other one.
-    for origin in (house_of_admins.base, "null"):
+    for origin in (with_admins.base, "null"):
         own = sent | {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
         assert ask(evil, cookie, method="POST", path="/dashboard/sign-in", body=body, headers=own).status == 302
 
 
-def test_a_page_of_another_port_uses_up_nothing_that_is_shown_once(house_of_admins: Appliance, admin: Visitor) -> None:
-    visitor = Visitor(house_of_admins)
+def test_a_page_of_another_port_uses_up_nothing_that_is_shown_once(with_admins: Appliance, admin: Visitor) -> None:
+    visitor = Visitor(with_admins)
     visitor.sign_in()
     visitor.post("/dashboard/settings/admins", follow=False)
     for site in ("same-site", "cross-site"):

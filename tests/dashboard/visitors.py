@@ -79,10 +79,10 @@ def read(page: Answer) -> _Reader:
 
 def wrong(page: Answer) -> dict[str, str]:
     """What a page says at its fields, by their ids: those that were refused."""
-    said = dict(re.findall(r'<div class="wrong" id="([\w.]+)-wrong">([^<]*)</div>', page.body.decode()))
+    message = dict(re.findall(r'<div class="wrong" id="([\w.]+)-wrong">([^<]*)</div>', page.body.decode()))
     marked = {given["id"] for _, given in read(page).elements if given.get("aria-invalid") == "true"}
-    assert set(said) == marked, "each at a field that is there and says that it is wrong"
-    return {str(name): html.unescape(text) for name, text in said.items()}
+    assert set(message) == marked, "each at a field that is there and says that it is wrong"
+    return {str(name): html.unescape(text) for name, text in message.items()}
 
 
 class Visitor:

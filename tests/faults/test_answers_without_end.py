@@ -172,11 +172,11 @@ def test_an_answer_that_leads_elsewhere_is_none(monkeypatch: pytest.MonkeyPatch,
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
         url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
         error = f"<Error><Code>PermanentRedirect</Code><Endpoint>{url[7:]}</Endpoint><Region>{url[7:]}</Region></Error>".encode()
-        said = f"HTTP/1.1 {status}\r\nLocation: {url}\r\nx-amz-bucket-region: elsewhere\r\nContent-Length: {len(error)}\r\n\r\n".encode()
+        text = f"HTTP/1.1 {status}\r\nLocation: {url}\r\nx-amz-bucket-region: elsewhere\r\nContent-Length: {len(error)}\r\n\r\n".encode()
 
         def pieces() -> Iterable[bytes]:
             asked.append(status)
-            return [said + error]
+            return [text + error]
 
         with sending(pieces, pause_seconds=0) as store:
             for call in EVERY_CALL:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import House, new_house
+from tests.conftest import App, new_app
 from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.old_databases import OLD, old_database, version_and_rows
 from tests.support.receivers import Handler, Received, receiving
@@ -159,10 +159,10 @@ def test_a_locked_database_is_503_and_reads_go_on(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def left_behind(tmp_path: Path, house_bucket: ObjectStore) -> tuple[Path, list[str]]:
+def left_behind(tmp_path: Path, app_bucket: ObjectStore) -> tuple[Path, list[str]]:
     """The database of an appliance that was killed, with its log; and the ids that it had acknowledged, in their order."""
-    with new_house(tmp_path / "killed", house_bucket) as house:
-        acknowledged = [request(house) for _ in range(30)]
+    with new_app(tmp_path / "killed", app_bucket) as app:
+        acknowledged = [request(app) for _ in range(30)]
         copy = tmp_path / "left"
         copy.mkdir()
         for name in ("uploadkit.db", "uploadkit.db-wal"):
@@ -170,8 +170,8 @@ def left_behind(tmp_path: Path, house_bucket: ObjectStore) -> tuple[Path, list[s
     return copy / "uploadkit.db", acknowledged
 
 
-def request(house: House) -> str:
-    return str(single_upload.request_upload(house.ctx, house.caller, UploadRequest("a", 4, "image/jpeg", "default", {})).file.id)
+def request(app: App) -> str:
+    return str(single_upload.request_upload(app.ctx, app.caller, UploadRequest("a", 4, "image/jpeg", "default", {})).file.id)
 
 
 def opened_ids(path: Path) -> list[str]:
@@ -239,20 +239,20 @@ def test_a_damaged_database_is_refused_in_one_clear_line(tmp_path: Path, left_be
         assert line.startswith("error: database.path: ")
 
 
-def examined(house: House) -> Finding:
+def examined(app: App) -> Finding:
     """What the doctor says of the database."""
-    return next(finding for finding in diagnosis.examine(house.ctx.config, house.ctx.store) if finding.name == "database")
+    return next(finding for finding in diagnosis.examine(app.ctx.config, app.ctx.store) if finding.name == "database")
 
 
-def test_the_doctor_finds_damage_that_the_start_does_not_see(house: House) -> None:
-    request(house)
+def test_the_doctor_finds_damage_that_the_start_does_not_see(app: App) -> None:
+    request(app)
     (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'file'").fetchone()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert examined(house).outcome == "ok"
+    assert examined(app).outcome == "ok"
     database.close()
-    with house.ctx.config.database_path.open("r+b") as file:
+    with app.ctx.config.database_path.open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 50)
-    finding = examined(house)
+    finding = examined(app)
     assert finding.outcome == "failed"
     assert "backup" in finding.suggestion

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import House, new_house
+from tests.conftest import App, new_app
 from tests.faults import steps
 from tests.faults.steps import Facts
 from tests.support.killed_uploads import begun_in_parts, completed, requested, sent_in_parts, settle_and_check
@@ -23,28 +23,28 @@ from uploadkit.objectstore.store import ObjectStore
 from uploadkit.projects import service as projects
 
 
-def not_what_was_declared(house: House, caller: Caller) -> Facts:
-    return requested(house, caller, b"a b!")
+def not_what_was_declared(app: App, caller: Caller) -> Facts:
+    return requested(app, caller, b"a b!")
 
 
-def a_sandbox(house: House, caller: Caller) -> Facts:
+def a_sandbox(app: App, caller: Caller) -> Facts:
     tester = replace(caller, environment="test", access="project")
-    completed(house, tester)
-    requested(house, tester)
-    begun_in_parts(house, tester)
+    completed(app, tester)
+    requested(app, tester)
+    begun_in_parts(app, tester)
     return {}
 
 
-def a_project(house: House, caller: Caller) -> Facts:
-    doomed = projects.create_project(house.ctx.config, callers.COMMAND_LINE, "Doomed")
-    owner = api_keys.find_caller(house.ctx.config, api_keys.issue_key(house.ctx.config, callers.COMMAND_LINE, doomed.id, "x").plaintext)
-    completed(house, owner)
-    requested(house, owner)
-    begun_in_parts(house, owner)
+def a_project(app: App, caller: Caller) -> Facts:
+    doomed = projects.create_project(app.ctx.config, callers.COMMAND_LINE, "Doomed")
+    owner = api_keys.find_caller(app.ctx.config, api_keys.issue_key(app.ctx.config, callers.COMMAND_LINE, doomed.id, "x").plaintext)
+    completed(app, owner)
+    requested(app, owner)
+    begun_in_parts(app, owner)
     return {"project": doomed.id}
 
 
-def nothing(house: House, caller: Caller) -> Facts:
+def nothing(app: App, caller: Caller) -> Facts:
     return {}
 
 
@@ -64,17 +64,17 @@ def nothing(house: House, caller: Caller) -> Facts:
     ],
 )
 def test_killed_at_every_moment(
-    tmp_path: Path, house_bucket: ObjectStore, act: str, prepare: Callable[[House, Caller], Facts], left: int, least: int
+    tmp_path: Path, app_bucket: ObjectStore, act: str, prepare: Callable[[App, Caller], Facts], left: int, least: int
 ) -> None:
     for moment in count(1):
-        with new_house(tmp_path / str(moment), house_bucket) as house:
-            facts = prepare(house, house.caller)
-            kept = completed(house, house.caller)["key"]
+        with new_app(tmp_path / str(moment), app_bucket) as app:
+            facts = prepare(app, app.caller)
+            kept = completed(app, app.caller)["key"]
             connection.close()
         # The lock is free now, and the process that is to be killed takes it.
-        ended = steps.run(tmp_path / str(moment), house.ctx.store.address, act, house.caller, facts, moment)
-        steps.run(tmp_path / str(moment), house.ctx.store.address, act, house.caller, facts, 0)  # what a client would do: the same again
-        settle_and_check(house, kept, left)
+        ended = steps.run(tmp_path / str(moment), app.ctx.store.address, act, app.caller, facts, moment)
+        steps.run(tmp_path / str(moment), app.ctx.store.address, act, app.caller, facts, 0)  # what a client would do: the same again
+        settle_and_check(app, kept, left)
         if ended is not None:
             assert moment > least, f"only {ended} moments were seen"
             return

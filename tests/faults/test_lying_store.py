@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.killed_uploads import sent_in_parts
 from tests.support.single_uploads import upload
@@ -40,13 +40,13 @@ def xml(root: str, inner: str) -> Answered:
 
 
 def item(key: str) -> str:
-    said = f"<Size>1</Size><ETag>&quot;e&quot;</ETag><LastModified>{TIME}</LastModified>"
-    return f"<Contents><Key>{key}</Key>{said}</Contents>"
+    text = f"<Size>1</Size><ETag>&quot;e&quot;</ETag><LastModified>{TIME}</LastModified>"
+    return f"<Contents><Key>{key}</Key>{text}</Contents>"
 
 
 def part(number: object, **more: str) -> str:
-    said = {"PartNumber": number, "Size": 1, "ETag": "e", "LastModified": "2026-01-01T00:00:00.000Z"} | more
-    return "<Part>" + "".join(f"<{name}>{value}</{name}>" for name, value in said.items() if value != "") + "</Part>"
+    text = {"PartNumber": number, "Size": 1, "ETag": "e", "LastModified": "2026-01-01T00:00:00.000Z"} | more
+    return "<Part>" + "".join(f"<{name}>{value}</{name}>" for name, value in text.items() if value != "") + "</Part>"
 
 
 def page(inner: str, *, more: str = "<IsTruncated>true</IsTruncated>") -> Answered:
@@ -68,16 +68,16 @@ LISTINGS: dict[str, Callable[[], Answered]] = {
 
 
 @pytest.mark.parametrize("lie", LISTINGS)
-def test_listings(house: House, lie: str) -> None:
+def test_listings(app: App, lie: str) -> None:
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         return LISTINGS[lie]() if "list-type" in asked.query else pass_on(asked)
 
-    with proxied(house.ctx.store.address, rule) as address:
-        house.ctx.store = ObjectStore(address, timeout_seconds=2)
+    with proxied(app.ctx.store.address, rule) as address:
+        app.ctx.store = ObjectStore(address, timeout_seconds=2)
         with pytest.raises(StorageUnavailable):
-            reconcile.compare(house.ctx)
+            reconcile.compare(app.ctx)
         with pytest.raises(StorageUnavailable):
-            store_migration.clear_target(house.ctx.store)
+            store_migration.clear_target(app.ctx.store)
 
 
 PARTS: dict[str, Callable[[], Answered]] = {
@@ -96,24 +96,24 @@ PARTS: dict[str, Callable[[], Answered]] = {
 
 
 @pytest.mark.parametrize("lie", PARTS)
-def test_lists_of_parts(house: House, lie: str) -> None:
-    facts = sent_in_parts(house, house.caller)
+def test_lists_of_parts(app: App, lie: str) -> None:
+    facts = sent_in_parts(app, app.caller)
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         return PARTS[lie]() if asked.method == "GET" and "uploadId" in asked.query else pass_on(asked)
 
-    with proxied(house.ctx.store.address, rule) as address:
-        straight, house.ctx.store = house.ctx.store, ObjectStore(address, timeout_seconds=2)
+    with proxied(app.ctx.store.address, rule) as address:
+        straight, app.ctx.store = app.ctx.store, ObjectStore(address, timeout_seconds=2)
         with pytest.raises(StorageUnavailable):
-            multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
+            multipart_upload.complete_multipart(app.ctx, app.caller, facts["id"], facts["upload_id"], None, {})
         with travelled_to(clock.now_ms() + 86_400_000):
-            sweeper.sweep_due(house.ctx)
+            sweeper.sweep_due(app.ctx)
         assert File.get_by_id(facts["id"]).status == "UPLOADING", "no upload ends by an answer that is none"
-        house.ctx.store = straight
-    multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
+        app.ctx.store = straight
+    multipart_upload.complete_multipart(app.ctx, app.caller, facts["id"], facts["upload_id"], None, {})
 
 
-def test_a_list_of_multiparts_without_end(house: House) -> None:
+def test_a_list_of_multiparts_without_end(app: App) -> None:
     """The sweeper asks for it, where a kill took the id of an upload that had just begun."""
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
@@ -122,7 +122,7 @@ def test_a_list_of_multiparts_without_end(house: House) -> None:
             return xml("ListMultipartUploadsResult", f"<IsTruncated>true</IsTruncated>{more}")
         return pass_on(asked)
 
-    with proxied(house.ctx.store.address, rule) as address:
+    with proxied(app.ctx.store.address, rule) as address:
         store = ObjectStore(address, timeout_seconds=2)
         with pytest.raises(StorageUnavailable):
             store.abort_all_multiparts("a")
@@ -139,51 +139,51 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("lie", HEADERS)
-def test_headers_of_an_object(house: House, lie: str) -> None:
-    file = upload(house, house.caller)
+def test_headers_of_an_object(app: App, lie: str) -> None:
+    file = upload(app, app.caller)
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         answered = pass_on(asked)
         kept = {name: value for name, value in answered.headers.items() if name.lower() not in {n.lower() for n in HEADERS[lie]}}
         return replace(answered, headers=kept | HEADERS[lie])
 
-    with proxied(house.ctx.store.address, rule) as address:
+    with proxied(app.ctx.store.address, rule) as address:
         store = ObjectStore(address, timeout_seconds=2)
         for call in (lambda: store.head(file.key), lambda: store.read_piece(file.key, 0, 1)):
             with pytest.raises(StorageUnavailable):
                 call()
 
 
-def test_an_upload_that_has_begun_without_an_id(house: House) -> None:
+def test_an_upload_that_has_begun_without_an_id(app: App) -> None:
     for inner in ("", f"<UploadId>{'u' * 100_000}</UploadId>"):
 
         def rule(asked: Asked, pass_on: PassOn, inner: str = inner) -> Answered:
             return xml("InitiateMultipartUploadResult", inner)
 
-        with proxied(house.ctx.store.address, rule) as address, pytest.raises(StorageUnavailable):
+        with proxied(app.ctx.store.address, rule) as address, pytest.raises(StorageUnavailable):
             ObjectStore(address, timeout_seconds=2).create_multipart("a", "a/b", "inline")
 
 
-def test_a_key_does_nothing_to_the_terminal(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    key = f"{house.project.id}/default/{new_id()}/a\x1b]0;owned\x07\r\n\u202eb"
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=key, Body=b"stray")
+def test_a_key_does_nothing_to_the_terminal(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    key = f"{app.project.id}/default/{new_id()}/a\x1b]0;owned\x07\r\n\u202eb"
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=key, Body=b"stray")
     try:
-        report = reconcile.compare(house.ctx)
+        report = reconcile.compare(app.ctx)
         assert key in {finding.key for finding in report.findings}
         storage._show_report(report)
-        told = capsys.readouterr().out
-        assert all(line.isprintable() for line in told.split("\n"))
-        assert "\\x1b]0;owned" in told
+        reported = capsys.readouterr().out
+        assert all(line.isprintable() for line in reported.split("\n"))
+        assert "\\x1b]0;owned" in reported
     finally:
-        house.ctx.store.delete(key)
-    assert key not in objects(house)
+        app.ctx.store.delete(key)
+    assert key not in objects(app)
 
 
-def test_a_million_keys_of_somebody_elses(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_million_keys_of_somebody_elses(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of it, in this test: that the memory does not grow with them is what counts."""
     import tracemalloc
 
-    upload(house, house.caller)
+    upload(app, app.caller)
     real = listing.objects
 
     def pages(store: ObjectStore) -> Iterator[list[listing.ListedObject]]:
@@ -193,7 +193,7 @@ def test_a_million_keys_of_somebody_elses(house: House, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(reconcile.listing, "objects", pages)
     tracemalloc.start()
-    report = reconcile.compare(house.ctx)
+    report = reconcile.compare(app.ctx)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert report.not_ours >= 100_000
@@ -239,13 +239,13 @@ READS = {
 
 @pytest.mark.parametrize("in_parts", [False, True], ids=["single", "parts"])
 @pytest.mark.parametrize("lie", READS)
-def test_nothing_but_what_was_verified_is_copied_to_another_store(house: House, tmp_path: Path, lie: str, in_parts: bool) -> None:
+def test_nothing_but_what_was_verified_is_copied_to_another_store(app: App, tmp_path: Path, lie: str, in_parts: bool) -> None:
     """`storage copy` takes over the ETag that the target has: what came wrong once would count as right from then on."""
     if in_parts:
-        facts = sent_in_parts(house, house.caller)
-        file = multipart_upload.complete_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"], None, {})
+        facts = sent_in_parts(app, app.caller)
+        file = multipart_upload.complete_multipart(app.ctx, app.caller, facts["id"], facts["upload_id"], None, {})
     else:
-        file = upload(house, house.caller, b"12345" * 100)
+        file = upload(app, app.caller, b"12345" * 100)
     target_key = f"{file.key}-at-the-target"
 
     class Target(ObjectStore):
@@ -284,7 +284,7 @@ def test_nothing_but_what_was_verified_is_copied_to_another_store(house: House, 
         return transfer.copy_object(source, target, file.key, size, file.etag, parts, "image/jpeg", "inline", **options)
 
     SENT["bytes"] = 0
-    straight = house.ctx.store
+    straight = app.ctx.store
     target = Target(straight.address)
     with proxied(straight.address, rule) as address:
         with pytest.raises((transfer.SourceChanged, StorageUnavailable)):
@@ -296,27 +296,27 @@ def test_nothing_but_what_was_verified_is_copied_to_another_store(house: House, 
     target.delete(file.key)
 
 
-def test_a_document_of_entities_is_none(house: House) -> None:
+def test_a_document_of_entities_is_none(app: App) -> None:
     """Ten megabytes whose names stand for a gigabyte, in each encoding that a parser finds out by itself."""
     names = "".join(f"&a;{number}" for number in range(90))
-    said = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "{"a" * 10 * MIB}">]><ListBucketResult><Name>{names}</Name></ListBucketResult>'
+    text = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "{"a" * 10 * MIB}">]><ListBucketResult><Name>{names}</Name></ListBucketResult>'
 
     for encoding in ("utf-8", "utf-16"):
 
         def rule(asked: Asked, pass_on: PassOn, encoding: str = encoding) -> Answered:
-            return Answered(200, {"Content-Type": "application/xml"}, said.encode(encoding))
+            return Answered(200, {"Content-Type": "application/xml"}, text.encode(encoding))
 
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with proxied(house.ctx.store.address, rule) as address, pytest.raises(StorageUnavailable):
+        with proxied(app.ctx.store.address, rule) as address, pytest.raises(StorageUnavailable):
             next(listing.objects(ObjectStore(address, timeout_seconds=10)))
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024, "kilobytes"
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_a_document_of_very_many_tags_is_none(house: House, status: int) -> None:
+def test_a_document_of_very_many_tags_is_none(app: App, status: int) -> None:
     """Sixty megabytes of them took 1.8 GB, and for two minutes nobody else could do anything."""
-    said = b"<ListBucketResult>" + b"<a/>" * (15 * MIB) + b"</ListBucketResult>"
-    with proxied(house.ctx.store.address, lambda asked, pass_on: Answered(status, {"Content-Type": "application/xml"}, said)) as address:
+    text = b"<ListBucketResult>" + b"<a/>" * (15 * MIB) + b"</ListBucketResult>"
+    with proxied(app.ctx.store.address, lambda asked, pass_on: Answered(status, {"Content-Type": "application/xml"}, text)) as address:
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         with pytest.raises(StorageUnavailable):
             next(listing.objects(ObjectStore(address, timeout_seconds=10)))
@@ -326,9 +326,9 @@ def test_a_document_of_very_many_tags_is_none(house: House, status: int) -> None
 
 @pytest.mark.parametrize("depth", [2_000, 400_000])
 @pytest.mark.parametrize("call", ["list", "read", "look at", "delete"])
-def test_an_error_within_errors_is_one(house: House, call: str, depth: int) -> None:
+def test_an_error_within_errors_is_one(app: App, call: str, depth: int) -> None:
     """boto3 reads an error by as many calls of itself as it is deep."""
-    said = b"<Error><Code>a</Code>" + b"<a>" * depth + b"</a>" * depth + b"</Error>"
+    text = b"<Error><Code>a</Code>" + b"<a>" * depth + b"</a>" * depth + b"</Error>"
     calls = {
         "list": lambda store: next(listing.objects(store)),
         "read": lambda store: list(store.read("a", "e", 0, 9, 9)),
@@ -336,24 +336,24 @@ def test_an_error_within_errors_is_one(house: House, call: str, depth: int) -> N
         "delete": lambda store: store.delete("a"),
     }
     with (
-        proxied(house.ctx.store.address, lambda asked, pass_on: Answered(400, {"Content-Type": "application/xml"}, said)) as address,
+        proxied(app.ctx.store.address, lambda asked, pass_on: Answered(400, {"Content-Type": "application/xml"}, text)) as address,
         pytest.raises(StorageUnavailable),
     ):
         calls[call](ObjectStore(address, timeout_seconds=10))
 
 
-def test_parts_of_the_future_put_no_deadline_off_for_ever(house: House) -> None:
-    facts = sent_in_parts(house, house.caller)
+def test_parts_of_the_future_put_no_deadline_off_for_ever(app: App) -> None:
+    facts = sent_in_parts(app, app.caller)
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         is_list = asked.method == "GET" and "uploadId" in asked.query
         return xml("ListPartsResult", part(1, LastModified="9999-01-01T00:00:00.000Z")) if is_list else pass_on(asked)
 
-    with proxied(house.ctx.store.address, rule) as address:
-        straight, house.ctx.store = house.ctx.store, ObjectStore(address, timeout_seconds=2)
+    with proxied(app.ctx.store.address, rule) as address:
+        straight, app.ctx.store = app.ctx.store, ObjectStore(address, timeout_seconds=2)
         with travelled_to(clock.now_ms() + 86_400_000):
-            sweeper.sweep_due(house.ctx)
+            sweeper.sweep_due(app.ctx)
             deadline_at = File.get_by_id(facts["id"]).deadline_at
-            assert deadline_at <= clock.now_ms() + house.ctx.config.housekeeping.abandoned_upload_seconds * 1000
-        house.ctx.store = straight
-    multipart_upload.abort_multipart(house.ctx, house.caller, facts["id"], facts["upload_id"])
+            assert deadline_at <= clock.now_ms() + app.ctx.config.housekeeping.abandoned_upload_seconds * 1000
+        app.ctx.store = straight
+    multipart_upload.abort_multipart(app.ctx, app.caller, facts["id"], facts["upload_id"])

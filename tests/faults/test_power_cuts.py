@@ -177,9 +177,9 @@ def test_what_was_acknowledged_survives_power_cuts(tmp_path: Path) -> None:
             missing = missing_of(appliance, facts)
             given_up = "volumeDataIntegrityChecking failed"  # weed reads such a volume, and never writes to or vacuums it again
             assert given_up not in (appliance.data_dir / "store.log").read_text(errors="replace")
-            said = f"cut {number + 1}, {cut}: {len(missing)} lost of {facts.acknowledged} acknowledged, {len(facts.files)} not deleted"
-            print(f"{said}; {dict(facts.calls)}", flush=True)
-            assert not missing, f"{said}: {list(missing.items())[:5]}"
+            text = f"cut {number + 1}, {cut}: {len(missing)} lost of {facts.acknowledged} acknowledged, {len(facts.files)} not deleted"
+            print(f"{text}; {dict(facts.calls)}", flush=True)
+            assert not missing, f"{text}: {list(missing.items())[:5]}"
         report = json.loads(appliance.run("reconcile", "--json").stdout)
     found = [finding for finding in report["findings"] if finding["kind"] in ("row_without_object", "object_differs")]
     assert not found
@@ -264,13 +264,13 @@ def missing_of(appliance: Appliance, facts: Facts) -> dict[str, str]:
 
     with ThreadPoolExecutor(4) as readers:
         faults = zip(facts.files.values(), readers.map(fault, facts.files.values()), strict=True)
-        missing = {file.key: said for file, said in faults if said}
+        missing = {file.key: text for file, text in faults if text}
     # Just after a start weed may be replacing a volume by its vacuumed copy, and answers 500 meanwhile. What is lost stays lost.
     until = time.monotonic() + 60
     while missing and time.monotonic() < until:
         time.sleep(1)
         facts.calls["reads repeated"] += len(missing)
-        missing = {key: said for key in missing if (said := fault(facts.files[key]))}
+        missing = {key: text for key in missing if (text := fault(facts.files[key]))}
     missing |= {key: "deleted, and there again" for key in facts.deleted if appliance.call("GET", f"/files/{key}").status != 404}
     facts.deleted.clear()
     return missing

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.property.driver import Driver, new_driver
 from tests.property.model import HOUR_MS, Model, Step, explanation
 from tests.support.appliance import JPEG, Appliance, running, wait_until
@@ -142,14 +142,14 @@ class Race:
 
 @pytest.mark.timeout(180 + ROUNDS)
 def test_whatever_happens_at_once_some_order_of_it_explains(
-    tmp_path: Path, house_bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, app_bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random steps on the same files from several threads: every answer, and what is there in the end, is what one after the other gives.
 
     RACE_ROUNDS says how many; a failure names the round, which begins the same way each time.
     """
     monkeypatch.setattr(multipart_upload, "MULTIPART_ABOVE_BYTES", 0)
-    with new_driver(tmp_path / "data", house_bucket) as driver:
+    with new_driver(tmp_path / "data", app_bucket) as driver:
         for number in range(ROUNDS):
             race = Race(driver, number)
             with travelled_to(clock.now_ms()) as advance:
@@ -162,22 +162,22 @@ def test_whatever_happens_at_once_some_order_of_it_explains(
         driver.settle()
 
 
-def test_two_contents_for_one_part_in_the_same_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_contents_for_one_part_in_the_same_second(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """SeaweedFS keeps both, and tells the time to the second: the client has to say which one counts, nobody guesses."""
     monkeypatch.setattr(multipart_upload, "MULTIPART_ABOVE_BYTES", 0)
     first, last = (hashlib.md5(content).hexdigest() for content in (JPEG + b"1", JPEG + b"2"))
 
     def sent_twice() -> File | None:
         request = single_upload.UploadRequest("a.jpg", len(JPEG) + 1, "image/jpeg", "default", {})
-        slot = multipart_upload.start_multipart(house.ctx, house.caller, request)
+        slot = multipart_upload.start_multipart(app.ctx, app.caller, request)
         for content in (JPEG + b"1", JPEG + b"2"):
             assert put(slot.part_urls[0].upload_url, content, None) == 200
-        (part,) = house.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") or ()
+        (part,) = app.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") or ()
         assert {first, last} >= {part.etag, *part.rivals} >= {last}
         return slot.file if part.rivals else None  # None: a second ended in between
 
     file = wait_until(sent_twice)
-    ids = (house.ctx, house.caller, file.id, file.upload_id)
+    ids = (app.ctx, app.caller, file.id, file.upload_id)
     with pytest.raises(InvalidParts, match="same second"):
         multipart_upload.complete_multipart(*ids, None, {})
     slot = multipart_upload.resume_multipart(*ids, None)
@@ -185,6 +185,6 @@ def test_two_contents_for_one_part_in_the_same_second(house: House, monkeypatch:
     with pytest.raises(InvalidParts, match="another ETag"):
         multipart_upload.complete_multipart(*ids, [(1, "0" * 32)], {})
     multipart_upload.complete_multipart(*ids, [(1, f'"{last}"')], {})
-    stored = house.ctx.store.head(file.key)
+    stored = app.ctx.store.head(file.key)
     assert stored
     assert stored.first_bytes == JPEG + b"2"

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.faults import broken_store
 from tests.faults.broken_store import AWAY, Weather, Where, everywhere
 from tests.support.appliance import JPEG, Answer, Appliance, running, wait_until
@@ -209,11 +209,11 @@ def test_a_store_that_is_out_of_order_at_every_step(sick: Sick, fault: str) -> N
         tiny_done = pool.submit(sick.timed, lambda: sick.appliance.complete(tiny, key=sick.tiny_key))
         answers = {step.name: pool.submit(sick.timed, step.call) for step in walk}
         more = fill_tiny(sick)
-        told = {name: answer.result() for name, answer in answers.items()}
+        reported = {name: answer.result() for name, answer in answers.items()}
         assert tiny_done.result().status == 503
         assert noticed.result()
         more += fill_tiny(sick)
-    for name, answer in told.items():
+    for name, answer in reported.items():
         if fault == "is cut short" and name in ("abort", "delete an upload"):
             assert answer.status == 200  # of an answer without a body nothing is missed
         elif name == "delete a file":
@@ -233,8 +233,8 @@ def test_a_slow_store_is_waited_for(sick: Sick) -> None:
     walk = steps(sick)
     with sick.weather.of(broken_store.slow, everywhere), ThreadPoolExecutor(len(walk)) as pool:
         answers = [pool.submit(step.call) for step in walk]
-        told = {step.name: answer.result() for step, answer in zip(walk, answers, strict=True)}
-    assert {name: answer.body for name, answer in told.items() if answer.status != 200} == {}
+        reported = {step.name: answer.result() for step, answer in zip(walk, answers, strict=True)}
+    assert {name: answer.body for name, answer in reported.items() if answer.status != 200} == {}
 
 
 def test_xml_without_an_end(sick: Sick) -> None:
@@ -249,8 +249,8 @@ def test_a_store_that_denies_everything(sick: Sick) -> None:
     walk = steps(sick)
     with sick.weather.of(broken_store.access_denied, everywhere), ThreadPoolExecutor(len(walk)) as pool:
         answers = [pool.submit(sick.timed, step.call) for step in walk]
-        told = {step.name: answer.result() for step, answer in zip(walk, answers, strict=True)}
-    for name, answer in told.items():
+        reported = {step.name: answer.result() for step, answer in zip(walk, answers, strict=True)}
+    for name, answer in reported.items():
         if name in ("look", "copy"):
             assert (answer.status, answer.code) == (422, "UPLOAD_NOT_VERIFIED")
         elif name != "delete a file":
@@ -286,20 +286,20 @@ def test_a_store_that_hangs_holds_up_nobody_else(sick: Sick, fault: str) -> None
             assert appliance.fetch("GET", f"{appliance.base}/healthz").status == 200
             assert appliance.request(len(JPEG)).status == 200, "URLs are signed without the store"
             waited.append(time.monotonic() - began)
-        told = {(answer.result().status, answer.result().code) for answer in completing}
-    assert told <= {(503, "STORAGE_UNAVAILABLE"), (409, "CONFLICT")}
+        reported = {(answer.result().status, answer.result().code) for answer in completing}
+    assert reported <= {(503, "STORAGE_UNAVAILABLE"), (409, "CONFLICT")}
     assert len(waited) > 3
     assert max(waited) < 3
     assert {appliance.complete(slot).status for slot in slots} == {200}
 
 
 @pytest.mark.parametrize("fault", ["hangs", "a page", "a page that says 404"])
-def test_the_commands_that_look_at_a_broken_store_end_and_blame_no_file(house: House, fault: str) -> None:
+def test_the_commands_that_look_at_a_broken_store_end_and_blame_no_file(app: App, fault: str) -> None:
     """Neither takes what a broken store says for what is in the bucket; `reconcile --fix` would give up every file."""
     weather = Weather()
-    key = completed(house, house.caller)["key"]
-    with proxied(house.ctx.store.address, weather.rule) as address:
-        ctx = Context(house.ctx.config, ObjectStore(address, timeout_seconds=1))
+    key = completed(app, app.caller)["key"]
+    with proxied(app.ctx.store.address, weather.rule) as address:
+        ctx = Context(app.ctx.config, ObjectStore(address, timeout_seconds=1))
         with weather.of(AWAY[fault], everywhere):
             began = time.monotonic()
             with pytest.raises(StorageUnavailable):
@@ -309,4 +309,4 @@ def test_the_commands_that_look_at_a_broken_store_end_and_blame_no_file(house: H
             assert found["put"] == "skipped"
             assert time.monotonic() - began < 3 * LONGEST_SECONDS
         assert ctx.store.head(key) is not None
-        assert [finding for finding in reconcile.compare(ctx).findings if house.project.id in finding.key] == []
+        assert [finding for finding in reconcile.compare(ctx).findings if app.project.id in finding.key] == []

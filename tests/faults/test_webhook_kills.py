@@ -42,16 +42,16 @@ class FlakyReceiver:
 
     def __call__(self, handler: Handler, received: Received) -> None:
         body = received.json
-        told = (body["id"], body["event"], body["file"]["id"])
+        reported = (body["id"], body["event"], body["file"]["id"])
         assert received.headers["webhook-id"] == body["id"]
-        self.calls.append(told)
+        self.calls.append(reported)
         if random.random() < FAILURES:
             if random.random() < 0.5:
                 handler.reply(random.choice([500, 502, 429]))
             else:
                 handler.connection.close()
             return
-        self.accepted.append(told)
+        self.accepted.append(reported)
         handler.reply(200)
 
 

@@ -189,8 +189,8 @@ class PoweredFileSystem:
         assert self._program.stdout is not None
         self._program.stdin.write(f"{keeps} {seed}\n")
         self._program.stdin.flush()
-        told: dict[str, int] = json.loads(self._program.stdout.readline())
-        return told
+        reported: dict[str, int] = json.loads(self._program.stdout.readline())
+        return reported
 
     def take_away(self) -> None:
         """Unmount all of it. Whoever had files open there must be gone."""

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import House, new_house
+from tests.conftest import App, new_app
 from tests.property.model import CONTENTS, DAY_MS, TIERS, Step
 from tests.support.clock import travelled_to
 from uploadkit import config
@@ -41,18 +41,18 @@ Verified = tuple[str, str, str]
 @contextlib.contextmanager
 def new_driver(data_dir: Path, store: ObjectStore) -> Iterator[Driver]:
     """An appliance with small tiers and a fresh database."""
-    with new_house(data_dir, store) as house:
+    with new_app(data_dir, store) as app:
         settings = config.load(
             None, SETTINGS | {"UPLOADKIT_DATA__DIR": str(data_dir), "UPLOADKIT_RATE_LIMITS__AUTH_FAILURES_PER_MINUTE": ""}
         )
-        yield Driver(house, Context(settings, store))
+        yield Driver(app, Context(settings, store))
 
 
 class Driver:
     """Takes steps. Names of the model stand for the ids of the appliance. Each thread may have steps of its own."""
 
-    def __init__(self, house: House, ctx: Context) -> None:
-        self.ctx, self._boss = ctx, house.api_key
+    def __init__(self, app: App, ctx: Context) -> None:
+        self.ctx, self._boss = ctx, app.api_key
         self._app = create_app(ctx, RateLimits(ctx.config.rate_limits))
         self.projects: dict[str, str] = {}
         self.keys: dict[str, tuple[str, str]] = {}
@@ -103,8 +103,8 @@ class Driver:
         answer = self._call("POST", path, self._plain(key), {**ids, "metadata": {"completed": note}})
         if answer.status_code == 200:
             file = answer.json
-            told = (file["url"], file["etag"], file["uploadedAt"])
-            assert self.verified.setdefault(name, told) == told, "what was verified never changes"
+            reported = (file["url"], file["etag"], file["uploadedAt"])
+            assert self.verified.setdefault(name, reported) == reported, "what was verified never changes"
         return code_of(answer)
 
     def abort(self, name: str, key: str) -> str:
@@ -194,7 +194,7 @@ class Driver:
         return {
             "projects": {name: (p.tier, p.storage_used_bytes, p.storage_reserved_bytes, p.uploads_reserved) for name, p in counted.items()},
             "revoked": sorted(name for name, (id_, _) in self.keys.items() if id_ in revoked),
-            "files": {name: (*_row(files.get(name)), told) for name, told in events.items()},
+            "files": {name: (*_row(files.get(name)), reported) for name, reported in events.items()},
         }
 
     def check(self, names: Collection[str] | None = None) -> None:
@@ -250,5 +250,5 @@ def code_of(answer: TestResponse) -> str:
 def _row(file: File | None) -> tuple[Any, ...]:
     if file is None:
         return "DELETED", None, 0, None
-    told = None if file.status == "DELETED" else file.metadata
-    return file.status, file.failure if file.status == "FAILED" else None, file.reserved_bytes, told
+    reported = None if file.status == "DELETED" else file.metadata
+    return file.status, file.failure if file.status == "FAILED" else None, file.reserved_bytes, reported

@@ -355,7 +355,7 @@ def explanation(model: Model, now: int, done: Sequence[tuple[Step, Any]], seen: 
             single += [(Step("sweep_one", (name,)), None) for name in model.uploads]
         elif step.verb == "delete_many":
             names, key = step.arguments
-            single += [(Step("delete", (name, key)), told) for name, told in dict(zip(names, answer, strict=True)).items()]
+            single += [(Step("delete", (name, key)), reported) for name, reported in dict(zip(names, answer, strict=True)).items()]
         else:
             single.append((step, answer))
     return next(_orders(model, now, single, seen), None)

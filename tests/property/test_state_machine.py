@@ -172,11 +172,11 @@ def machine_on(store: ObjectStore) -> type[RuleBasedStateMachine]:
 
 
 @pytest.mark.timeout(180 + EXAMPLES)
-def test_any_sequence_goes_as_the_model_says(house_bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_sequence_goes_as_the_model_says(app_bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     # Small files in one part: the store wants 5 MiB of every part but the last.
     monkeypatch.setattr(multipart_upload, "MULTIPART_ABOVE_BYTES", 0)
     run_state_machine_as_test(
-        machine_on(house_bucket),
+        machine_on(app_bucket),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=30,

@@ -333,8 +333,8 @@ class Played:
         return self._versioned(asked, answered)
 
     def _as_shown(self, document: bytes) -> bytes:
-        for own, shown in self._shown.items():
-            document = document.replace(own.encode(), shown.encode())
+        for own, rendered in self._shown.items():
+            document = document.replace(own.encode(), rendered.encode())
         return document
 
     # The store behind.
@@ -355,28 +355,28 @@ class Played:
         connection.putheader("Connection", "close")  # so that the answer owns the socket
         connection.endheaders(asked.body)
         answer = connection.getresponse()
-        shown = {own: theirs for own, theirs in answer.getheaders() if not _KEPT_BACK.fullmatch(own)}
-        for name, value in shown.items():
+        rendered = {own: theirs for own, theirs in answer.getheaders() if not _KEPT_BACK.fullmatch(own)}
+        for name, value in rendered.items():
             if name.lower() == "etag":
                 bare = value.strip('"')
-                shown[name] = f'"{self._shown.get(bare, bare)}"'
+                rendered[name] = f'"{self._shown.get(bare, bare)}"'
         if asked.method == "GET" and asked.key and answer.status < 300:
-            shown["Content-Length"] = answer.headers["Content-Length"]
-            return Answered(answer.status, shown, rest=answer)
+            rendered["Content-Length"] = answer.headers["Content-Length"]
+            return Answered(answer.status, rendered, rest=answer)
         if asked.method == "HEAD":
-            shown["Content-Length"] = answer.headers.get("Content-Length", "0")
+            rendered["Content-Length"] = answer.headers.get("Content-Length", "0")
             if answer.status >= 400 and self.profile.bodyless_error_header:
-                shown[self.profile.bodyless_error_header] = "NoSuchKey"
+                rendered[self.profile.bodyless_error_header] = "NoSuchKey"
         with answer:
             body = answer.read()
-        return Answered(answer.status, shown, body if asked.key else self._as_shown(body))
+        return Answered(answer.status, rendered, body if asked.key else self._as_shown(body))
 
     def _for_store(self, name: str, value: str) -> str:
         if name == "x-amz-copy-source":
             return f"/{self.store.bucket}/" + value.lstrip("/").removeprefix(BUCKET + "/")
         if name in ("if-match", "x-amz-copy-source-if-match"):
-            for own, shown in self._shown.items():
-                value = value.replace(shown, own)
+            for own, rendered in self._shown.items():
+                value = value.replace(rendered, own)
         return value
 
 

@@ -115,10 +115,10 @@ def _claim(query: Mapping[str, str], headers: Mapping[str, str]) -> _Claim:
                 headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
                 int(query["X-Amz-Expires"]),
             )
-        algorithm, _, said = headers.get("authorization", "").partition(" ")
+        algorithm, _, message = headers.get("authorization", "").partition(" ")
         if algorithm != "AWS4-HMAC-SHA256":
             raise Refusal("unsigned")
-        given = dict(part.strip().split("=", 1) for part in said.split(","))
+        given = dict(part.strip().split("=", 1) for part in message.split(","))
         stamp, payload = headers["x-amz-date"], headers["x-amz-content-sha256"]
         return _Claim(given["Credential"], stamp, given["SignedHeaders"], given["Signature"], payload, None)
     except (KeyError, ValueError):

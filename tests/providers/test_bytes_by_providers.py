@@ -1,4 +1,4 @@
-"""Files on the six providers: moved there and back, uploaded by strangers' pages, listed by `reconcile`; and when the provider is busy."""
+"""Files on the six providers: moved there and back, uploaded by outsiders' pages, listed by `reconcile`; and when the provider is busy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import urllib3
 from playwright.sync_api import Browser
 
-from tests.conftest import new_house
+from tests.conftest import new_app
 from tests.providers import profiles
 from tests.providers.playing import Stage, on_stage
 from tests.support.appliance import JPEG, running
@@ -50,18 +50,18 @@ def test_files_move_to_the_provider_and_home_again(
     """What `storage copy` does, there and back: one file that came whole, and one in parts."""
     old, new, provider = ObjectStore(behind(f"old-{uuid4().hex}")), ObjectStore(behind(f"new-{uuid4().hex}")), ObjectStore(address)
     there = stage.configured(DATA__DIR=str(tmp_path / "data"))
-    with new_house(tmp_path / "data", old) as house:
-        small = single_upload.request_upload(house.ctx, house.caller, UploadRequest("ä b.jpg", len(JPEG), "image/jpeg", "default", {}))
+    with new_app(tmp_path / "data", old) as app:
+        small = single_upload.request_upload(app.ctx, app.caller, UploadRequest("ä b.jpg", len(JPEG), "image/jpeg", "default", {}))
         sent(stage, small.upload_url, JPEG, {"Content-Type": "image/jpeg"})
-        single_upload.complete_upload(house.ctx, house.caller, small.file.id, {})
-        large = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", len(FILM), "video/mp4", "default", {}))
+        single_upload.complete_upload(app.ctx, app.caller, small.file.id, {})
+        large = multipart_upload.start_multipart(app.ctx, app.caller, UploadRequest("b", len(FILM), "video/mp4", "default", {}))
         for part in large.part_urls:
             start = (part.number - 1) * 5 * MIB
             sent(stage, part.upload_url, FILM[start : start + 5 * MIB], {})
-        multipart_upload.complete_multipart(house.ctx, house.caller, large.file.id, large.file.upload_id or "", None, {})
+        multipart_upload.complete_multipart(app.ctx, app.caller, large.file.id, large.file.upload_id or "", None, {})
         for source, config, target, target_config in (
-            (old, house.ctx.config, provider, there),
-            (provider, there, new, house.ctx.config),
+            (old, app.ctx.config, provider, there),
+            (provider, there, new, app.ctx.config),
         ):
             copied = store_migration.copy_files(config, source, target_config, target, lambda file: None)
             assert (copied.files, copied.failures) == (2, {})

@@ -56,13 +56,13 @@ def test_each_provider_has_its_own_place_and_only_signed_requests_get_in(stage: 
     )
     base = address.base_url(address.endpoint)
     wrong = Signer(base, address.region, KEY_ID, SECRET + "!")
-    stranger = Signer(base, address.region, "SOMEBODYELSE", SECRET)
+    outsider = Signer(base, address.region, "SOMEBODYELSE", SECRET)
     elsewhere = Signer(base, "mars-1", KEY_ID, SECRET)
     for url, refusal in (
         (put_url(address, signer=wrong), profile.refusal("signature")),
         (good[:-1] + ("0" if good[-1] != "0" else "1"), profile.refusal("signature")),
         (good.replace("pending/a", "pending/b"), profile.refusal("signature")),
-        (put_url(address, signer=stranger), profile.refusal("unknown-key")),
+        (put_url(address, signer=outsider), profile.refusal("unknown-key")),
         (put_url(address, at=-100), profile.refusal("expired")),
         (good.partition("?")[0], profile.refusal("unsigned")),
     ):

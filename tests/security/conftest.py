@@ -1,4 +1,4 @@
-"""Keys for strangers and for the sandbox, made by the API: three commands would take seconds."""
+"""Keys for outsiders and for the sandbox, made by the API: three commands would take seconds."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 
-from tests.conftest import House
+from tests.conftest import App
 from uploadkit.auth import admins, passwords
 from uploadkit.auth.actors import CommandLine
 from uploadkit.files import upload_tokens
@@ -72,10 +72,10 @@ QUERY = "?limit=%ff&cursor=%00&status=%ed%a0%80&search=%25%5f%22*&since=99999999
 PLACES = ["%00", "%ff'%22;--", "..%2f..%2fetc%2fpasswd", "%ed%a0%80", "a" * 3_000]
 
 
-def addresses(app: Flask, place: str, token: str) -> Iterator[tuple[str, str]]:
+def addresses(wsgi: Flask, place: str, token: str) -> Iterator[tuple[str, str]]:
     """Method and path of every rule, with `place` for each of its variables."""
     fixed = {"token": token, "environment": "live", "slug": "default"}
-    for rule in app.url_map.iter_rules():
+    for rule in wsgi.url_map.iter_rules():
         path = re.sub(r"<(?:[^:<>]*:)?(\w+)>", lambda match: fixed.get(match[1], place), rule.rule)
         for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
             yield method, path
@@ -89,38 +89,38 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_NOBODY", hasher.hash("nobody"))
 
 
-def signed_in(house: House) -> str:
+def signed_in(app: App) -> str:
     """The cookie of an admin's session."""
-    config = house.ctx.config
+    config = app.ctx.config
     admins.set_up(admins.make_setup_link(config, CommandLine()).partition("#")[2], "anna@example.com", "long enough it is")
     return admins.sign_in(config, "anna@example.com", "long enough it is", "127.0.0.1", "")
 
 
-def test_hostile_bodies_everywhere(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    app, session = house.door().application, signed_in(house)
-    token = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}).plaintext
+def test_hostile_bodies_everywhere(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    wsgi, session = app.client().application, signed_in(app)
+    token = upload_tokens.issue_token(app.ctx.config, app.caller, ["default"], {}).plaintext
     caplog.set_level(logging.ERROR)
-    client = app.test_client()
+    client = wsgi.test_client()
     client.set_cookie("uploadkit_session_8080", session)
     form_token = hmac.digest(session.encode(), b"form", "sha256").hex()
-    for method, path in sorted(set(addresses(app, "x", token))):
+    for method, path in sorted(set(addresses(wsgi, "x", token))):
         if method == "GET" or path in LASTING:
             continue
         for name, (body, content_type) in BODIES.items():
-            headers = {"x-api-key": house.api_key, "Content-Type": content_type, "X-Form-Token": form_token}
+            headers = {"x-api-key": app.api_key, "Content-Type": content_type, "X-Form-Token": form_token}
             answer = client.open(path, method=method, data=body, headers=headers, buffered=True)
             expect_harmless(answer, f"{method} {path} with {name}")
     assert [record.getMessage() for record in caplog.records] == []
 
 
-def test_hostile_headers_paths_and_queries_everywhere(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    app, session = house.door().application, signed_in(house)
-    house.ctx.signals.running = lambda: True
+def test_hostile_headers_paths_and_queries_everywhere(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    wsgi, session = app.client().application, signed_in(app)
+    app.ctx.signals.running = lambda: True
     caplog.set_level(logging.ERROR)
-    strange, plain = app.test_client(), app.test_client()
+    strange, plain = wsgi.test_client(), wsgi.test_client()
     plain.set_cookie("uploadkit_session_8080", session)
-    for method, path in sorted({address for place in PLACES for address in addresses(app, place, place)}):
-        for client, headers in ((strange, HEADERS), (plain, {"x-api-key": house.api_key})):
+    for method, path in sorted({address for place in PLACES for address in addresses(wsgi, place, place)}):
+        for client, headers in ((strange, HEADERS), (plain, {"x-api-key": app.api_key})):
             body = b"{}" if method not in ("GET", "DELETE") else None
             sent = {**headers, "Content-Type": JSON} if body else headers
             answer = client.open(path + QUERY, method=method, data=body, headers=sent, buffered=True)

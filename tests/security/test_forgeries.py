@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.appliance import JPEG, Appliance
 from tests.support.clock import travelled_to
 from uploadkit.auth import admins, api_keys, passwords, sessions
@@ -79,17 +79,17 @@ def test_a_cursor_that_was_tampered_with_is_a_page_or_refused(appliance: Applian
 
 
 @pytest.fixture
-def linked(house: House) -> tuple[Ask, str, str, str]:
+def linked(app: App) -> tuple[Ask, str, str, str]:
     """How to ask for a private file, its key, and what a link of an hour says of it."""
-    file = File(id="f", project=house.project, environment="live", route_slug="default", key="p/default/f/a.jpg", file_name="a.jpg")
+    file = File(id="f", project=app.project, environment="live", route_slug="default", key="p/default/f/a.jpg", file_name="a.jpg")
     for name, value in {"number": 1, "size_bytes": 5, "content_type": "image/jpeg", "visibility": "private", "status": "UPLOADED"}.items():
         setattr(file, name, value)
     file.expires_at = file.deadline_at = file.created_at = file.updated_at = clock.now_ms()
     file.save(force_insert=True)
-    query = parse_qs(urlsplit(links.make_link(house.ctx, house.caller, file.key, 3600, download=False).url).query)
+    query = parse_qs(urlsplit(links.make_link(app.ctx, app.caller, file.key, 3600, download=False).url).query)
 
     def ask(expires: str, signature: str, key: str = file.key, *, download: bool = False) -> str:
-        return links.read_url(house.ctx, key, "GET", links.SignedLinkRequest(expires, signature, download))
+        return links.read_url(app.ctx, key, "GET", links.SignedLinkRequest(expires, signature, download))
 
     assert ask(query["expires"][0], query["signature"][0])
     return ask, file.key, query["expires"][0], query["signature"][0]
@@ -138,10 +138,10 @@ def test_a_link_ends_to_the_second(linked: tuple[Any, str, str, str]) -> None:
 # Upload tokens are no JWTs: there is no algorithm to confuse. The one JWT that there is, a webhook's signature, names the only one.
 
 
-def test_an_upload_token_can_not_be_made_up(house: House) -> None:
-    plaintext = upload_tokens.issue_token(house.ctx.config, house.caller, ["default"], {}).plaintext
+def test_an_upload_token_can_not_be_made_up(app: App) -> None:
+    plaintext = upload_tokens.issue_token(app.ctx.config, app.caller, ["default"], {}).plaintext
     (kept,) = execute("SELECT token_hash FROM upload_token").fetchone()
-    claimed = {"sub": "default", "project": house.project.id, "exp": 2**31}
+    claimed = {"sub": "default", "project": app.project.id, "exp": 2**31}
     made_up = [jwt.encode(claimed, "", algorithm="none"), jwt.encode(claimed, kept, algorithm="HS256"), kept, f"ukt_{kept[:32]}"]
     made_up += [
         plaintext[:-1],
@@ -154,13 +154,13 @@ def test_an_upload_token_can_not_be_made_up(house: House) -> None:
     made_up += [plaintext[:n] + ("A" if plaintext[n] != "A" else "B") + plaintext[n + 1 :] for n in range(4, len(plaintext))]
     for token in made_up:
         with pytest.raises(Unauthorized):
-            upload_tokens.find_caller(house.ctx.config, token)
-    assert upload_tokens.find_caller(house.ctx.config, plaintext)
+            upload_tokens.find_caller(app.ctx.config, token)
+    assert upload_tokens.find_caller(app.ctx.config, plaintext)
 
 
-def test_a_key_can_not_be_made_up(house: House) -> None:
+def test_a_key_can_not_be_made_up(app: App) -> None:
     (kept,) = execute("SELECT key_hash FROM api_key").fetchone()
-    plaintext = house.api_key
+    plaintext = app.api_key
     made_up = [
         kept,
         f"uk_live_{kept[:32]}",
@@ -172,8 +172,8 @@ def test_a_key_can_not_be_made_up(house: House) -> None:
     made_up += [plaintext[:n] + ("A" if plaintext[n] != "A" else "B") + plaintext[n + 1 :] for n in range(8, len(plaintext))]
     for key in made_up:
         with pytest.raises(Unauthorized):
-            api_keys.find_caller(house.ctx.config, key)
-    assert api_keys.find_caller(house.ctx.config, plaintext)
+            api_keys.find_caller(app.ctx.config, key)
+    assert api_keys.find_caller(app.ctx.config, plaintext)
 
 
 # Timing. A measurement of it would be flaky. But secrets that are looked up are looked up by their hash, and those that are compared, are
@@ -205,14 +205,14 @@ def test_secrets_are_looked_up_by_their_hash(function: Callable[..., Any], hashe
     assert hashed in ast.unparse(ast.parse(inspect.getsource(function)))
 
 
-def test_an_unknown_admin_takes_as_long_as_a_wrong_password(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    admins.set_up(admins.make_setup_link(house.ctx.config, CommandLine()).partition("#")[2], "anna@example.com", "long enough it is")
+def test_an_unknown_admin_takes_as_long_as_a_wrong_password(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    admins.set_up(admins.make_setup_link(app.ctx.config, CommandLine()).partition("#")[2], "anna@example.com", "long enough it is")
     looked_at: list[str] = []
     real = passwords._hasher
     looking = SimpleNamespace(verify=lambda password_hash, given: looked_at.append(password_hash) or real.verify(password_hash, given))
     monkeypatch.setattr(passwords, "_hasher", looking)
     for email in ("anna@example.com", "nobody@example.com"):
         with pytest.raises(Unauthorized):
-            admins.sign_in(house.ctx.config, email, "a wrong password", "127.0.0.1", "")
+            admins.sign_in(app.ctx.config, email, "a wrong password", "127.0.0.1", "")
     costs = {password_hash.rpartition("$")[0].rpartition("$")[0] for password_hash in looked_at}
     assert (len(looked_at), len(costs)) == (2, 1), "both are hashed, at the same cost"

@@ -1,4 +1,4 @@
-"""Nothing that a stranger sends begins a line of the log, or commands the terminal that shows it."""
+"""Nothing that a outsider sends begins a line of the log, or commands the terminal that shows it."""
 
 from __future__ import annotations
 

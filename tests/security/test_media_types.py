@@ -1,4 +1,4 @@
-"""The media type that a client declares: what is taken for one, at every door, and how long that takes to find out."""
+"""The media type that a client declares: what is taken for one, at every surface, and how long that takes to find out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.appliance import JPEG, Answer, Appliance
 from uploadkit.core.media_types import DECLARED
 
 PAGE = "https://pictures.example.com"
-Door = Callable[[str], Answer]
+Surface = Callable[[str], Answer]
 # What the pattern of long ago took for ever to refuse, and its like. NUL is what makes it fail.
 ENDLESS = [
     "a/a" + ';a=""' * 50 + "\0",
@@ -74,7 +74,7 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def doors(appliance: Appliance) -> dict[str, Door]:
+def surfaces(appliance: Appliance) -> dict[str, Surface]:
     """Every way by which a media type comes in, as a function from the type to the answer."""
     (project,) = (project for project in appliance.call("GET", "/projects?limit=100").json["items"] if project["slug"] == "default")
     slug = f"open-{uuid.uuid4().hex[:8]}"
@@ -87,18 +87,18 @@ def doors(appliance: Appliance) -> dict[str, Door]:
         sent = {"Content-Type": "application/json", "Origin": PAGE, **headers}
         return appliance.fetch("POST", url, json.dumps(body).encode(), sent)
 
-    def documented(path: str, size: int) -> Door:
+    def documented(path: str, size: int) -> Surface:
         return lambda declared: (
             appliance.request(size, content_type=declared)
             if path == "request"
             else appliance.call("POST", f"/upload/{path}", {"fileName": "x", "fileSize": size, "contentType": declared, "routeSlug": slug})
         )
 
-    def sdk(path: str, size: int) -> Door:
+    def sdk(path: str, size: int) -> Surface:
         body = {"fileName": "x", "fileSize": size, "routeSlug": slug}
         return lambda declared: post(f"{appliance.base}/sdk/api/v1/upload/{path}", body | {"contentType": declared}, **key)
 
-    def page(address: str, action: str, size: int) -> Door:
+    def page(address: str, action: str, size: int) -> Surface:
         body = {"action": action, "fileName": "x", "contentLength": size}
         return lambda declared: post(address, body | {"contentType": declared})
 
@@ -116,21 +116,21 @@ def doors(appliance: Appliance) -> dict[str, Door]:
     }
 
 
-def test_what_browsers_send_is_taken_and_what_is_no_type_or_two_is_refused_by_name(doors: dict[str, Door]) -> None:
-    for name, door in doors.items():
+def test_what_browsers_send_is_taken_and_what_is_no_type_or_two_is_refused_by_name(surfaces: dict[str, Surface]) -> None:
+    for name, surface in surfaces.items():
         for declared in REAL if "parts" not in name else REAL[:2]:
-            answer = door(declared)
+            answer = surface(declared)
             assert answer.status == 200, (name, declared, answer.body)
         for declared in WRONG:
-            answer = door(declared)
+            answer = surface(declared)
             assert (answer.status, answer.code) == (400, "VALIDATION_ERROR"), (name, declared, answer.body)
             assert list(answer.json["error"]["details"]) == ["contentType"], (name, declared)
 
 
-def test_no_request_keeps_the_others_waiting(appliance: Appliance, doors: dict[str, Door]) -> None:
-    for name, door in doors.items():
+def test_no_request_keeps_the_others_waiting(appliance: Appliance, surfaces: dict[str, Surface]) -> None:
+    for name, surface in surfaces.items():
         for declared in ENDLESS:
-            assert door(declared).code == "VALIDATION_ERROR", (name, declared)
+            assert surface(declared).code == "VALIDATION_ERROR", (name, declared)
     assert appliance.call("GET", "/files?contentType=" + "a" * 127 + "/" + "a" * 127).status == 200
     assert appliance.fetch("GET", f"{appliance.base}/healthz").status == 200
 

@@ -71,21 +71,21 @@ def written_otherwise(key: str) -> list[str]:
 def test_a_key_has_one_reading(appliance: Appliance) -> None:
     file = appliance.upload(JPEG, "a.jpg")
     key, file_id = file["key"], file["id"]
-    for door in ("/f/", "/api/v1/files/", "/sdk/api/v1/files/"):
+    for surface in ("/f/", "/api/v1/files/", "/sdk/api/v1/files/"):
         for same in (key, quote(key, safe=""), quote(key, safe="").replace("%2F", "%2f"), "".join(f"%{ord(c):02x}" for c in key)):
-            assert get(appliance, door + same, appliance.key)[9:12] in (b"200", b"302"), (door, same)
+            assert get(appliance, surface + same, appliance.key)[9:12] in (b"200", b"302"), (surface, same)
         twice = quote(quote(key, safe=""), safe="")
         for other in [twice, *written_otherwise(key), *(d.replace("K", key).replace("I", file_id) for d in DISGUISES)]:
-            said = get(appliance, door + other, appliance.key)
-            assert said[9:12] in (b"400", b"404"), (door, other, said[:200])
-            assert b"root:" not in said
-            assert file["etag"].encode() not in said
+            text = get(appliance, surface + other, appliance.key)
+            assert text[9:12] in (b"400", b"404"), (surface, other, text[:200])
+            assert b"root:" not in text
+            assert file["etag"].encode() not in text
 
 
 def test_nobody_reads_by_path_what_is_not_theirs(appliance: Appliance, outsider_key: str, test_key: str) -> None:
     mine, tested = appliance.upload(JPEG), appliance.upload(JPEG, key=test_key)
     projects = appliance.call("GET", "/projects").json["items"]
-    other_id = next(project["id"] for project in projects if project["slug"] == "strangers")
+    other_id = next(project["id"] for project in projects if project["slug"] == "outsiders")
     mine_id, _, rest = mine["key"].partition("/")
     attempts = [
         mine["key"],
@@ -102,12 +102,12 @@ def test_nobody_reads_by_path_what_is_not_theirs(appliance: Appliance, outsider_
         f"by-id/../{mine['key']}",
     ]
     for attempt in attempts:
-        for door in ("/api/v1/files/", "/sdk/api/v1/files/"):
-            assert get(appliance, door + attempt, outsider_key)[9:12] == b"404", attempt
+        for surface in ("/api/v1/files/", "/sdk/api/v1/files/"):
+            assert get(appliance, surface + attempt, outsider_key)[9:12] == b"404", attempt
             for method in ("PATCH", "DELETE"):
                 answer = appliance.fetch(
                     method,
-                    f"{appliance.base}{door}{attempt}",
+                    f"{appliance.base}{surface}{attempt}",
                     b'{"metadata":{}}',
                     {"x-api-key": outsider_key, "Content-Type": "application/json"},
                 )
@@ -148,13 +148,13 @@ def test_a_file_name_is_a_name_and_nothing_else(appliance: Appliance, name: str)
     got = appliance.read(file["url"])
     assert got.body == JPEG
     assert "Set-Cookie" not in got.headers
-    shown = got.headers["Content-Disposition"]
-    assert shown.isascii()
-    assert shown.isprintable()
-    assert shown.startswith("inline; filename=")
-    assert shown.count('"') == 2, "nothing ends the quoted name but its end"
-    assert shown.count("filename*=") == (2 if "filename*=" in shown.partition('"')[2].partition('"')[0] else 1)
-    assert shown.rpartition("filename*=UTF-8''")[2] == quote(name, safe="!#$&+-.^_`|~")
+    rendered = got.headers["Content-Disposition"]
+    assert rendered.isascii()
+    assert rendered.isprintable()
+    assert rendered.startswith("inline; filename=")
+    assert rendered.count('"') == 2, "nothing ends the quoted name but its end"
+    assert rendered.count("filename*=") == (2 if "filename*=" in rendered.partition('"')[2].partition('"')[0] else 1)
+    assert rendered.rpartition("filename*=UTF-8''")[2] == quote(name, safe="!#$&+-.^_`|~")
 
 
 @pytest.mark.parametrize("name", ["a\r\nSet-Cookie: b=c", "a\x00b", "a\x1b[2J", "a\x7f", "a\x85b"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.single_uploads import request, upload
 from uploadkit import config
 from uploadkit.auth import api_keys
@@ -16,7 +16,7 @@ from uploadkit.objectstore.store import ObjectStore
 from uploadkit.webhooks import secrets as webhook_secrets
 
 
-def test_no_repr_shows_a_secret(house: House) -> None:
+def test_no_repr_shows_a_secret(app: App) -> None:
     hush = "hush-hush-hush-hush"
     settings = config.load(
         None,
@@ -27,20 +27,20 @@ def test_no_repr_shows_a_secret(house: House) -> None:
             "UPLOADKIT_DATA__DIR": "data",
         },
     )
-    store = ObjectStore(replace(house.ctx.store.address, secret_access_key=hush, upload_secret_access_key=hush))
-    issued = api_keys.issue_key(house.ctx.config, COMMAND_LINE, house.project.id, "x")
-    caller = api_keys.find_caller(house.ctx.config, issued.plaintext)
-    signing = webhook_secrets.signing_secrets(house.project.id)
+    store = ObjectStore(replace(app.ctx.store.address, secret_access_key=hush, upload_secret_access_key=hush))
+    issued = api_keys.issue_key(app.ctx.config, COMMAND_LINE, app.project.id, "x")
+    caller = api_keys.find_caller(app.ctx.config, issued.plaintext)
+    signing = webhook_secrets.signing_secrets(app.project.id)
     alive = [
-        upload(house, caller),
-        request(house, caller),
-        links.make_link(house.ctx, caller, upload(house, caller).key, 60, download=False),
+        upload(app, caller),
+        request(app, caller),
+        links.make_link(app.ctx, caller, upload(app, caller).key, 60, download=False),
     ]
     looked_at = 0
     for thing in [*gc.get_objects(), settings, store, issued, signing, WebhookSecret.get(), alive]:
         if str(type(thing).__module__).startswith("uploadkit") or thing is alive:
             looked_at += 1
-            shown = repr(thing)
-            for secret in (hush, issued.plaintext, signing.current, house.api_key, house.ctx.store.address.secret_access_key):
-                assert secret not in shown, type(thing)
+            rendered = repr(thing)
+            for secret in (hush, issued.plaintext, signing.current, app.api_key, app.ctx.store.address.secret_access_key):
+                assert secret not in rendered, type(thing)
     assert looked_at > 20

@@ -1,4 +1,4 @@
-"""Requests that servers read in different ways, and headers that strangers may send. What is no HTTP at all: acceptance/test_http.py."""
+"""Requests that servers read in different ways, and headers that outsiders may send. What is no HTTP at all: acceptance/test_http.py."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def everything_said(appliance: Appliance, *sent: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
 def test_what_can_be_read_in_two_ways_is_refused_and_the_connection_with_it(appliance: Appliance, name: str) -> None:
-    said = everything_said(appliance, AMBIGUOUS[name], SMUGGLED)
-    assert re.findall(rb"^HTTP/1\.[01] (\d+)", said, re.MULTILINE) in ([b"400"], [b"501"]), said
-    assert b'"status":"ok"' not in said, "what came behind it was not taken for a request"
+    message = everything_said(appliance, AMBIGUOUS[name], SMUGGLED)
+    assert re.findall(rb"^HTTP/1\.[01] (\d+)", message, re.MULTILINE) in ([b"400"], [b"501"]), message
+    assert b'"status":"ok"' not in message, "what came behind it was not taken for a request"
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_hosts_that_are_one(appliance: Appliance, head: bytes) -> None:
 
 
 def test_what_is_refused_by_its_headers_is_not_asked_for_its_body(appliance: Appliance) -> None:
-    said = everything_said(appliance, POST, b"Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n")
-    assert said.startswith(b"HTTP/1.1 413"), "and no 100 before it"
+    message = everything_said(appliance, POST, b"Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n")
+    assert message.startswith(b"HTTP/1.1 413"), "and no 100 before it"
 
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
 def test_a_request_without_a_body_waits_for_none(appliance: Appliance, length: bytes) -> None:
     """Some proxies send `Expect` with everything; it kept the connection for a minute, without an answer."""
-    said = everything_said(appliance, SMUGGLED[:-2], length, b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
-    assert said.startswith(b"HTTP/1.1 200")
-    assert b'"status":"ok"' in said
+    message = everything_said(appliance, SMUGGLED[:-2], length, b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
+    assert message.startswith(b"HTTP/1.1 200")
+    assert b'"status":"ok"' in message
 
 
 def test_who_waits_to_be_asked_for_a_body_is_asked(appliance: Appliance) -> None:
@@ -115,10 +115,10 @@ def test_who_waits_to_be_asked_for_a_body_is_asked(appliance: Appliance) -> None
 
 def test_two_requests_in_one_go_are_two(appliance: Appliance) -> None:
     last = SMUGGLED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-    said = everything_said(
+    message = everything_said(
         appliance, b"\r\n", SMUGGLED, SMUGGLED.replace(b"1.1", b"1.0", 1).replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n"), last
     )
-    assert said.count(b'"status":"ok"') == 3
+    assert message.count(b'"status":"ok"') == 3
 
 
 @pytest.mark.parametrize(
@@ -129,15 +129,15 @@ def test_the_host_that_a_client_names_stands_in_no_answer(appliance: Appliance, 
         f"GET {target} HTTP/1.1\r\nHost: elsewhere.example\r\nX-Forwarded-Host: elsewhere.example\r\nForwarded: host=elsewhere.example\r\n"
     )
     head += f"x-api-key: {appliance.key}\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
-    said = everything_said(appliance, head.encode())
-    assert said.startswith(b"HTTP/1.1 ")
-    assert b"elsewhere" not in said
+    message = everything_said(appliance, head.encode())
+    assert message.startswith(b"HTTP/1.1 ")
+    assert b"elsewhere" not in message
 
 
 def test_urls_name_the_public_url_whatever_the_host(appliance: Appliance) -> None:
-    told = appliance.request(5, key=appliance.key).json
-    assert told["cdnUrl"].startswith(appliance.base)
-    answer = appliance.call("GET", f"/files/{told['key']}", headers={"Host": "elsewhere.example"})
+    reported = appliance.request(5, key=appliance.key).json
+    assert reported["cdnUrl"].startswith(appliance.base)
+    answer = appliance.call("GET", f"/files/{reported['key']}", headers={"Host": "elsewhere.example"})
     assert answer.json["url"].startswith(appliance.base)
 
 

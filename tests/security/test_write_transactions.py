@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.single_uploads import upload
 from uploadkit.db import read_deadline
 from uploadkit.db.connection import execute, write
@@ -71,27 +71,27 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     return steps
 
 
-def fill(house: House) -> None:
+def fill(app: App) -> None:
     with write():
-        outbox._destination_id(house.project.id, "live", "https://example.com/hook")
+        outbox._destination_id(app.project.id, "live", "https://example.com/hook")
         for sql in (_FILES, _EVENTS, _DELIVERIES, _AUDIT, _ATTEMPTS):
-            execute(sql, {"rows": ROWS, "project": house.project.id, "key": house.caller.api_key_id})
+            execute(sql, {"rows": ROWS, "project": app.project.id, "key": app.caller.api_key_id})
         execute("UPDATE project SET storage_used_bytes = 5 * :rows, files_stored = :rows", {"rows": ROWS})
 
 
-def test_nothing_that_writes_reads_all_that_a_project_has(watched: Watched, house: House) -> None:
-    fill(house)
-    webhooks = house.ctx.config.webhooks.model_copy(update={"max_waiting": 100})
-    house.ctx.config = house.ctx.config.model_copy(update={"webhooks": webhooks})
-    door = house.door()
+def test_nothing_that_writes_reads_all_that_a_project_has(watched: Watched, app: App) -> None:
+    fill(app)
+    webhooks = app.ctx.config.webhooks.model_copy(update={"max_waiting": 100})
+    app.ctx.config = app.ctx.config.model_copy(update={"webhooks": webhooks})
+    surface = app.client()
     events = ["onUploadComplete", "file.deleted", "file.failed"]
     hooked = {"slug": "hooked", "webhookUrl": "https://example.com/hook", "webhookEvents": events}
-    route = f"/api/v1/projects/{house.project.id}/file-routes"
+    route = f"/api/v1/projects/{app.project.id}/file-routes"
     body = {"fileName": "a.jpg", "fileSize": 5, "contentType": "image/jpeg", "routeSlug": "hooked"}
-    file = upload(house, house.caller)
+    file = upload(app, app.caller)
 
     def call(method: str, path: str, body: Any = None, **headers: str) -> Any:
-        answer = door.open(path, method=method, json=body, headers=headers)
+        answer = surface.open(path, method=method, json=body, headers=headers)
         assert answer.status_code < 500, (path, answer.json)
         return answer.json
 
@@ -120,7 +120,7 @@ def test_nothing_that_writes_reads_all_that_a_project_has(watched: Watched, hous
     calls: dict[str, Callable[[], Any]] = {
         "the API": of_the_api,
         "pages": of_pages,
-        "an upload that is complete": lambda: upload(house, house.caller),
+        "an upload that is complete": lambda: upload(app, app.caller),
         "metadata": lambda: call("PATCH", f"/api/v1/files/{file.key}", {"metadata": {"a": 1}}),
         "deleting what is not there": lambda: call("DELETE", "/api/v1/files", {"keys": [f"none/{number}" for number in range(100)]}),
         "deleting": lambda: call("DELETE", "/api/v1/files", {"keys": ["k/3", "k/6", "k/9"]}),
@@ -128,8 +128,8 @@ def test_nothing_that_writes_reads_all_that_a_project_has(watched: Watched, hous
         "a test of a webhook": lambda: call("POST", "/api/v1/webhooks/test", {"routeSlug": "hooked"}),
         "redelivering": lambda: call("POST", "/api/v1/webhooks/deliveries/d2/redeliver"),
         "deleting a delivery": lambda: call("DELETE", "/api/v1/webhooks/deliveries/d2"),
-        "an API key": lambda: call("POST", f"/api/v1/projects/{house.project.id}/keys", {"name": "x"}),
-        "a project": lambda: call("PATCH", f"/api/v1/projects/{house.project.id}", {"name": "x"}),
+        "an API key": lambda: call("POST", f"/api/v1/projects/{app.project.id}/keys", {"name": "x"}),
+        "a project": lambda: call("PATCH", f"/api/v1/projects/{app.project.id}", {"name": "x"}),
     }
     for name, one in calls.items():
         watched.most.clear()

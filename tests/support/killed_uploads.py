@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.faults.steps import Facts
 from tests.support.clock import travelled_to
 from tests.support.stored import MIB, objects, put
@@ -22,51 +22,51 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 PARTS = (b"\x00\x00\x00\x20ftypisom".ljust(5 * MIB, b"\x01"), b"\x02" * 5 * MIB, b"\x03" * MIB)
 
 
-def requested(house: House, caller: Caller, content: bytes = b"\xff\xd8\xff\xe0") -> Facts:
-    slot = single_upload.request_upload(house.ctx, caller, UploadRequest("a.jpg", 4, "image/jpeg", "default", {}))
+def requested(app: App, caller: Caller, content: bytes = b"\xff\xd8\xff\xe0") -> Facts:
+    slot = single_upload.request_upload(app.ctx, caller, UploadRequest("a.jpg", 4, "image/jpeg", "default", {}))
     assert put(slot.upload_url, content) == 200
     return {"id": slot.file.id, "key": slot.file.key}
 
 
-def begun_in_parts(house: House, caller: Caller, *, sent: slice = slice(2, 3)) -> Facts:
+def begun_in_parts(app: App, caller: Caller, *, sent: slice = slice(2, 3)) -> Facts:
     """A multipart upload under way; of its parts, `sent` have arrived: the short last one."""
-    slot = multipart_upload.start_multipart(house.ctx, caller, UploadRequest("b", sum(map(len, PARTS)), "video/mp4", "default", {}))
+    slot = multipart_upload.start_multipart(app.ctx, caller, UploadRequest("b", sum(map(len, PARTS)), "video/mp4", "default", {}))
     for part, content in list(zip(slot.part_urls, PARTS, strict=True))[sent]:
         assert put(part.upload_url, content, None) == 200
     return {"id": slot.file.id, "key": slot.file.key, "upload_id": slot.file.upload_id}
 
 
-def sent_in_parts(house: House, caller: Caller) -> Facts:
-    return begun_in_parts(house, caller, sent=slice(None))
+def sent_in_parts(app: App, caller: Caller) -> Facts:
+    return begun_in_parts(app, caller, sent=slice(None))
 
 
-def completed(house: House, caller: Caller) -> Facts:
-    facts = requested(house, caller)
-    single_upload.complete_upload(house.ctx, caller, facts["id"], {})
+def completed(app: App, caller: Caller) -> Facts:
+    facts = requested(app, caller)
+    single_upload.complete_upload(app.ctx, caller, facts["id"], {})
     return facts
 
 
-def settle_and_check(house: House, kept: str, left: int) -> None:
+def settle_and_check(app: App, kept: str, left: int) -> None:
     """Let housekeeping run until every deadline is past, then hold rows, bucket and counters against each other."""
-    project = house.project.id
+    project = app.project.id
     for later in (0, 2 * HOUR_MS, DAY_MS + HOUR_MS, 2 * DAY_MS):
         with travelled_to(clock.now_ms() + later):
-            project_removal.remove_deleted_projects(house.ctx)
-            sweeper.purge_test_files(house.ctx)
-            sweeper.sweep_due(house.ctx)
-            retention.forget(house.ctx)
-            project_removal.remove_deleted_projects(house.ctx)
+            project_removal.remove_deleted_projects(app.ctx)
+            sweeper.purge_test_files(app.ctx)
+            sweeper.sweep_due(app.ctx)
+            retention.forget(app.ctx)
+            project_removal.remove_deleted_projects(app.ctx)
     uploaded = {file.key for file in File.select().where(File.status == "UPLOADED")}
     assert kept in uploaded
     assert len(uploaded) == 1 + left
-    stored = objects(house)
+    stored = objects(app)
     ours = {key for key in stored if project in key} | {f"pending/{file.id}" for file in File.select() if f"pending/{file.id}" in stored}
     assert ours == uploaded, "bucket = rows"
-    assert not [upload for upload in listing.multiparts(house.ctx.store) if project in upload.key]
+    assert not [upload for upload in listing.multiparts(app.ctx.store) if project in upload.key]
     assert not File.select().where(File.status == "UPLOADING").exists()
     row = Project.get_by_id(project)
     held = sum(file.size_bytes for file in File.select().where(File.status == "UPLOADED"))
     assert (row.storage_used_bytes, row.storage_reserved_bytes, row.uploads_reserved) == (held, 0, 0), "rows = quota"
     assert usage.find_differences() == []
-    assert [finding for finding in reconcile.compare(house.ctx).findings if project in finding.key or "pending/" in finding.key] == []
+    assert [finding for finding in reconcile.compare(app.ctx).findings if project in finding.key or "pending/" in finding.key] == []
     connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.stored import MIB, put
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload, single_upload
@@ -13,18 +13,18 @@ from uploadkit.files.single_upload import UploadRequest
 SINGLE_BYTES = 6000
 
 
-def single(house: House, content: bytes) -> File:
-    slot = single_upload.request_upload(house.ctx, house.caller, UploadRequest("a", len(content), "image/jpeg", "default", {}))
+def single(app: App, content: bytes) -> File:
+    slot = single_upload.request_upload(app.ctx, app.caller, UploadRequest("a", len(content), "image/jpeg", "default", {}))
     assert put(slot.upload_url, content) == 200
-    return single_upload.complete_upload(house.ctx, house.caller, slot.file.id, {})
+    return single_upload.complete_upload(app.ctx, app.caller, slot.file.id, {})
 
 
-def in_parts(house: House, *contents: bytes) -> File:
+def in_parts(app: App, *contents: bytes) -> File:
     size = sum(map(len, contents))
-    slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", size, "video/mp4", "default", {}))
+    slot = multipart_upload.start_multipart(app.ctx, app.caller, UploadRequest("b", size, "video/mp4", "default", {}))
     for part, content in zip(slot.part_urls, contents, strict=True):
         assert put(part.upload_url, content, None) == 200
-    return multipart_upload.complete_multipart(house.ctx, house.caller, slot.file.id, slot.file.upload_id or "", None, {})
+    return multipart_upload.complete_multipart(app.ctx, app.caller, slot.file.id, slot.file.upload_id or "", None, {})
 
 
 def jpeg(mark: bytes = b"") -> bytes:

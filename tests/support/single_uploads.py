@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conftest import House
+from tests.conftest import App
 from uploadkit.auth.callers import Caller
 from uploadkit.db.models import File
 from uploadkit.files import single_upload
@@ -11,14 +11,12 @@ from uploadkit.files.single_upload import UploadRequest, UploadSlot
 DAY_MS = 86_400_000
 
 
-def request(house: House, caller: Caller, content: bytes = b"12345") -> UploadSlot:
-    return single_upload.request_upload(house.ctx, caller, UploadRequest("a.jpg", len(content), "image/jpeg", "default", {}))
+def request(app: App, caller: Caller, content: bytes = b"12345") -> UploadSlot:
+    return single_upload.request_upload(app.ctx, caller, UploadRequest("a.jpg", len(content), "image/jpeg", "default", {}))
 
 
-def upload(house: House, caller: Caller, content: bytes = b"12345") -> File:
+def upload(app: App, caller: Caller, content: bytes = b"12345") -> File:
     """A file of the present moment of the held clock; the store only takes what is signed now."""
-    slot = request(house, caller, content)
-    house.ctx.store._client.put_object(
-        Bucket=house.ctx.store.address.bucket, Key=slot.file.pending_key, Body=content, ContentType="image/jpeg"
-    )
-    return single_upload.complete_upload(house.ctx, caller, slot.file.id, {})
+    slot = request(app, caller, content)
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=slot.file.pending_key, Body=content, ContentType="image/jpeg")
+    return single_upload.complete_upload(app.ctx, caller, slot.file.id, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib3
 
-from tests.conftest import House
+from tests.conftest import App
 from uploadkit.db.models import Project
 
 MIB = 1024**2
@@ -16,13 +16,13 @@ def put(url: str, content: bytes, content_type: str | None = "image/jpeg") -> in
         return http.request("PUT", url, body=content, headers=headers).status
 
 
-def counters(house: House) -> tuple[int, int, int]:
-    project = Project.get_by_id(house.project.id)
+def counters(app: App) -> tuple[int, int, int]:
+    project = Project.get_by_id(app.project.id)
     return project.storage_used_bytes, project.storage_reserved_bytes, project.uploads_reserved
 
 
-def objects(house: House) -> set[str]:
+def objects(app: App) -> set[str]:
     """Every key in the bucket."""
-    store = house.ctx.store
+    store = app.ctx.store
     pages = store._client.get_paginator("list_objects_v2").paginate(Bucket=store.address.bucket)
     return {item["Key"] for page in pages for item in page.get("Contents", [])}

@@ -1,5 +1,5 @@
 """Fixtures of the tests of several packages."""
 
-from tests.support.client_gate import big, client, gate, small
+from tests.support.client_relay import big, client, relay, small
 
-__all__ = ["big", "client", "gate", "small"]
+__all__ = ["big", "client", "relay", "small"]

@@ -137,7 +137,7 @@ def test_routes(fresh: Appliance) -> None:
     assert [route["slug"] for route in listed] == ["default", "pics"]
     assert listed[1] == made
     assert "image/* application/pdf" in fresh.run("routes", "list").stdout
-    told = [
+    reported = [
         "--webhook-url",
         "https://example.com/",
         "--webhook-event",
@@ -147,7 +147,7 @@ def test_routes(fresh: Appliance) -> None:
         "--max-file-count",
         "7",
     ]
-    changed = json.loads(fresh.run("routes", "update", "pics", *told, "--no-verify-content", "--json").stdout)
+    changed = json.loads(fresh.run("routes", "update", "pics", *reported, "--no-verify-content", "--json").stdout)
     expected = {
         "webhookUrl": "https://example.com/",
         "webhookEvents": ["file.deleted", "file.failed"],

@@ -51,12 +51,12 @@ def test_what_a_store_says_commands_no_terminal(tmp_path: Path, hostile: str) ->
     settings = {"ENDPOINT": hostile, "BUCKET": "files", "REGION": "us-east-1", "ACCESS_KEY_ID": "id", "SECRET_ACCESS_KEY": "secret"}
     appliance = Appliance(tmp_path, STORAGE__MODE="byos", **{f"STORAGE__BYOS__{name}": value for name, value in settings.items()})
     assert appliance.run("init").returncode == 0
-    for command, shown in ((["doctor"], "Store\\x1b[31m"), (["reconcile"], "No\\x9b31m")):
+    for command, rendered in ((["doctor"], "Store\\x1b[31m"), (["reconcile"], "No\\x9b31m")):
         done = appliance.run(*command)
-        said = done.stdout + done.stderr
+        text = done.stdout + done.stderr
         assert done.returncode == 1
-        assert shown in said
-        assert all(character.isprintable() for character in said.replace("\n", "")), said
+        assert rendered in text
+        assert all(character.isprintable() for character in text.replace("\n", "")), text
 
 
 def test_names_command_no_terminal(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_names_command_no_terminal(tmp_path: Path) -> None:
     assert appliance.run("projects", "create", f"Name {COMMANDS}").returncode == 0
     assert appliance.run("keys", "create", "--name", f"Name {COMMANDS}").returncode == 0
     for command in (["projects", "list"], ["keys", "list"]):
-        said = appliance.run(*command).stdout
-        assert "Name \\x1b[31m" in said
-        assert all(character.isprintable() for character in said.replace("\n", "")), said
+        text = appliance.run(*command).stdout
+        assert "Name \\x1b[31m" in text
+        assert all(character.isprintable() for character in text.replace("\n", "")), text
 
 
 def test_all_lines_stay_lines_and_nothing_is_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`python app.py upload` as a process of its own against the real appliance; the gate of test_client.py holds it where a test wants it."""
+"""`python app.py upload` as a process of its own against the real appliance; the relay of test_client.py holds it where a test wants it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.appliance import ROOT, wait_until
-from tests.support.client_gate import BIG, PART_SIZE, Gate, big, client, error, gate, small
+from tests.support.client_relay import BIG, PART_SIZE, Relay, big, client, error, relay, small
 
-__all__ = ["big", "client", "gate", "small"]  # fixtures
+__all__ = ["big", "client", "relay", "small"]  # fixtures
 
 
 class Shell:
     """Runs the command with a home and a state directory of its own."""
 
-    def __init__(self, gate: Gate, home: Path) -> None:
-        self.gate, self.home = gate, home
+    def __init__(self, relay: Relay, home: Path) -> None:
+        self.relay, self.home = relay, home
         self.state = home / "state"
-        self.environment = gate.appliance.environment | {
-            "UPLOADKIT_API_KEY": gate.appliance.key,
-            "UPLOADKIT_URL": gate.url,
+        self.environment = relay.appliance.environment | {
+            "UPLOADKIT_API_KEY": relay.appliance.key,
+            "UPLOADKIT_URL": relay.url,
             "XDG_STATE_HOME": str(self.state),
         }
 
@@ -51,7 +51,7 @@ class Shell:
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, list[str], list[str]]:
         """Return exit code and the lines of standard output and error, which never hold the key nor a traceback."""
-        return finish(self.start(arguments, environment), self.gate.appliance.key)
+        return finish(self.start(arguments, environment), self.relay.appliance.key)
 
     @property
     def states(self) -> list[Path]:
@@ -66,16 +66,16 @@ def finish(process: subprocess.Popen[str], key: str) -> tuple[int, list[str], li
 
 
 @pytest.fixture
-def shell(gate: Gate, tmp_path: Path) -> Shell:
-    return Shell(gate, tmp_path)
+def shell(relay: Relay, tmp_path: Path) -> Shell:
+    return Shell(relay, tmp_path)
 
 
 class Hold:
     """Keeps every part from `number` on from getting into the store, until it is released; those are then dropped."""
 
-    def __init__(self, gate: Gate, number: int) -> None:
+    def __init__(self, relay: Relay, number: int) -> None:
         self._number, self._released, self.reached = number, threading.Event(), threading.Event()
-        gate.on_put = self._hold
+        relay.on_put = self._hold
 
     def _hold(self, number: int) -> str | None:
         if number < self._number:
@@ -84,15 +84,15 @@ class Hold:
         assert self._released.wait(120)
         return "hang up"
 
-    def release(self, gate: Gate) -> None:
-        gate.on_put = lambda number: None
+    def release(self, relay: Relay) -> None:
+        relay.on_put = lambda number: None
         self._released.set()
 
 
 def test_urls_go_to_standard_output_one_a_line(shell: Shell, small: Path, big: Path) -> None:
     code, urls, errors = shell.run(str(small), str(big))
     assert (code, errors) == (0, [])
-    assert [shell.gate.appliance.read(url).body for url in urls] == [small.read_bytes(), big.read_bytes()]
+    assert [shell.relay.appliance.read(url).body for url in urls] == [small.read_bytes(), big.read_bytes()]
     assert shell.states == []
 
 
@@ -101,7 +101,7 @@ def test_json_is_one_file_object_a_line(shell: Shell, small: Path) -> None:
     assert code == 0
     files = [json.loads(line) for line in lines]
     assert [file["metadata"] for file in files] == [{"album": "summer=1", "by": "ann"}] * 2
-    assert files[0] == shell.gate.appliance.call("GET", f"/files/by-id/{files[0]['id']}").json
+    assert files[0] == shell.relay.appliance.call("GET", f"/files/by-id/{files[0]['id']}").json
 
 
 def test_the_type_is_what_is_said_or_what_the_name_says(shell: Shell, tmp_path: Path) -> None:
@@ -118,21 +118,21 @@ def test_the_type_is_what_is_said_or_what_the_name_says(shell: Shell, tmp_path: 
 
 
 def test_a_killed_upload_goes_on_where_it_was(shell: Shell, big: Path) -> None:
-    hold = Hold(shell.gate, 4)
+    hold = Hold(shell.relay, 4)
     process = shell.start([str(big)], {})
-    wait_until(lambda: shell.gate.stored == {1: 1, 2: 1, 3: 1} and hold.reached.is_set(), what="three parts to be stored")
-    assert shell.gate.appliance.key.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    wait_until(lambda: shell.relay.stored == {1: 1, 2: 1, 3: 1} and hold.reached.is_set(), what="three parts to be stored")
+    assert shell.relay.appliance.key.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
     assert peak_memory_bytes(process.pid) < 200 * 1024**2
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     (state,) = shell.states
-    assert shell.gate.appliance.key not in state.read_text()
-    hold.release(shell.gate)
+    assert shell.relay.appliance.key not in state.read_text()
+    hold.release(shell.relay)
 
     code, (url,), errors = shell.run(str(big))
     assert (code, errors) == (0, [])
-    assert shell.gate.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}, "a finished part was sent again"
-    assert shell.gate.appliance.read(url).body == big.read_bytes()
+    assert shell.relay.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}, "a finished part was sent again"
+    assert shell.relay.appliance.read(url).body == big.read_bytes()
     assert shell.states == []
 
 
@@ -142,31 +142,31 @@ def peak_memory_bytes(pid: int) -> int:
 
 
 def test_ctrl_c_ends_at_once_and_says_how_to_go_on(shell: Shell, big: Path) -> None:
-    hold = Hold(shell.gate, 3)
+    hold = Hold(shell.relay, 3)
     process = shell.start([str(big)], {})
-    wait_until(lambda: shell.gate.stored == {1: 1, 2: 1} and hold.reached.is_set(), what="two parts to be stored")
+    wait_until(lambda: shell.relay.stored == {1: 1, 2: 1} and hold.reached.is_set(), what="two parts to be stored")
     process.send_signal(signal.SIGINT)
     pressed_at = time.monotonic()
     # The store still holds the other parts: waiting for them would take two minutes.
-    code, output, errors = finish(process, shell.gate.appliance.key)
+    code, output, errors = finish(process, shell.relay.appliance.key)
     assert time.monotonic() - pressed_at < 20  # 0.2 s on an idle machine
     assert (code, output) == (130, [])
     assert errors == [f"{big}: interrupted; run the same command again to go on where it stopped"]
     assert len(shell.states) == 1
-    hold.release(shell.gate)
+    hold.release(shell.relay)
     assert shell.run(str(big))[0] == 0
-    assert shell.gate.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
+    assert shell.relay.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
 
 
 def test_ctrl_c_in_a_small_file_ends_too(shell: Shell, small: Path) -> None:
-    hold = Hold(shell.gate, 0)
+    hold = Hold(shell.relay, 0)
     process = shell.start([str(small)], {})
     assert hold.reached.wait(60)
     process.send_signal(signal.SIGINT)
-    code, output, errors = finish(process, shell.gate.appliance.key)
+    code, output, errors = finish(process, shell.relay.appliance.key)
     assert (code, output) == (130, [])
     assert errors == [f"{small}: interrupted; run the same command again to start it over"]
-    hold.release(shell.gate)
+    hold.release(shell.relay)
 
 
 def test_a_terminal_sees_a_progress_bar_and_the_output_stays_clean(shell: Shell, tmp_path: Path) -> None:
@@ -177,17 +177,17 @@ def test_a_terminal_sees_a_progress_bar_and_the_output_stays_clean(shell: Shell,
     assert process.returncode == 0
     assert output.count("\n") == 1
     assert "\x1b" not in output
-    shown = seen.decode()
-    assert "[red]film\\x1b[31m.bin" in shown
-    assert "Traceback" not in shown
-    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor was left hidden"
+    rendered = seen.decode()
+    assert "[red]film\\x1b[31m.bin" in rendered
+    assert "Traceback" not in rendered
+    assert rendered.rindex("\x1b[?25h") > rendered.rindex("\x1b[?25l"), "the cursor was left hidden"
 
 
 def test_a_terminal_sees_why_nothing_moves(shell: Shell, big: Path) -> None:
-    shell.gate.on_put = lambda number: (503, {}, b"")
+    shell.relay.on_put = lambda number: (503, {}, b"")
     with on_a_terminal(shell, str(big)) as (process, seen):
         wait_until(lambda: b"store unavailable, retrying" in seen, what="the reason to be shown")
-        shell.gate.on_put = lambda number: None
+        shell.relay.on_put = lambda number: None
         process.communicate(timeout=120)
     assert process.returncode == 0
     assert seen.rindex(b"film.bin") > seen.rindex(b"store unavailable"), "the reason was left standing"
@@ -242,7 +242,7 @@ def test_what_the_api_says_is_told_on_one_line(shell: Shell, small: Path) -> Non
     assert (code, output) == (1, [])
     assert len(errors) == 1
     assert "[NOT_FOUND]. " in errors[0]
-    shell.gate.on_api = lambda path: error(413, "FILE_TOO_LARGE", "Too\nlarge\x1b[2J", "Raise the\ttier")
+    shell.relay.on_api = lambda path: error(413, "FILE_TOO_LARGE", "Too\nlarge\x1b[2J", "Raise the\ttier")
     assert shell.run(str(small)) == (1, [], [f"{small}: Too\\nlarge\\x1b[2J [FILE_TOO_LARGE]. Raise the\\ttier"])
 
 
@@ -274,7 +274,7 @@ def test_wrong_usage_is_exit_code_2_and_names_what_to_set(
     assert (code, output) == (2, [])
     assert named in errors[-1]
     assert "secret-of-another-service" not in "".join(errors)
-    assert shell.gate.calls == []
+    assert shell.relay.calls == []
 
 
 def test_the_key_is_no_option(shell: Shell) -> None:
@@ -291,15 +291,15 @@ def test_without_a_place_for_its_state_it_uploads_all_the_same(shell: Shell, big
 
 
 def test_a_file_that_is_already_going_up_is_refused(shell: Shell, big: Path) -> None:
-    hold = Hold(shell.gate, 1)
+    hold = Hold(shell.relay, 1)
     process = shell.start([str(big)], {})
     assert hold.reached.wait(60)
     code, _, errors = shell.run(str(big))
     assert code == 1
     assert "[FILE_IN_USE]" in errors[0]
-    hold.release(shell.gate)
-    assert finish(process, shell.gate.appliance.key)[0] == 0
-    assert shell.gate.stored[1] == 1
+    hold.release(shell.relay)
+    assert finish(process, shell.relay.appliance.key)[0] == 0
+    assert shell.relay.stored[1] == 1
     assert PART_SIZE < BIG
 
 
@@ -312,7 +312,7 @@ def pipe_of(*command: str) -> Iterator[int]:
 
 
 def piped(shell: Shell, source: int, *arguments: str, **environment: str) -> tuple[int, list[str], list[str]]:
-    return finish(shell.start(arguments, environment, stdin=source), shell.gate.appliance.key)
+    return finish(shell.start(arguments, environment, stdin=source), shell.relay.appliance.key)
 
 
 WRITE = "import sys; sys.stdout.buffer.write(bytes(range(256)) * ({0} // 256) + b'x' * ({0} % 256))"
@@ -327,7 +327,7 @@ def test_a_pipe(shell: Shell, size: int) -> None:
     assert (code, errors) == (0, [])
     file = json.loads(lines[0])
     assert (file["fileName"], file["fileSize"], file["status"]) == ("Dump of Größe.bin", size, "UPLOADED")
-    assert shell.gate.appliance.read(file["url"]).body == content
+    assert shell.relay.appliance.read(file["url"]).body == content
     assert shell.states == []
 
 

@@ -21,7 +21,7 @@ SLOT = {"fileId": "f", "uploadUrl": PUT, "headers": {"Content-Type": "image/jpeg
 IN_PARTS = {"fileId": "f", "uploadId": "u", "partSize": 5 * 1024**2, "parts": [{"partNumber": 1, "uploadUrl": PUT}]}
 
 
-def told(**error: Any) -> bytes:
+def reported(**error: Any) -> bytes:
     return json.dumps({"error": {"code": "ODD", "message": "m", **error}}).encode()
 
 
@@ -61,9 +61,9 @@ def once(status: int, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestH
 
 
 ODD = {
-    "words that are none": once(400, told(message=5, suggestion={"a": 1}, details=7)),
-    "a wait of 5000 digits": once(503, told(), Retry_After="9" * 5000),
-    "a wait until no year": once(503, told(), Retry_After="Fri, 31 Dec 999999999 23:59:59 GMT"),
+    "words that are none": once(400, reported(message=5, suggestion={"a": 1}, details=7)),
+    "a wait of 5000 digits": once(503, reported(), Retry_After="9" * 5000),
+    "a wait until no year": once(503, reported(), Retry_After="Fri, 31 Dec 999999999 23:59:59 GMT"),
     "nested without end": once(200, b"[" * 200_000),
     "to no address": once(302, b"{}", Location="http://[::1"),
     "numbers for texts": once(200, changed(SLOT, fileId=5, uploadUrl=7)),

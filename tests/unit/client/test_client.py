@@ -1,4 +1,4 @@
-"""The Python client against the real appliance, through a gate that can be told to misbehave at an exact moment."""
+"""The Python client against the real appliance, through a relay that can be told to misbehave at an exact moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.appliance import ROOT
-from tests.support.client_gate import BIG, PART_SIZE, Gate, HttpAnswer, Told, error
+from tests.support.client_relay import BIG, PART_SIZE, HttpAnswer, Relay, Reply, error
 from uploadkit.client import (
     Client,
     UploadedFile,
@@ -32,11 +32,11 @@ from uploadkit.client import (
 )
 
 
-def first(count: int, answer: HttpAnswer | str, of: str | int) -> Callable[[Any], Told]:
+def first(count: int, answer: HttpAnswer | str, of: str | int) -> Callable[[Any], Reply]:
     """Return a hook that gives `answer` to the first `count` requests of one kind."""
     left, lock = [count], threading.Lock()
 
-    def hook(which: str | int) -> Told:
+    def hook(which: str | int) -> Reply:
         with lock:
             if which != of or left[0] == 0:
                 return None
@@ -46,7 +46,7 @@ def first(count: int, answer: HttpAnswer | str, of: str | int) -> Callable[[Any]
     return hook
 
 
-def refuse_part(number: int) -> Callable[[int], Told]:
+def refuse_part(number: int) -> Callable[[int], Reply]:
     return lambda which: (501, {}, b"<Error><Code>NotImplemented</Code></Error>") if which == number else None
 
 
@@ -61,41 +61,41 @@ def states(directory: Path) -> list[Path]:
 # -- single uploads and files -------------------------------------------------------------------------------------------
 
 
-def test_a_small_file_goes_up_by_one_put(gate: Gate, client: Client, small: Path) -> None:
+def test_a_small_file_goes_up_by_one_put(relay: Relay, client: Client, small: Path) -> None:
     seen: list[tuple[int, int]] = []
     file = client.upload(small, metadata={"album": "1"}, on_progress=lambda sent, total: seen.append((sent, total)))
     assert isinstance(file, UploadedFile)
     assert (file.file_name, file.content_type, file.status, file.route) == ("photo.jpg", "image/jpeg", "UPLOADED", "default")
     assert file.metadata == {"album": "1"}
     assert file.uploaded_at is not None
-    assert gate.appliance.read(file.url).body == small.read_bytes()
-    assert [call.name for call in gate.calls] == ["POST /upload/request", "POST /upload/complete"]
+    assert relay.appliance.read(file.url).body == small.read_bytes()
+    assert [call.name for call in relay.calls] == ["POST /upload/request", "POST /upload/complete"]
     assert seen[-1] == (file.size_bytes, small.stat().st_size)
 
 
-def test_the_store_gets_the_named_headers_and_never_the_api_key(gate: Gate, client: Client, small: Path, big: Path) -> None:
+def test_the_store_gets_the_named_headers_and_never_the_api_key(relay: Relay, client: Client, small: Path, big: Path) -> None:
     client.upload(small)
-    assert gate.store_headers[0]["content-type"] == "image/jpeg"
+    assert relay.store_headers[0]["content-type"] == "image/jpeg"
     client.upload(big)
-    for headers in gate.store_headers:
+    for headers in relay.store_headers:
         assert "transfer-encoding" not in headers
         assert "content-length" in headers
-        assert gate.appliance.key not in json.dumps(headers)
+        assert relay.appliance.key not in json.dumps(headers)
 
 
-def test_a_gate_in_front_gets_its_headers_and_the_store_does_not(gate: Gate, small: Path, big: Path) -> None:
-    own = {"Authorization": "Bearer of-the-gate", "CF-Access-Client-Id": "abc", "User-Agent": "ours/1"}
-    with Client(gate.url, gate.appliance.key, headers=own) as client:
+def test_a_gate_in_front_gets_its_headers_and_the_store_does_not(relay: Relay, small: Path, big: Path) -> None:
+    own = {"Authorization": "Bearer of-the-relay", "CF-Access-Client-Id": "abc", "User-Agent": "ours/1"}
+    with Client(relay.url, relay.appliance.key, headers=own) as client:
         client.upload(small)
         client.upload(big)
-        assert "of-the-gate" not in f"{client!r} {client._wire!r}"
-    for call in gate.calls:
+        assert "of-the-relay" not in f"{client!r} {client._wire!r}"
+    for call in relay.calls:
         assert {name: call.headers.get(name.lower()) for name in own} == own
-        assert call.headers["x-api-key"] == gate.appliance.key
-    assert "of-the-gate" not in json.dumps(gate.store_headers)
+        assert call.headers["x-api-key"] == relay.appliance.key
+    assert "of-the-relay" not in json.dumps(relay.store_headers)
     for wrong in ({"X-API-Key": "uk_live_y"}, {"a b": "c"}, {"a": "b\r\nc: d"}, {"a": "ä"}, {"Host": "x"}):
         with pytest.raises(ValueError, match="headers"):
-            Client(gate.url, gate.appliance.key, headers=wrong)
+            Client(relay.url, relay.appliance.key, headers=wrong)
 
 
 def test_files_are_listed_read_changed_and_deleted(client: Client, small: Path) -> None:
@@ -117,32 +117,32 @@ def test_files_are_listed_read_changed_and_deleted(client: Client, small: Path) 
             client.delete(wrong)
 
 
-def test_links(gate: Gate, client: Client, small: Path) -> None:
+def test_links(relay: Relay, client: Client, small: Path) -> None:
     file = client.upload(small)
     link = client.link(file.key, expires_seconds=60, download=True)
     assert 0 < (link.expires_at - datetime.now(UTC)).total_seconds() <= 61
-    assert gate.appliance.read(link.url).body == small.read_bytes()
+    assert relay.appliance.read(link.url).body == small.read_bytes()
     assert link.url not in repr(link)
 
 
-def test_upload_tokens(gate: Gate, client: Client) -> None:
+def test_upload_tokens(relay: Relay, client: Client) -> None:
     token = client.create_upload_token("default", metadata={"userId": "ann"}, max_files=2, max_bytes=100, expires_seconds=60)
     assert token.endpoint.endswith(token.token)
     assert token.token not in repr(token)
-    assert gate.appliance.fetch("GET", f"{token.endpoint}/default").status == 200
+    assert relay.appliance.fetch("GET", f"{token.endpoint}/default").status == 200
     body = json.dumps({"action": "request-upload", "fileName": "a", "contentType": "a/b", "contentLength": 101}).encode()
-    assert gate.appliance.fetch("POST", f"{token.endpoint}/default", body, {"Content-Type": "application/json"}).code == "FORBIDDEN"
+    assert relay.appliance.fetch("POST", f"{token.endpoint}/default", body, {"Content-Type": "application/json"}).code == "FORBIDDEN"
     for _ in range(2):
         client.revoke_upload_token(token.id)
-    assert gate.appliance.fetch("GET", f"{token.endpoint}/default").status == 401
+    assert relay.appliance.fetch("GET", f"{token.endpoint}/default").status == 401
     with pytest.raises(UploadKitApiError, match="NOT_FOUND"):
         client.create_upload_token("nowhere")
 
 
-def test_file_objects_are_sent_from_where_they_stand(gate: Gate, client: Client, big: Path) -> None:
+def test_file_objects_are_sent_from_where_they_stand(relay: Relay, client: Client, big: Path) -> None:
     memory = io.BytesIO(b"skipped" + b"y" * BIG)
     memory.seek(7)
-    assert gate.appliance.read(client.upload(memory, file_name="memory.bin").url).body == b"y" * BIG
+    assert relay.appliance.read(client.upload(memory, file_name="memory.bin").url).body == b"y" * BIG
     with big.open("rb") as file:
         assert client.upload(file).file_name == "film.bin"
     with pytest.raises(ValueError, match="file_name is needed"):
@@ -159,15 +159,15 @@ def test_file_objects_are_sent_from_where_they_stand(gate: Gate, client: Client,
         ("data:text,html.png", "image/png"),
     ],
 )
-def test_the_content_type_follows_the_name(gate: Gate, client: Client, name: str, content_type: str) -> None:
-    gate.on_api = lambda path: error(400, "VALIDATION_ERROR", "seen enough")
+def test_the_content_type_follows_the_name(relay: Relay, client: Client, name: str, content_type: str) -> None:
+    relay.on_api = lambda path: error(400, "VALIDATION_ERROR", "seen enough")
     with pytest.raises(UploadKitApiError):
         client.upload(io.BytesIO(b"1"), file_name=name)
-    assert gate.calls[0].body["contentType"] == content_type
+    assert relay.calls[0].body["contentType"] == content_type
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "rendered"),
     [
         (b"two\nlines", "two\ufffdlines"),
         (b"not-utf8-\xff", "not-utf8-\ufffd"),
@@ -177,15 +177,15 @@ def test_the_content_type_follows_the_name(gate: Gate, client: Client, name: str
         (b"-", "-"),
     ],
 )
-def test_odd_names_on_disk(gate: Gate, client: Client, tmp_path: Path, name: bytes, shown: str) -> None:
+def test_odd_names_on_disk(relay: Relay, client: Client, tmp_path: Path, name: bytes, rendered: str) -> None:
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
     Path(path).write_bytes(b"1")
-    assert client.upload(path).file_name == shown
+    assert client.upload(path).file_name == rendered
     with pytest.raises(UploadKitApiError, match="VALIDATION_ERROR"):
         client.upload(path, file_name="two\nlines")
 
 
-def test_files_that_cannot_be_uploaded_are_refused_before_any_request(gate: Gate, client: Client, tmp_path: Path) -> None:
+def test_files_that_cannot_be_uploaded_are_refused_before_any_request(relay: Relay, client: Client, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "pipe")
     cases = {
@@ -201,129 +201,129 @@ def test_files_that_cannot_be_uploaded_are_refused_before_any_request(gate: Gate
         assert caught.value.code == code
     with pytest.raises(UploadKitFileError, match="300 characters"):
         client.upload(io.BytesIO(b"1"), file_name="x" * 300)
-    assert gate.calls == []
+    assert relay.calls == []
 
 
 # -- multipart and resuming ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("etags", [True, False], ids=["etags", "etags lost on the way"])
-def test_a_big_file_goes_up_in_parts(gate: Gate, client: Client, big: Path, etags: bool) -> None:
-    gate.etags = etags
+def test_a_big_file_goes_up_in_parts(relay: Relay, client: Client, big: Path, etags: bool) -> None:
+    relay.etags = etags
     sent_bytes: list[int] = []
     file = client.upload(big, on_progress=lambda sent, total: sent_bytes.append(sent))
-    assert gate.appliance.read(file.url).body == big.read_bytes()
+    assert relay.appliance.read(file.url).body == big.read_bytes()
     assert sent_bytes[-1] == max(sent_bytes) == file.size_bytes == BIG
-    assert gate.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
-    assert ("parts" in gate.named("POST /upload/multipart/complete")[0].body) == etags
+    assert relay.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
+    assert ("parts" in relay.named("POST /upload/multipart/complete")[0].body) == etags
 
 
-def fail_at_part_4(gate: Gate, client: Client, big: Path, store: Path) -> None:
-    gate.on_put = refuse_part(4)
+def fail_at_part_4(relay: Relay, client: Client, big: Path, store: Path) -> None:
+    relay.on_put = refuse_part(4)
     with pytest.raises(UploadKitStorageError):
         client.upload(big, resume_store=store, parallel_parts=1)
-    gate.on_put = pass_on
+    relay.on_put = pass_on
 
 
-def test_an_upload_that_failed_goes_on_without_sending_parts_again(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+def test_an_upload_that_failed_goes_on_without_sending_parts_again(relay: Relay, client: Client, big: Path, tmp_path: Path) -> None:
     store = tmp_path / "state"
-    fail_at_part_4(gate, client, big, store)
+    fail_at_part_4(relay, client, big, store)
     (state,) = states(store)
     assert (stat.S_IMODE(state.stat().st_mode), stat.S_IMODE(store.stat().st_mode)) == (0o600, 0o700)
     assert set(json.loads(state.read_text())) == {"idempotencyKey", "fileId", "uploadId"}
-    assert gate.appliance.key not in state.read_text()
+    assert relay.appliance.key not in state.read_text()
     sent_bytes: list[int] = []
     file = client.upload(big, resume_store=store, on_progress=lambda sent, total: sent_bytes.append(sent))
-    assert gate.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
+    assert relay.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
     assert (sent_bytes[0], sent_bytes[-1]) == (3 * PART_SIZE, BIG)
-    assert gate.appliance.read(file.url).body == big.read_bytes()
+    assert relay.appliance.read(file.url).body == big.read_bytes()
     assert states(store) == []
 
 
-def test_other_settings_or_another_key_do_not_go_on_with_an_upload(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+def test_other_settings_or_another_key_do_not_go_on_with_an_upload(relay: Relay, client: Client, big: Path, tmp_path: Path) -> None:
     store = tmp_path / "state"
-    fail_at_part_4(gate, client, big, store)
-    gate.on_put = refuse_part(4)
+    fail_at_part_4(relay, client, big, store)
+    relay.on_put = refuse_part(4)
     with pytest.raises(UploadKitStorageError):
         client.upload(big, resume_store=store, metadata={"a": 1})
     with pytest.raises(UploadKitStorageError):
-        Client(gate.url, gate.appliance.new_key()).upload(big, resume_store=store)
+        Client(relay.url, relay.appliance.new_key()).upload(big, resume_store=store)
     assert len(states(store)) == 3
 
 
-def test_without_a_resume_store_a_failed_upload_is_aborted(gate: Gate, client: Client, big: Path) -> None:
-    gate.on_put = refuse_part(2)
+def test_without_a_resume_store_a_failed_upload_is_aborted(relay: Relay, client: Client, big: Path) -> None:
+    relay.on_put = refuse_part(2)
     with pytest.raises(UploadKitStorageError) as caught:
         client.upload(big)
     assert caught.value.code == "NotImplemented"
-    (abort,) = gate.named("POST /upload/multipart/abort")
-    assert gate.appliance.call("GET", f"/files/by-id/{abort.body['fileId']}").json["status"] == "FAILED"
+    (abort,) = relay.named("POST /upload/multipart/abort")
+    assert relay.appliance.call("GET", f"/files/by-id/{abort.body['fileId']}").json["status"] == "FAILED"
 
 
-def test_an_upload_that_the_appliance_forgot_starts_anew(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+def test_an_upload_that_the_appliance_forgot_starts_anew(relay: Relay, client: Client, big: Path, tmp_path: Path) -> None:
     store = tmp_path / "state"
-    fail_at_part_4(gate, client, big, store)
+    fail_at_part_4(relay, client, big, store)
     (state,) = states(store)
     left = json.loads(state.read_text())
     del left["idempotencyKey"]
-    assert gate.appliance.call("POST", "/upload/multipart/abort", left).status == 200
+    assert relay.appliance.call("POST", "/upload/multipart/abort", left).status == 200
     file = client.upload(big, resume_store=store)
     assert file.id != left["fileId"]
-    assert gate.appliance.read(file.url).body == big.read_bytes()
+    assert relay.appliance.read(file.url).body == big.read_bytes()
     assert states(store) == []
 
 
-def test_a_completion_whose_answer_was_lost_still_gives_the_file(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+def test_a_completion_whose_answer_was_lost_still_gives_the_file(relay: Relay, client: Client, big: Path, tmp_path: Path) -> None:
     store = tmp_path / "state"
     refuse = error(400, "VALIDATION_ERROR", "no")
-    gate.on_api = lambda path: refuse if path == "/upload/multipart/complete" else None
+    relay.on_api = lambda path: refuse if path == "/upload/multipart/complete" else None
     with pytest.raises(UploadKitApiError):
         client.upload(big, resume_store=store)
     # As if the client had died before it could read the answer.
-    done = gate.appliance.call("POST", "/upload/multipart/complete", gate.calls[-1].body).json
-    gate.on_api = pass_on
+    done = relay.appliance.call("POST", "/upload/multipart/complete", relay.calls[-1].body).json
+    relay.on_api = pass_on
     assert client.upload(big, resume_store=store).id == done["id"]
-    assert len(gate.named("POST /upload/multipart/init")) == 1
-    assert set(gate.stored.values()) == {1}
+    assert len(relay.named("POST /upload/multipart/init")) == 1
+    assert set(relay.stored.values()) == {1}
     assert states(store) == []
 
 
-def test_parts_that_the_store_lost_are_sent_again(gate: Gate, client: Client, big: Path) -> None:
+def test_parts_that_the_store_lost_are_sent_again(relay: Relay, client: Client, big: Path) -> None:
     # The store says that it took part 2, and has not.
-    gate.on_put = first(1, (200, {"ETag": '"0"'}, b""), of=2)
+    relay.on_put = first(1, (200, {"ETag": '"0"'}, b""), of=2)
     file = client.upload(big)
-    assert gate.appliance.read(file.url).body == big.read_bytes()
-    assert gate.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
+    assert relay.appliance.read(file.url).body == big.read_bytes()
+    assert relay.stored == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
 
 
-def test_a_part_that_arrived_without_an_answer_is_not_sent_again(gate: Gate, client: Client, big: Path) -> None:
+def test_a_part_that_arrived_without_an_answer_is_not_sent_again(relay: Relay, client: Client, big: Path) -> None:
     client.list()
     swallow = first(1, "hang up", of=3)
-    passed = gate._pass_store
+    passed = relay._pass_store
 
     def lose_answer(request: BaseHTTPRequestHandler, raw: bytes) -> HttpAnswer | str:
         answer = passed(request, raw)
         return swallow(3) or answer if "partNumber=3" in request.path else answer
 
-    lossy = gate._serve(lose_answer)
-    gate._servers.append(lossy)
-    gate._store_url = f"http://127.0.0.1:{lossy.server_port}"
+    lossy = relay._serve(lose_answer)
+    relay._servers.append(lossy)
+    relay._store_url = f"http://127.0.0.1:{lossy.server_port}"
     sent_bytes: list[int] = []
     client.upload(big, on_progress=lambda sent, total: sent_bytes.append(sent), parallel_parts=1)
-    assert gate.stored[3] == 1
+    assert relay.stored[3] == 1
     assert sent_bytes[-1] == BIG
 
 
-def test_a_torn_state_file_is_not_trusted(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+def test_a_torn_state_file_is_not_trusted(relay: Relay, client: Client, big: Path, tmp_path: Path) -> None:
     store = tmp_path / "state"
-    fail_at_part_4(gate, client, big, store)
+    fail_at_part_4(relay, client, big, store)
     (state,) = states(store)
     state.write_bytes(state.read_bytes()[:30])
     client.upload(big, resume_store=store)
     assert states(store) == []
 
 
-def test_two_at_once_with_one_state_are_refused(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+def test_two_at_once_with_one_state_are_refused(relay: Relay, client: Client, big: Path, tmp_path: Path) -> None:
     held, release = threading.Event(), threading.Event()
     finished: list[UploadedFile] = []
 
@@ -331,7 +331,7 @@ def test_two_at_once_with_one_state_are_refused(gate: Gate, client: Client, big:
         held.set()
         assert release.wait(60)
 
-    gate.on_put = hold
+    relay.on_put = hold
     uploading = threading.Thread(target=lambda: finished.append(client.upload(big, resume_store=tmp_path / "state")))
     uploading.start()
     assert held.wait(60)
@@ -343,9 +343,9 @@ def test_two_at_once_with_one_state_are_refused(gate: Gate, client: Client, big:
     assert finished[0].status == "UPLOADED"
 
 
-def test_what_is_left_of_uploads_long_given_up_goes_with_the_next_upload(gate: Gate, client: Client, big: Path, tmp_path: Path) -> None:
+def test_what_is_left_of_uploads_long_given_up_goes_with_the_next_upload(relay: Relay, client: Client, big: Path, tmp_path: Path) -> None:
     store = tmp_path / "state"
-    fail_at_part_4(gate, client, big, store)
+    fail_at_part_4(relay, client, big, store)
     (recent,) = states(store)
     old, held, foreign = store / f"{'a' * 64}.json", store / f"{'b' * 64}.json", store / "package.json"
     for path in (old, held, foreign):
@@ -360,7 +360,7 @@ def test_what_is_left_of_uploads_long_given_up_goes_with_the_next_upload(gate: G
 
 
 @pytest.mark.parametrize("change", ["truncate", "append", "touch"])
-def test_a_file_that_changes_meanwhile_is_given_up(gate: Gate, client: Client, big: Path, tmp_path: Path, change: str) -> None:
+def test_a_file_that_changes_meanwhile_is_given_up(relay: Relay, client: Client, big: Path, tmp_path: Path, change: str) -> None:
     def change_it(number: int) -> None:
         if number == 2:
             if change == "truncate":
@@ -371,45 +371,45 @@ def test_a_file_that_changes_meanwhile_is_given_up(gate: Gate, client: Client, b
             else:
                 os.utime(big, ns=(1, 1))
 
-    gate.on_put = change_it
+    relay.on_put = change_it
     with pytest.raises(UploadKitFileError) as caught:
         client.upload(big, resume_store=tmp_path / "state", parallel_parts=1)
     assert caught.value.code == "FILE_CHANGED"
-    assert gate.calls[-1].name == "POST /upload/multipart/abort"
+    assert relay.calls[-1].name == "POST /upload/multipart/abort"
     assert states(tmp_path / "state") == []
 
 
 # -- trouble --------------------------------------------------------------------------------------------------------------
 
 
-def expire_at(gate: Gate, number: int) -> None:
+def expire_at(relay: Relay, number: int) -> None:
     expire_once = first(1, "now", of=number)
 
     def hook(which: int) -> None:
         if expire_once(which):
-            gate.expire_urls()
+            relay.expire_urls()
 
-    gate.on_put = hook
+    relay.on_put = hook
 
 
-def test_expired_part_urls_are_renewed_once_for_all(gate: Gate, client: Client, big: Path) -> None:
-    expire_at(gate, 2)
+def test_expired_part_urls_are_renewed_once_for_all(relay: Relay, client: Client, big: Path) -> None:
+    expire_at(relay, 2)
     file = client.upload(big, parallel_parts=2)
-    assert gate.appliance.read(file.url).body == big.read_bytes()
-    assert len(gate.named("POST /upload/multipart/parts")) == 1
+    assert relay.appliance.read(file.url).body == big.read_bytes()
+    assert len(relay.named("POST /upload/multipart/parts")) == 1
 
 
-def test_an_expired_url_of_a_single_upload_is_renewed(gate: Gate, client: Client, small: Path) -> None:
-    expire_at(gate, 0)
-    assert gate.appliance.read(client.upload(small).url).body == small.read_bytes()
-    keys = [call.headers["idempotency-key"] for call in gate.named("POST /upload/request")]
+def test_an_expired_url_of_a_single_upload_is_renewed(relay: Relay, client: Client, small: Path) -> None:
+    expire_at(relay, 0)
+    assert relay.appliance.read(client.upload(small).url).body == small.read_bytes()
+    keys = [call.headers["idempotency-key"] for call in relay.named("POST /upload/request")]
     assert len(keys) == 2
     assert len(set(keys)) == 1
 
 
-def test_a_store_that_keeps_refusing_is_an_error_without_its_secrets(gate: Gate, client: Client, small: Path, big: Path) -> None:
+def test_a_store_that_keeps_refusing_is_an_error_without_its_secrets(relay: Relay, client: Client, small: Path, big: Path) -> None:
     for path in (small, big):
-        gate.on_put = lambda number: gate.expire_urls()
+        relay.on_put = lambda number: relay.expire_urls()
         with pytest.raises(UploadKitStorageError) as caught:
             client.upload(path)
         assert (caught.value.status, caught.value.code) == (403, "AccessDenied")
@@ -418,19 +418,19 @@ def test_a_store_that_keeps_refusing_is_an_error_without_its_secrets(gate: Gate,
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "RATE_LIMITED"), (503, "STORAGE_UNAVAILABLE")])
-def test_retry_after_is_honoured(gate: Gate, client: Client, small: Path, status: int, code: str) -> None:
-    gate.on_api = first(1, error(status, code, "Later", Retry_After="2"), of="/upload/complete")
+def test_retry_after_is_honoured(relay: Relay, client: Client, small: Path, status: int, code: str) -> None:
+    relay.on_api = first(1, error(status, code, "Later", Retry_After="2"), of="/upload/complete")
     client.upload(small)
-    refused, accepted = gate.named("POST /upload/complete")
+    refused, accepted = relay.named("POST /upload/complete")
     assert accepted.at - refused.at >= 2
 
 
-def test_waiting_longer_than_allowed_is_given_up_at_once(gate: Gate, client: Client, small: Path) -> None:
-    gate.on_api = lambda path: error(429, "RATE_LIMITED", "Too many", Retry_After="3000")
+def test_waiting_longer_than_allowed_is_given_up_at_once(relay: Relay, client: Client, small: Path) -> None:
+    relay.on_api = lambda path: error(429, "RATE_LIMITED", "Too many", Retry_After="3000")
     with pytest.raises(UploadKitApiError) as caught:
         client.upload(small)
     assert (caught.value.code, caught.value.transient, caught.value.retry_after_seconds) == ("RATE_LIMITED", True, 3000)
-    assert len(gate.calls) == 1
+    assert len(relay.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -438,65 +438,65 @@ def test_waiting_longer_than_allowed_is_given_up_at_once(gate: Gate, client: Cli
     [(500, {}, b"<Error><Code>InternalError</Code></Error>"), (503, {}, b""), (400, {}, b"<Code>RequestTimeout</Code>"), "hang up"],
     ids=["500", "503", "timeout", "hang up"],
 )
-def test_trouble_at_the_store_passes(gate: Gate, client: Client, small: Path, big: Path, trouble: HttpAnswer | str) -> None:
+def test_trouble_at_the_store_passes(relay: Relay, client: Client, small: Path, big: Path, trouble: HttpAnswer | str) -> None:
     client.upload(small)
-    gate.on_put = first(2, trouble, of=3)
+    relay.on_put = first(2, trouble, of=3)
     sent_bytes: list[int] = []
     client.upload(big, on_progress=lambda sent, total: sent_bytes.append(sent))
-    assert gate.stored[3] == 1
+    assert relay.stored[3] == 1
     assert sent_bytes[-1] == BIG
 
 
 @pytest.mark.parametrize("trouble", [(502, {}, b"<html>Bad gateway"), "hang up"], ids=["502", "hang up"])
-def test_trouble_at_the_api_passes(gate: Gate, client: Client, small: Path, big: Path, trouble: HttpAnswer | str) -> None:
+def test_trouble_at_the_api_passes(relay: Relay, client: Client, small: Path, big: Path, trouble: HttpAnswer | str) -> None:
     client.list(limit=1)
     for path, start in ((small, "/upload/request"), (small, "/upload/complete"), (big, "/upload/multipart/init")):
-        gate.on_api = first(2, trouble, of=start)
+        relay.on_api = first(2, trouble, of=start)
         assert client.upload(path).status == "UPLOADED"
     for call in ("POST /upload/request", "POST /upload/multipart/init"):
-        repeated = [made.headers["idempotency-key"] for made in gate.named(call)][:3]
+        repeated = [made.headers["idempotency-key"] for made in relay.named(call)][:3]
         assert len(repeated) == 3
         assert len(set(repeated)) == 1
 
 
-def test_a_caller_is_told_why_nothing_moves(gate: Gate, client: Client, small: Path) -> None:
+def test_a_caller_is_told_why_nothing_moves(relay: Relay, client: Client, small: Path) -> None:
     client.list(limit=1)
-    gate.on_api = first(1, error(503, "STORAGE_UNAVAILABLE", "Soon"), of="/upload/request")
-    gate.on_put = first(1, (503, {}, b"<Error><Code>SlowDown</Code></Error>"), of=0)
-    told: list[UploadKitClientError] = []
-    client.upload(small, on_retry=told.append)
-    assert [failure.code for failure in told] == ["STORAGE_UNAVAILABLE", "SlowDown"]
+    relay.on_api = first(1, error(503, "STORAGE_UNAVAILABLE", "Soon"), of="/upload/request")
+    relay.on_put = first(1, (503, {}, b"<Error><Code>SlowDown</Code></Error>"), of=0)
+    reported: list[UploadKitClientError] = []
+    client.upload(small, on_retry=reported.append)
+    assert [failure.code for failure in reported] == ["STORAGE_UNAVAILABLE", "SlowDown"]
     client.list()
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
-def test_a_store_that_hangs_up_does_not_start_a_second_small_upload(gate: Gate, client: Client, small: Path) -> None:
+def test_a_store_that_hangs_up_does_not_start_a_second_small_upload(relay: Relay, client: Client, small: Path) -> None:
     client.upload(small)
-    gate.calls.clear()
-    gate.on_put = first(2, "hang up", of=0)
+    relay.calls.clear()
+    relay.on_put = first(2, "hang up", of=0)
     client.upload(small)
-    assert [call.name for call in gate.calls] == ["POST /upload/request", "POST /upload/complete"]
+    assert [call.name for call in relay.calls] == ["POST /upload/request", "POST /upload/complete"]
 
 
-def test_a_delete_whose_answer_was_lost_is_no_failure(gate: Gate, client: Client, small: Path) -> None:
+def test_a_delete_whose_answer_was_lost_is_no_failure(relay: Relay, client: Client, small: Path) -> None:
     key = client.upload(small).key
     lose = first(1, "hang up", of="lose")
 
-    def delete_unheard(path: str) -> Told:
-        told = lose("lose")
-        if told:
-            assert gate.appliance.call("DELETE", path).status == 200
-        return told
+    def delete_unheard(path: str) -> Reply:
+        reported = lose("lose")
+        if reported:
+            assert relay.appliance.call("DELETE", path).status == 200
+        return reported
 
-    gate.on_api = delete_unheard
+    relay.on_api = delete_unheard
     client.delete(key)
-    assert len(gate.named(f"DELETE /files/{key}")) == 2
+    assert len(relay.named(f"DELETE /files/{key}")) == 2
 
 
-def test_deleting_what_is_not_there_is_a_failure(gate: Gate, client: Client) -> None:
+def test_deleting_what_is_not_there_is_a_failure(relay: Relay, client: Client) -> None:
     # A try that came too often did nothing.
     for hook in (pass_on, first(1, error(429, "RATE_LIMITED", "Later"), of="/files/no/such/file")):
-        gate.on_api = hook
+        relay.on_api = hook
         with pytest.raises(UploadKitApiError, match="NOT_FOUND"):
             client.delete("no/such/file")
 
@@ -507,38 +507,38 @@ def test_an_address_where_nothing_answers_fails_soon(small: Path) -> None:
     assert "http://127.0.0.1:1: connection refused" in str(caught.value)
 
 
-def test_a_redirect_is_not_followed(gate: Gate, client: Client, small: Path) -> None:
-    gate.on_api = lambda path: (307, {"Location": f"{gate._store_url}/steal?a=b"}, b"")
+def test_a_redirect_is_not_followed(relay: Relay, client: Client, small: Path) -> None:
+    relay.on_api = lambda path: (307, {"Location": f"{relay._store_url}/steal?a=b"}, b"")
     with pytest.raises(UploadKitApiError) as caught:
         client.upload(small)
     assert caught.value.code == "UNEXPECTED_REDIRECT"
-    assert gate.store_headers == []
+    assert relay.store_headers == []
 
 
 @pytest.mark.parametrize("answer", [(200, {}, b"<html>hello"), (200, {}, b"[]"), (200, {}, b"{}"), (404, {}, b"nginx")])
-def test_an_answer_that_is_not_the_apis_is_told_as_such(gate: Gate, client: Client, small: Path, answer: HttpAnswer) -> None:
-    gate.on_api = lambda path: answer
+def test_an_answer_that_is_not_the_apis_is_told_as_such(relay: Relay, client: Client, small: Path, answer: HttpAnswer) -> None:
+    relay.on_api = lambda path: answer
     with pytest.raises(UploadKitApiError) as caught:
         client.upload(small)
     assert caught.value.code == "UNEXPECTED_ANSWER"
 
 
-def test_an_api_error_carries_all_that_was_told(gate: Gate, client: Client) -> None:
-    gate.on_api = lambda path: error(403, "TIER_LIMIT_EXCEEDED", "Full", "Delete files")
+def test_an_api_error_carries_all_that_was_told(relay: Relay, client: Client) -> None:
+    relay.on_api = lambda path: error(403, "TIER_LIMIT_EXCEEDED", "Full", "Delete files")
     with pytest.raises(UploadKitApiError) as caught:
         client.list()
-    told = caught.value
-    assert (told.status, told.code, told.message, told.suggestion) == (403, "TIER_LIMIT_EXCEEDED", "Full", "Delete files")
-    assert (told.request_id, told.transient) == ("req-7", False)
+    reported = caught.value
+    assert (reported.status, reported.code, reported.message, reported.suggestion) == (403, "TIER_LIMIT_EXCEEDED", "Full", "Delete files")
+    assert (reported.request_id, reported.transient) == ("req-7", False)
 
 
-def test_the_key_is_never_shown(gate: Gate) -> None:
-    key = gate.appliance.key
-    client = Client(gate.appliance.base + "/api/v1/", key)
-    assert repr(client) == f"Client('{gate.appliance.base}/api/v1', '{key[:11]}...{key[-6:]}')"
+def test_the_key_is_never_shown(relay: Relay) -> None:
+    key = relay.appliance.key
+    client = Client(relay.appliance.base + "/api/v1/", key)
+    assert repr(client) == f"Client('{relay.appliance.base}/api/v1', '{key[:11]}...{key[-6:]}')"
     wrong = key[:-1] + ("x" if key[-1] != "x" else "y")
     with pytest.raises(UploadKitApiError) as caught:
-        Client(gate.url, wrong).list()
+        Client(relay.url, wrong).list()
     assert caught.value.code == "UNAUTHORIZED"
     assert wrong not in str(caught.value)
 

@@ -99,12 +99,12 @@ def test_a_password_that_the_proxy_does_not_take_is_told_and_not_shown(monkeypat
             client.list()
         assert f"by the proxy 127.0.0.1:{proxy.port}: it wants a name and password" in str(caught.value)
         assert not caught.value.transient
-        shown = f"{caught.value!r} {caught.value.__cause__!r} {client!r} {client._wire!r}"
-        assert "s3cret" not in shown
+        rendered = f"{caught.value!r} {caught.value.__cause__!r} {client!r} {client._wire!r}"
+        assert "s3cret" not in rendered
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "shown"),
     [
         ("http://anna:s3cret@127.0.0.1:1", "by the proxy 127.0.0.1:1: it can't be reached, connection refused"),
         ("127.0.0.1:1", "by the proxy 127.0.0.1:1: it can't be reached, connection refused"),
@@ -116,13 +116,13 @@ def test_a_password_that_the_proxy_does_not_take_is_told_and_not_shown(monkeypat
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_none_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, scheme: str, address: str, told: str) -> None:
+def test_a_proxy_that_is_none_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, scheme: str, address: str, shown: str) -> None:
     if address.startswith("socks") and find_spec("socks") is not None:
         pytest.skip("PySocks is there")
     monkeypatch.setenv("ALL_PROXY", address)
     with pytest.raises(UploadKitConnectionError) as caught:
         Client(f"{scheme}://{API}", "uk_live_x", retry_seconds=0).list()
-    assert told in str(caught.value)
+    assert shown in str(caught.value)
     assert "s3cret" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
 

@@ -33,10 +33,10 @@ from werkzeug.datastructures import FileStorage
 
 from tests.browser.conftest import served
 from tests.support.appliance import Appliance
-from tests.support.client_gate import Gate, client, error, gate
+from tests.support.client_relay import Relay, client, error, relay
 from uploadkit.client import Client, UploadKitApiError, UploadKitFileError
 
-__all__ = ["client", "gate"]  # fixtures
+__all__ = ["client", "relay"]  # fixtures
 
 CSV = "".join(f"{n:05};Größe {n};ein Maß\r\n" for n in range(4000)).encode()
 
@@ -328,13 +328,13 @@ def text(file: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_cannot_be_sent_whole_is_refused_before_anything_is_sent(gate: Gate, client: Client, place: Place, kind: str) -> None:
+def test_what_cannot_be_sent_whole_is_refused_before_anything_is_sent(relay: Relay, client: Client, place: Place, kind: str) -> None:
     make, code = BAD[kind]
     with pytest.raises(UploadKitFileError) as caught:
         client.upload(make(place), file_name="table.csv", max_stream_bytes=10**6)
     assert caught.value.code == code
     assert code != "FILE_NOT_BINARY" or "in binary mode" in str(caught.value)
-    assert gate.calls == []
+    assert relay.calls == []
 
 
 @pytest.mark.parametrize(
@@ -348,16 +348,16 @@ def test_what_cannot_be_sent_whole_is_refused_before_anything_is_sent(gate: Gate
         (lambda p: FileStorage(io.BytesIO(CSV), "from-a-form.csv", "file"), "from-a-form.csv"),
     ],
 )
-def test_the_name_is_that_of_what_is_read(gate: Gate, client: Client, place: Place, make: Callable[[Place], Any], name: str) -> None:
-    gate.on_api = lambda path: error(400, "VALIDATION_ERROR", "seen enough")
+def test_the_name_is_that_of_what_is_read(relay: Relay, client: Client, place: Place, make: Callable[[Place], Any], name: str) -> None:
+    relay.on_api = lambda path: error(400, "VALIDATION_ERROR", "seen enough")
     with pytest.raises(UploadKitApiError):
         client.upload(make(place))
-    assert gate.calls[0].body["fileName"] == name
+    assert relay.calls[0].body["fileName"] == name
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter"])
 @pytest.mark.parametrize("big", [False, True], ids=["single", "in parts"])
-def test_what_becomes_longer_or_shorter_is_never_acknowledged(gate: Gate, client: Client, change: str, big: bool) -> None:
+def test_what_becomes_longer_or_shorter_is_never_acknowledged(relay: Relay, client: Client, change: str, big: bool) -> None:
     content = bytes(11 * 1024**2 if big else 1000)
     memory = io.BytesIO(content)
 
@@ -370,14 +370,14 @@ def test_what_becomes_longer_or_shorter_is_never_acknowledged(gate: Gate, client
         else:
             memory.truncate(len(content) - 1)
 
-    gate.on_put = change_it
+    relay.on_put = change_it
     with pytest.raises(UploadKitFileError) as caught:
         client.upload(memory, file_name="growing.bin")
     assert caught.value.code == "FILE_CHANGED"
-    assert not [call for call in gate.calls if call.name.endswith("/complete")]
+    assert not [call for call in relay.calls if call.name.endswith("/complete")]
 
 
-def test_what_is_unpacked_goes_up_in_parts_and_a_part_again(gate: Gate, client: Client, place: Place) -> None:
+def test_what_is_unpacked_goes_up_in_parts_and_a_part_again(relay: Relay, client: Client, place: Place) -> None:
     content = b"".join(f"{n:07}\n".encode() for n in range(1_500_000))
     failed: list[int] = []
 
@@ -387,18 +387,18 @@ def test_what_is_unpacked_goes_up_in_parts_and_a_part_again(gate: Gate, client: 
             return 503, {}, b"<Error><Code>SlowDown</Code></Error>"
         return None
 
-    gate.on_put = fail_once
+    relay.on_put = fail_once
     file = client.upload(place.keep(gzip.open(place.path(gzip.compress(content, 1)))), file_name="numbers.txt")
-    assert gate.appliance.read(file.url).body == content
+    assert relay.appliance.read(file.url).body == content
     assert failed == [2]
 
 
-def test_a_file_object_that_failed_can_be_given_again(gate: Gate, client: Client) -> None:
+def test_a_file_object_that_failed_can_be_given_again(relay: Relay, client: Client) -> None:
     memory = at(7, io.BytesIO(CSV))
-    gate.on_api = lambda path: error(400, "VALIDATION_ERROR", "not today") if path == "/upload/complete" else None
+    relay.on_api = lambda path: error(400, "VALIDATION_ERROR", "not today") if path == "/upload/complete" else None
     with pytest.raises(UploadKitApiError):
         client.upload(memory, file_name="table.csv")
     assert memory.tell() == 7
-    gate.on_api = lambda path: None
-    assert gate.appliance.read(client.upload(memory, file_name="table.csv").url).body == CSV[7:]
+    relay.on_api = lambda path: None
+    assert relay.appliance.read(client.upload(memory, file_name="table.csv").url).body == CSV[7:]
     assert memory.tell() == len(CSV)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import make_certificate
-from tests.support.strangers import NOBODY, needs_root
+from tests.support.untrusted_clients import NOBODY, needs_root
 from uploadkit import config
 from uploadkit.core import shipped
 from uploadkit.core.errors import ConfigError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.appliance import ROOT
-from tests.support.strangers import NOBODY, needs_root
+from tests.support.untrusted_clients import NOBODY, needs_root
 from uploadkit import config
 from uploadkit.core.path_ownership import who_may_replace
 from uploadkit.observability import diagnosis
@@ -45,9 +45,9 @@ def test_a_folder_or_a_link_of_somebody_else_is_told(place: Path) -> None:
     link = place.parent / "link"
     link.symlink_to(place / "data")
     os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
-    told = who_may_replace(link)
-    assert told is not None
-    assert told.startswith(f"{link} belongs to the user no")
+    reported = who_may_replace(link)
+    assert reported is not None
+    assert reported.startswith(f"{link} belongs to the user no")
     os.chown(place, 2**31 - 7, NOBODY)
     assert who_may_replace(place / "data") == f"{place} belongs to the user number {2**31 - 7}"
 
@@ -82,5 +82,5 @@ def test_a_folder_that_somebody_has_prepared_is_not_taken(place: Path) -> None:
         "except ConfigError as error: print(error)\n"
     )
     argv, environment = [sys.executable, "-c", program, prepared.name], {"PYTHONPATH": str(ROOT)}
-    said = subprocess.run(argv, cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert "belongs to somebody else" in said.stdout + said.stderr, said
+    message = subprocess.run(argv, cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert "belongs to somebody else" in message.stdout + message.stderr, message

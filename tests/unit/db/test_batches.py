@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Event
 from typing import Any
 
-from tests.conftest import House
+from tests.conftest import App
 from uploadkit.db import batches
 from uploadkit.db.models import database
 
@@ -24,7 +24,7 @@ def counted(left: int, per_batch: list[int], stopping: Event | None = None, stop
     return change
 
 
-def test_it_ends_with_the_first_batch_that_is_not_full(house: House) -> None:
+def test_it_ends_with_the_first_batch_that_is_not_full(app: App) -> None:
     done: list[int] = []
     assert batches.change_all(counted(5, done), Event(), 2) == 5
     assert done == [2, 2, 1]
@@ -33,7 +33,7 @@ def test_it_ends_with_the_first_batch_that_is_not_full(house: House) -> None:
     assert not database.in_transaction()
 
 
-def test_it_stops_between_two_batches(house: House) -> None:
+def test_it_stops_between_two_batches(app: App) -> None:
     stopping, done = Event(), []  # type: Event, list[int]
     assert batches.change_all(counted(9, done, stopping, stop_at=2), stopping, 2) == 4
     assert batches.change_all(counted(9, done), stopping, 2) == 0

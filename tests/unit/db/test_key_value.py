@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.conftest import House
+from tests.conftest import App
 from uploadkit.db import key_value
 from uploadkit.db.connection import write
 
 
-def test_what_is_kept_first_and_last(house: House) -> None:
+def test_what_is_kept_first_and_last(app: App) -> None:
     assert key_value.get("x") is None
     with write():
         key_value.put_first("x", "a")

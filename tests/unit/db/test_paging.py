@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from uploadkit.core import clock
 from uploadkit.core.errors import ValidationFailed
 from uploadkit.core.ids import new_id
@@ -18,10 +18,10 @@ from uploadkit.db.connection import write
 from uploadkit.db.models import FileRoute
 
 
-def add(house: House, at_ms: int) -> str:
+def add(app: App, at_ms: int) -> str:
     with write():
         route_id = new_id()
-        FileRoute.create(id=route_id, project=house.project, slug=f"r{route_id}", created_at=at_ms, updated_at=at_ms)
+        FileRoute.create(id=route_id, project=app.project, slug=f"r{route_id}", created_at=at_ms, updated_at=at_ms)
     return route_id
 
 
@@ -29,11 +29,11 @@ def page(cursor: str | None, limit: int = 3) -> paging.Page[FileRoute]:
     return paging.newest_first(FileRoute.select(), FileRoute.created_at, FileRoute.id, limit, cursor)
 
 
-def test_rows_come_and_go_between_the_pages(house: House) -> None:
+def test_rows_come_and_go_between_the_pages(app: App) -> None:
     dice = random.Random(7)
     now = clock.now_ms()
     times = [now + n // 5 for n in range(60)]  # five at a time have the same millisecond
-    made = [add(house, at) for at in times]
+    made = [add(app, at) for at in times]
     doomed = set(dice.sample(made, 15))
     seen: list[str] = []
     cursor: str | None = None
@@ -43,7 +43,7 @@ def test_rows_come_and_go_between_the_pages(house: House) -> None:
         cursor = found.next_cursor
         if cursor is None:
             break
-        add(house, now + dice.randrange(12))
+        add(app, now + dice.randrange(12))
         if doomed:
             with write():
                 FileRoute.delete().where(FileRoute.id == doomed.pop()).execute()
@@ -51,9 +51,9 @@ def test_rows_come_and_go_between_the_pages(house: House) -> None:
     assert {route_id for route_id in made if FileRoute.get_or_none(FileRoute.id == route_id)} <= set(seen)
 
 
-def test_the_last_page_says_so(house: House) -> None:
+def test_the_last_page_says_so(app: App) -> None:
     now = clock.now_ms()
-    made = [add(house, now + 1 + n) for n in range(5)]
+    made = [add(app, now + 1 + n) for n in range(5)]
     first = page(None, 3)
     second = page(first.next_cursor, 3)
     assert [route.id for route in [*first.items, *second.items]][:5] == made[::-1]
@@ -80,7 +80,7 @@ def made_of(value: Any) -> str:
         made_of([1, "\ud800"]),
     ],
 )
-def test_a_cursor_of_ones_own_is_refused(house: House, cursor: str) -> None:
+def test_a_cursor_of_ones_own_is_refused(app: App, cursor: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         page(cursor)
     assert list(refused.value.details or {}) == ["cursor"]

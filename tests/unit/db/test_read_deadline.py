@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from peewee import OperationalError
 
-from tests.conftest import House, new_house
+from tests.conftest import App, new_app
 from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys
 from uploadkit.core import clock
@@ -42,16 +42,16 @@ SELECT id, number >> 20, 'upload.completed', project_id, environment, id, key, '
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory, house_bucket: ObjectStore) -> Iterator[House]:
-    """A house with thousands of files and events, live and test."""
-    with new_house(tmp_path_factory.mktemp("stocked") / "data", house_bucket) as house:
+def stocked(tmp_path_factory: pytest.TempPathFactory, app_bucket: ObjectStore) -> Iterator[App]:
+    """A app with thousands of files and events, live and test."""
+    with new_app(tmp_path_factory.mktemp("stocked") / "data", app_bucket) as app:
         with db_connection.write():
             for environment, first in (("live", clock.now_ms() << 20), ("test", 1)):
-                values = {"rows": ROWS, "first": first, "environment": environment, "project": house.project.id, "name": HOSTILE_NAME}
+                values = {"rows": ROWS, "first": first, "environment": environment, "project": app.project.id, "name": HOSTILE_NAME}
                 execute(_FILL, values)
             execute(_FILL_EVENTS)
         usage.repair()
-        yield house
+        yield app
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def reads() -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.parametrize("what", reads())
-def test_whatever_a_statement_does_it_is_ended_and_the_connection_is_good(stocked: House, what: str) -> None:
+def test_whatever_a_statement_does_it_is_ended_and_the_connection_is_good(stocked: App, what: str) -> None:
     connection = database.connection()
     began = time.monotonic()
     with pytest.raises(ReadTookTooLong) as ended, read_deadline.within(0.2):
@@ -101,7 +101,7 @@ def test_whatever_a_statement_does_it_is_ended_and_the_connection_is_good(stocke
     assert Project.get_by_id(stocked.project.id).name == "still writable"
 
 
-def test_a_transaction_is_never_ended_by_the_time_of_its_readers(stocked: House) -> None:
+def test_a_transaction_is_never_ended_by_the_time_of_its_readers(stocked: App) -> None:
     """Threads out of time write together, each for longer than it may read: all of it is there, nothing half."""
 
     def write(number: int) -> None:
@@ -124,14 +124,14 @@ def test_a_transaction_is_never_ended_by_the_time_of_its_readers(stocked: House)
     assert database.writer.connection() is not database.connection()
 
 
-def test_what_a_request_waits_for_elsewhere_does_not_count(stocked: House) -> None:
+def test_what_a_request_waits_for_elsewhere_does_not_count(stocked: App) -> None:
     with travelled_to(1_790_000_000_000) as advance, read_deadline.within(2):
         execute(MUCH).fetchall()
         advance(3_600_000)  # the store was slow
         assert execute(MUCH).fetchone()[0] > 50_000
 
 
-def test_the_statements_of_a_request_share_its_time(stocked: House) -> None:
+def test_the_statements_of_a_request_share_its_time(stocked: App) -> None:
     began = time.monotonic()
     with pytest.raises(ReadTookTooLong), read_deadline.within(0.3):
         any(time.monotonic() - began > 30 or not execute(MUCH).fetchall() for _ in itertools.count())
@@ -139,7 +139,7 @@ def test_the_statements_of_a_request_share_its_time(stocked: House) -> None:
         execute(MUCH).fetchall()
 
 
-def test_other_threads_have_their_own_time(stocked: House) -> None:
+def test_other_threads_have_their_own_time(stocked: App) -> None:
     ended: list[Any] = []
 
     def work() -> None:
@@ -164,32 +164,30 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_read_that_takes_too_long_is_503_with_the_fix(
-    stocked: House, hurried: None, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
+def test_a_read_that_takes_too_long_is_503_with_the_fix(stocked: App, hurried: None, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     key = api_keys.issue_key(stocked.ctx.config, stocked.caller, stocked.project.id, "sandbox", environment="test").plaintext
-    door = stocked.door()
-    answer = door.get(address, headers={"x-api-key": key})
+    surface = stocked.client()
+    answer = surface.get(address, headers={"x-api-key": key})
     assert answer.status_code == 503, answer.json
     assert answer.headers["Retry-After"]
     assert answer.json["error"]["code"] == "STORAGE_UNAVAILABLE"
     assert "too long" in answer.json["error"]["message"]
     assert "read_timeout_seconds" in answer.json["error"]["suggestion"]
     monkeypatch.undo()
-    assert door.get(address, headers={"x-api-key": key}).status_code == 200
+    assert surface.get(address, headers={"x-api-key": key}).status_code == 200
 
 
-def test_no_address_answers_500_when_there_is_no_time(stocked: House, hurried: None) -> None:
+def test_no_address_answers_500_when_there_is_no_time(stocked: App, hurried: None) -> None:
     """Every address that is read from, as far as it needs no more than the ids that are there."""
-    door = stocked.door()
+    surface = stocked.client()
     values = {"slug": stocked.project.slug, "environment": "live", "project_id": stocked.project.id, "projectId": stocked.project.id}
     values |= {"file_id": "live1", "fileId": "live1", "key": "live/1", "filename": "no", "path": "no", "anything": "no"}
     seen = set()
-    for rule in door.application.url_map.iter_rules():
+    for rule in surface.application.url_map.iter_rules():
         if "GET" not in (rule.methods or ()) or "doctor" in rule.rule or rule.rule in ("/readyz", "/"):
             continue  # these two ask the store
         _, address = rule.build({name: values.get(name, "no") for name in rule.arguments}) or ("", "")
-        answer = door.get(address)
+        answer = surface.get(address)
         answer.close()
         seen.add(answer.status_code)
         assert answer.status_code < 500 or (answer.status_code == 503 and answer.headers["Retry-After"]), address

@@ -80,9 +80,9 @@ def test_whoever_waits_gets_the_place_that_is_free_or_an_answer_after_a_second()
 
 def test_a_place_is_given_back_after_failures_of_all_kinds() -> None:
     places = ReadPlaces(1)
-    for failure, told in ((peewee.OperationalError("interrupted"), ReadTookTooLong), (ValueError("x"), ValueError)):
+    for failure, reported in ((peewee.OperationalError("interrupted"), ReadTookTooLong), (ValueError("x"), ValueError)):
         for _ in range(3):
-            with pytest.raises(told), places.taken("a"):
+            with pytest.raises(reported), places.taken("a"):
                 raise failure
     with places.taken("a"):
         pass

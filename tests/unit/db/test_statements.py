@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conftest import House
+from tests.conftest import App
 from uploadkit.db import connection, statements
 from uploadkit.db.models import File, FileRoute, Project
 
@@ -24,8 +24,8 @@ FACTS = {
 }
 
 
-def test_a_row_is_inserted_as_peewee_would(house: House) -> None:
-    project = house.project.id
+def test_a_row_is_inserted_as_peewee_would(app: App) -> None:
+    project = app.project.id
     with connection.write():
         statements.insert(statements.new(File, number=1, project=project, **FACTS))
         File.create(number=2, project=project, **FACTS | {"id": "f2", "key": "k2"})
@@ -37,10 +37,10 @@ def test_a_row_is_inserted_as_peewee_would(house: House) -> None:
     assert File.get_by_id("f1").__data__ == File.get_by_id("f2").__data__ | {"number": 1, "id": "f1", "key": "k/ü"}
 
 
-def test_a_row_is_read_as_peewee_would(house: House) -> None:
+def test_a_row_is_read_as_peewee_would(app: App) -> None:
     with connection.write():
-        statements.insert(statements.new(File, number=1, project=house.project.id, **FACTS))
-        FileRoute.update(verify_content=False, allowed_types=["image/*"]).where(FileRoute.project == house.project.id).execute()
+        statements.insert(statements.new(File, number=1, project=app.project.id, **FACTS))
+        FileRoute.update(verify_content=False, allowed_types=["image/*"]).where(FileRoute.project == app.project.id).execute()
     for model in (File, FileRoute, Project):
         theirs = model.select().first()
         ours = statements.find(model, "id = ?", theirs.id)

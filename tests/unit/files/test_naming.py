@@ -34,10 +34,10 @@ def test_the_original_name_survives_in_a_header_of_printable_ascii(name: str, co
 
 @given(names)
 def test_a_name_is_shown_whole_up_to_what_file_systems_hold(name: str) -> None:
-    shown = display_name(name)
-    assert len(shown.encode()) <= 255
-    assert (shown == name) is (len(name.encode()) <= 255)
-    assert name.startswith(shown.rpartition(".")[0])
+    rendered = display_name(name)
+    assert len(rendered.encode()) <= 255
+    assert (rendered == name) is (len(name.encode()) <= 255)
+    assert name.startswith(rendered.rpartition(".")[0])
 
 
 def test_a_name_is_cut_between_what_people_see_as_characters_and_keeps_its_ending() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.sample_files import film, in_parts, jpeg, single
 from tests.support.stored import objects
@@ -57,22 +57,22 @@ def place(tmp_path: Path) -> Counted:
     return Counted(tmp_path / "backups")
 
 
-def back_up(house: House, place: places.Place, keep: int | None = None, **more: bool) -> Backup:
-    return creation.create(house.ctx.config, house.ctx.store, place, keep=keep, stopping=threading.Event(), **more)
+def back_up(app: App, place: places.Place, keep: int | None = None, **more: bool) -> Backup:
+    return creation.create(app.ctx.config, app.ctx.store, place, keep=keep, stopping=threading.Event(), **more)
 
 
-def some_files(house: House) -> dict[str, bytes]:
+def some_files(app: App) -> dict[str, bytes]:
     """Three files, one of them in parts: by key what they hold."""
-    contents = {single(house, content).key: content for content in (jpeg(b"one"), jpeg(b"two"))}
+    contents = {single(app, content).key: content for content in (jpeg(b"one"), jpeg(b"two"))}
     parts = film(b"three")
-    return contents | {in_parts(house, *parts).key: b"".join(parts)}
+    return contents | {in_parts(app, *parts).key: b"".join(parts)}
 
 
-def faults(house: House, place: places.Place, config: Config | None = None) -> list[str]:
+def faults(app: App, place: places.Place, config: Config | None = None) -> list[str]:
     """What `verify` finds wrong with the newest backup, or why there is nothing to verify."""
     try:
-        target = existing(config or house.ctx.config, place)
-        return verification.verify(target, verification.chosen(target, None), house.ctx.config.data_dir).faults
+        target = existing(config or app.ctx.config, place)
+        return verification.verify(target, verification.chosen(target, None), app.ctx.config.data_dir).faults
     except BackupUnusable as error:
         return [error.message]
 
@@ -87,55 +87,55 @@ def files_of(place: Path) -> list[Path]:
     return sorted(path for path in place.rglob("*") if path.is_file() and path.name != ".lock")
 
 
-def test_what_is_there_is_not_sent_again(house: House, place: Counted) -> None:
-    some_files(house)
-    first = back_up(house, place)
+def test_what_is_there_is_not_sent_again(app: App, place: Counted) -> None:
+    some_files(app)
+    first = back_up(app, place)
     assert (first.files, first.size_bytes, first.missing) == (3, sum(file.size_bytes for file in File.select()), ())
-    assert faults(house, place) == []
+    assert faults(app, place) == []
     sent = len(place.written)
-    single(house, jpeg(b"four"))
-    second = back_up(house, place)
+    single(app, jpeg(b"four"))
+    second = back_up(app, place)
     assert second.files == 4
     assert len(place.written) == sent + 1
-    assert faults(house, place) == []
+    assert faults(app, place) == []
     assert second.id > first.id
-    assert not list(house.ctx.config.data_dir.glob("backup-snapshot*"))
+    assert not list(app.ctx.config.data_dir.glob("backup-snapshot*"))
 
 
 @pytest.mark.parametrize("fails_after", [0, 1, 2, 3])
-def test_an_interrupted_backup_is_none_and_the_next_one_goes_on(house: House, place: Counted, fails_after: int) -> None:
-    some_files(house)
+def test_an_interrupted_backup_is_none_and_the_next_one_goes_on(app: App, place: Counted, fails_after: int) -> None:
+    some_files(app)
     place.fails_after = fails_after
     with pytest.raises(StorageUnavailable, match="No space left"):
-        back_up(house, place)
+        back_up(app, place)
     assert not deletion_hold.is_held()
     if place.read(layout.MARK, 1000) is not None:
-        assert existing(house.ctx.config, place).ids()[0] == []
+        assert existing(app.ctx.config, place).ids()[0] == []
     place.fails_after = 1_000_000
-    assert back_up(house, place).files == 3
-    assert faults(house, place) == []
+    assert back_up(app, place).files == 3
+    assert faults(app, place) == []
     whole = {name for name in place.written if place.written.count(name) > 1}
     assert len(whole) <= 4, "four files are sent at a time; those may have been under way"
 
 
-def test_what_failed_leaves_the_last_good_one(house: House, place: Counted) -> None:
-    some_files(house)
-    good = back_up(house, place, keep=1)
-    single(house, jpeg(b"four"))
+def test_what_failed_leaves_the_last_good_one(app: App, place: Counted) -> None:
+    some_files(app)
+    good = back_up(app, place, keep=1)
+    single(app, jpeg(b"four"))
     place.fails_after = len(place.written)
     with pytest.raises(StorageUnavailable):
-        back_up(house, place, keep=1)
-    target = existing(house.ctx.config, place)
+        back_up(app, place, keep=1)
+    target = existing(app.ctx.config, place)
     assert target.ids()[0] == [good.id]
-    assert faults(house, place) == []
+    assert faults(app, place) == []
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
-def test_every_flipped_byte_is_found(house: House, place: Counted, tmp_path: Path, is_encrypted: bool) -> None:
-    some_files(house)
+def test_every_flipped_byte_is_found(app: App, place: Counted, tmp_path: Path, is_encrypted: bool) -> None:
+    some_files(app)
     if is_encrypted:
-        house.ctx.config = encrypted(house.ctx.config, tmp_path)
-    back_up(house, place)
+        app.ctx.config = encrypted(app.ctx.config, tmp_path)
+    back_up(app, place)
     found = files_of(tmp_path / "backups")
     assert len(found) > 6
     for path in found:
@@ -143,70 +143,70 @@ def test_every_flipped_byte_is_found(house: House, place: Counted, tmp_path: Pat
         for at in {0, len(good) // 2, len(good) - 1}:
             path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
             is_harmless = not is_encrypted and path.name in (layout.MARK, "backup.json")  # a space more, another time
-            assert faults(house, place) or is_harmless, (path, at)
+            assert faults(app, place) or is_harmless, (path, at)
         for other in (good[:-1], good + b"x", b""):
             path.write_bytes(other)
-            assert faults(house, place) or (not is_encrypted and path.suffix == ".json"), path
+            assert faults(app, place) or (not is_encrypted and path.suffix == ".json"), path
         path.unlink()
-        assert faults(house, place), path
+        assert faults(app, place), path
         path.write_bytes(good)
-    assert faults(house, place) == []
+    assert faults(app, place) == []
 
 
-def test_encrypted_pieces_show_nothing_and_none_stands_for_another(house: House, place: Counted, tmp_path: Path) -> None:
-    contents = some_files(house)
-    config = house.ctx.config
-    house.ctx.config = encrypted(config, tmp_path)
-    back_up(house, place)
+def test_encrypted_pieces_show_nothing_and_none_stands_for_another(app: App, place: Counted, tmp_path: Path) -> None:
+    contents = some_files(app)
+    config = app.ctx.config
+    app.ctx.config = encrypted(config, tmp_path)
+    back_up(app, place)
     for path in files_of(tmp_path / "backups"):
         written = path.read_bytes()
         assert not any(content[:200] in written for content in contents.values()), path
-        assert house.project.id.encode() not in written, path
-    assert "encrypted" in faults(house, place, config)[0]
-    assert "another passphrase" in faults(house, place, encrypted(config, tmp_path, b"not the right one"))[0]
+        assert app.project.id.encode() not in written, path
+    assert "encrypted" in faults(app, place, config)[0]
+    assert "another passphrase" in faults(app, place, encrypted(config, tmp_path, b"not the right one"))[0]
     one, other = [path for path in files_of(tmp_path / "backups" / "files") if path.suffix == ".0"][:2]
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
-    assert len(faults(house, place)) == 2
+    assert len(faults(app, place)) == 2
 
 
-def test_the_oldest_go_and_what_others_need_stays(house: House, place: Counted) -> None:
-    gone, *_ = some_files(house)
-    first = back_up(house, place)
-    files.delete_file(house.ctx, house.caller, gone)
-    second = back_up(house, place)
+def test_the_oldest_go_and_what_others_need_stays(app: App, place: Counted) -> None:
+    gone, *_ = some_files(app)
+    first = back_up(app, place)
+    files.delete_file(app.ctx, app.caller, gone)
+    second = back_up(app, place)
     before = set(place.names("files/"))
-    third = back_up(house, place, keep=2)
-    target = existing(house.ctx.config, place)
+    third = back_up(app, place, keep=2)
+    target = existing(app.ctx.config, place)
     assert target.ids() == ([second.id, third.id], [])
     left = set(place.names("files/"))
     assert left < before
     assert not any(File.get(File.key == gone).id in name for name in left)
-    assert faults(house, place) == []
+    assert faults(app, place) == []
     with pytest.raises(BackupUnusable, match="no whole backup"):
         verification.chosen(target, first.id)
 
 
-def test_while_a_backup_is_made_objects_stay(house: House, place: Counted) -> None:
-    key, *_ = some_files(house)
+def test_while_a_backup_is_made_objects_stay(app: App, place: Counted) -> None:
+    key, *_ = some_files(app)
     seen: list[bool] = []
 
     def delete_and_sweep(progress: creation.Progress) -> None:
         if not seen:
-            files.delete_file(house.ctx, house.caller, key)
-            sweeper.sweep_due(house.ctx)
-            seen.append(key in objects(house))
+            files.delete_file(app.ctx, app.caller, key)
+            sweeper.sweep_due(app.ctx)
+            seen.append(key in objects(app))
 
-    creation.create(house.ctx.config, house.ctx.store, place, keep=None, stopping=threading.Event(), tell=delete_and_sweep)
+    creation.create(app.ctx.config, app.ctx.store, place, keep=None, stopping=threading.Event(), tell=delete_and_sweep)
     assert seen == [True]
-    assert faults(house, place) == []
+    assert faults(app, place) == []
     with travelled_to(clock.now_ms() + 60_000):
-        sweeper.sweep_due(house.ctx)
-    assert key not in objects(house)
+        sweeper.sweep_due(app.ctx)
+    assert key not in objects(app)
 
 
-def test_a_hold_that_nobody_renews_ends(house: House) -> None:
+def test_a_hold_that_nobody_renews_ends(app: App) -> None:
     with travelled_to(clock.now_ms()) as advance:
         with deletion_hold.held() as lasts:
             assert deletion_hold.is_held()
@@ -217,27 +217,27 @@ def test_a_hold_that_nobody_renews_ends(house: House) -> None:
         assert not deletion_hold.is_held()
 
 
-def test_damaged_objects_are_named_and_the_rest_is_backed_up(house: House, place: Counted) -> None:
-    damaged, *_ = some_files(house)
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=damaged, Body=b"other bytes")
-    backup = back_up(house, place)
+def test_damaged_objects_are_named_and_the_rest_is_backed_up(app: App, place: Counted) -> None:
+    damaged, *_ = some_files(app)
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=damaged, Body=b"other bytes")
+    backup = back_up(app, place)
     assert [one.key for one in backup.missing] == [damaged]
     assert "replaced" in backup.missing[0].reason
     assert backup.files == 2
-    assert faults(house, place) == []
+    assert faults(app, place) == []
 
 
-def test_whose_backups_these_are(house: House, place: Counted, tmp_path: Path) -> None:
-    some_files(house)
+def test_whose_backups_these_are(app: App, place: Counted, tmp_path: Path) -> None:
+    some_files(app)
     with place.alone(), pytest.raises(Conflict, match="at work"):
-        back_up(house, places.Folder(tmp_path / "backups"))
-    back_up(house, place)
+        back_up(app, places.Folder(tmp_path / "backups"))
+    back_up(app, place)
     with pytest.raises(BackupUnusable, match="another installation"):
-        own(house.ctx.config, place, "somebody else", is_known=False)
+        own(app.ctx.config, place, "somebody else", is_known=False)
     (tmp_path / "backups").rename(tmp_path / "unplugged")
     with pytest.raises(BackupUnusable, match="there are none now"):
-        back_up(house, place)
-    assert back_up(house, place, begin=True).files == 3
+        back_up(app, place)
+    assert back_up(app, place, begin=True).files == 3
 
 
 @pytest.mark.parametrize(
@@ -251,45 +251,45 @@ def test_whose_backups_these_are(house: House, place: Counted, tmp_path: Path) -
         ("{data}/..", "data directory is inside"),
     ],
 )
-def test_places_that_can_not_be(house: House, target: str, problem: str) -> None:
+def test_places_that_can_not_be(app: App, target: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
-        places.opened(house.ctx.config, target.format(data=house.ctx.config.data_dir))
+        places.opened(app.ctx.config, target.format(data=app.ctx.config.data_dir))
 
 
 # Putting back.
 
 
 @pytest.fixture
-def elsewhere(house: House, tmp_path: Path) -> Iterator[tuple[Config, ObjectStore]]:
+def elsewhere(app: App, tmp_path: Path) -> Iterator[tuple[Config, ObjectStore]]:
     """A configuration with an empty data directory, and an empty bucket."""
-    store = ObjectStore(StoreAddress(**(vars(house.ctx.store.address) | {"bucket": f"restored-{clock.now_ms()}"})))
+    store = ObjectStore(StoreAddress(**(vars(app.ctx.store.address) | {"bucket": f"restored-{clock.now_ms()}"})))
     store.create_bucket()
     (tmp_path / "restored").mkdir()
-    yield house.ctx.config.model_copy(update={"data": house.ctx.config.data.model_copy(update={"dir": tmp_path / "restored"})}), store
+    yield app.ctx.config.model_copy(update={"data": app.ctx.config.data.model_copy(update={"dir": tmp_path / "restored"})}), store
     connection.close()
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
 def test_a_restore_is_the_state_of_the_backup(
-    house: House, place: Counted, elsewhere: tuple[Config, ObjectStore], tmp_path: Path, is_encrypted: bool
+    app: App, place: Counted, elsewhere: tuple[Config, ObjectStore], tmp_path: Path, is_encrypted: bool
 ) -> None:
     config, store = elsewhere
     if is_encrypted:
-        config, house.ctx.config = encrypted(config, tmp_path), encrypted(house.ctx.config, tmp_path)
-    contents = some_files(house)
+        config, app.ctx.config = encrypted(config, tmp_path), encrypted(app.ctx.config, tmp_path)
+    contents = some_files(app)
     damaged = next(iter(contents))
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=damaged, Body=b"other bytes")
-    waiting = house.door().post(
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=damaged, Body=b"other bytes")
+    waiting = app.client().post(
         "/api/v1/upload/request", json={"fileName": "a.jpg", "fileSize": 5, "contentType": "image/jpeg", "routeSlug": "default"}
     )
-    back_up(house, place)
-    later = single(house, jpeg(b"later"))
+    back_up(app, place)
+    later = single(app, jpeg(b"later"))
     last_number = Event.select().order_by(Event.sequence.desc()).first().sequence
     target = existing(config, place)
-    done = restoration.restore(config, store, target, target.backup(target.ids()[0][-1]), newer_database=house.ctx.config.database_path)
+    done = restoration.restore(config, store, target, target.backup(target.ids()[0][-1]), newer_database=app.ctx.config.database_path)
     assert (done.files, done.lost, done.ended_uploads, done.revoked) == (2, [damaged], 1, [])
     connection.open_database(config, upgrade=False)
-    house.ctx.config, house.ctx.store = config, store
+    app.ctx.config, app.ctx.store = config, store
     del contents[damaged]
     for file in File.select().where(File.status == "UPLOADED"):
         content = contents.pop(file.key)
@@ -298,16 +298,16 @@ def test_a_restore_is_the_state_of_the_backup(
     assert File.get_or_none(File.id == later.id) is None
     assert File.get_by_id(waiting.json["fileId"]).status == "FAILED"
     assert Event.select().where(Event.sequence > last_number).order_by(Event.sequence).first().sequence > last_number + 1000
-    assert reconcile.compare(house.ctx).findings == []
+    assert reconcile.compare(app.ctx).findings == []
     assert usage.find_differences() == []
     with pytest.raises(ConfigError, match="wants a data directory without one"):
         restoration.require_empty(config)
 
 
-def test_a_damaged_backup_restores_nothing(house: House, place: Counted, elsewhere: tuple[Config, ObjectStore], tmp_path: Path) -> None:
+def test_a_damaged_backup_restores_nothing(app: App, place: Counted, elsewhere: tuple[Config, ObjectStore], tmp_path: Path) -> None:
     config, store = elsewhere
-    some_files(house)
-    backup = back_up(house, place)
+    some_files(app)
+    backup = back_up(app, place)
     path = files_of(tmp_path / "backups" / "files")[-1]
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
@@ -325,37 +325,37 @@ def test_a_damaged_backup_restores_nothing(house: House, place: Counted, elsewhe
 # What comes by itself.
 
 
-def test_when_a_backup_is_due(house: House, place: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert schedule.run_if_due(house.ctx) == 0
-    backup = house.ctx.config.backup.model_copy(update={"to": str(place), "schedule": "03:00"})
-    house.ctx.config = house.ctx.config.model_copy(update={"backup": backup})
+def test_when_a_backup_is_due(app: App, place: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert schedule.run_if_due(app.ctx) == 0
+    backup = app.ctx.config.backup.model_copy(update={"to": str(place), "schedule": "03:00"})
+    app.ctx.config = app.ctx.config.model_copy(update={"backup": backup})
     monkeypatch.setattr(places, "opened", lambda config, target: place)
     day = 86_400_000
     with travelled_to(clock.now_ms()) as advance:
-        assert schedule.run_if_due(house.ctx) == 1
-        assert schedule.run_if_due(house.ctx) == 0
+        assert schedule.run_if_due(app.ctx) == 1
+        assert schedule.run_if_due(app.ctx) == 0
         advance(day)
         place.fails_after = 0
-        single(house, jpeg(b"one"))
-        assert schedule.run_if_due(house.ctx) == 0
+        single(app, jpeg(b"one"))
+        assert schedule.run_if_due(app.ctx) == 0
         assert "No space left" in schedule.results()[0].failure
         place.fails_after = 1_000_000
-        assert schedule.run_if_due(house.ctx) == 0, "a failed one is tried again in an hour"
+        assert schedule.run_if_due(app.ctx) == 0, "a failed one is tried again in an hour"
         advance(3600_000)
-        assert schedule.run_if_due(house.ctx) == 1
-        schedule.request(house.ctx)
+        assert schedule.run_if_due(app.ctx) == 1
+        schedule.request(app.ctx)
         assert schedule.is_requested()
-        assert schedule.run_if_due(house.ctx) == 1
+        assert schedule.run_if_due(app.ctx) == 1
         assert not schedule.is_requested()
     assert [bool(result.failure) for result in schedule.results()] == [False, False, True, False]
 
 
-def test_stopping_ends_a_backup(house: House, place: Counted) -> None:
-    some_files(house)
+def test_stopping_ends_a_backup(app: App, place: Counted) -> None:
+    some_files(app)
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(object_check.Stopped):
-        creation.create(house.ctx.config, house.ctx.store, place, keep=None, stopping=stopping)
+        creation.create(app.ctx.config, app.ctx.store, place, keep=None, stopping=stopping)
     assert not deletion_hold.is_held()
 
 

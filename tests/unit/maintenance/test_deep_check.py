@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import House, new_house
+from tests.conftest import App, new_app
 from tests.support.appliance import JPEG, ROOT, Appliance, running, wait_until
 from tests.support.bundled_stores import own_store, upload_in_parts
 from tests.support.sample_files import SINGLE_BYTES, film, in_parts, jpeg, single
@@ -36,9 +36,9 @@ from uploadkit.objectstore.store import ObjectStore
 pytestmark = pytest.mark.long
 
 
-def deep(house: House, **more: object) -> Pass:
+def deep(app: App, **more: object) -> Pass:
     given: dict[str, object] = {"since_ms": None, "bytes_per_second": None, "anew": False, "stopping": threading.Event(), **more}
-    return deep_check.run(house.ctx.config, house.ctx.store, **given)  # type: ignore[arg-type]
+    return deep_check.run(app.ctx.config, app.ctx.store, **given)  # type: ignore[arg-type]
 
 
 def damaged(found: Pass) -> dict[str, str]:
@@ -88,54 +88,54 @@ def test_flipped_bits_and_cut_off_files_are_named_exactly(tmp_path: Path) -> Non
     nowhere = ObjectStore(StoreAddress("http://127.0.0.1:9", "http://127.0.0.1:9", "x", "x", "path", "x", "x"))
     engine = tmp_path / "engine"
     contents: dict[str, bytes] = {}
-    with new_house(tmp_path / "data", nowhere) as house:
-        with started(engine) as house.ctx.store:
+    with new_app(tmp_path / "data", nowhere) as app:
+        with started(engine) as app.ctx.store:
             for mark in (b"", b"", b"MARK-FLIP", b"MARK-CUT", b""):
                 content, parts = jpeg(mark), film(mark)
-                contents |= {single(house, content).key: content, in_parts(house, *parts).key: b"".join(parts)}
-            stray = f"{house.project.id}/default/{'0' * 8}{File.select().first().id[8:]}/a"
-            house.ctx.store._client.put_object(Bucket="uploads", Key=stray, Body=b"MARK-CUT")
-            assert damaged(deep(house)) == {}
+                contents |= {single(app, content).key: content, in_parts(app, *parts).key: b"".join(parts)}
+            stray = f"{app.project.id}/default/{'0' * 8}{File.select().first().id[8:]}/a"
+            app.ctx.store._client.put_object(Bucket="uploads", Key=stray, Body=b"MARK-CUT")
+            assert damaged(deep(app)) == {}
         flip(engine, b"MARK-FLIP")
         for path, at in places_of(engine, b"MARK-CUT"):
             os.truncate(path, at)
-        with started(engine) as house.ctx.store:
-            plain = reconcile.compare(house.ctx)
+        with started(engine) as app.ctx.store:
+            plain = reconcile.compare(app.ctx)
             assert [(finding.kind, finding.key) for finding in plain.findings] == [("object_without_row", stray)]
             assert "can't read" in plain.findings[0].detail
-            found = deep(house)
-            lost = {key for key, content in contents.items() if not is_read_as_sent(house.ctx.store, key, content)}
+            found = deep(app)
+            lost = {key for key, content in contents.items() if not is_read_as_sent(app.ctx.store, key, content)}
             assert len(contents) - 3 >= len(lost) >= 4
             assert set(damaged(found)) == lost
             assert set(damaged(found).values()) <= {"object_unreadable", "object_differs"}
             assert (found.files, found.unproven) == (len(contents), 0)
-            assert [finding.fixed for finding in reconcile.fix(house.ctx, plain).findings] == [True]
+            assert [finding.fixed for finding in reconcile.fix(app.ctx, plain).findings] == [True]
             assert {file.status for file in File.select()} == {"UPLOADED"}
-            assert stray not in objects(house)
+            assert stray not in objects(app)
 
 
 # A store that lies, or is replaced behind our back.
 
 
-def test_what_is_sound_agrees(house: House) -> None:
+def test_what_is_sound_agrees(app: App) -> None:
     for content in (b"\xff\xd8\xff", jpeg(), jpeg() + os.urandom(PIECE_BYTES)):
-        single(house, content)
-    in_parts(house, *film())
-    found = deep(house)
+        single(app, content)
+    in_parts(app, *film())
+    found = deep(app)
     assert (found.damaged, found.files, found.total_files, found.unproven) == ([], 4, 4, 0)
     assert found.read_bytes == found.total_bytes == sum(file.size_bytes for file in File.select())
-    assert not (house.ctx.config.data_dir / "deep-check.jsonl").exists()
-    assert not [key for key in objects(house) if "deep-check" in key]
+    assert not (app.ctx.config.data_dir / "deep-check.jsonl").exists()
+    assert not [key for key in objects(app) if "deep-check" in key]
 
 
-def test_an_object_replaced_behind_our_back(house: House) -> None:
+def test_an_object_replaced_behind_our_back(app: App) -> None:
     content = jpeg()
-    same_size, other_size, gone = single(house, content), single(house, jpeg()), single(house, jpeg())
-    store = house.ctx.store
+    same_size, other_size, gone = single(app, content), single(app, jpeg()), single(app, jpeg())
+    store = app.ctx.store
     for key, bytes_of in ((same_size.key, content[::-1]), (other_size.key, content + b"1")):
         store._client.put_object(Bucket=store.address.bucket, Key=key, Body=bytes_of, ContentType="image/jpeg")
     store.delete(gone.key)
-    assert damaged(deep(house)) == {same_size.key: "object_differs", other_size.key: "object_differs", gone.key: "row_without_object"}
+    assert damaged(deep(app)) == {same_size.key: "object_differs", other_size.key: "object_differs", gone.key: "row_without_object"}
 
 
 def _of_files(asked: Asked) -> bool:
@@ -176,20 +176,18 @@ LIES: dict[str, tuple[Rule, str]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_store_that_lies_about_one_object(house: House, lie: str) -> None:
+def test_a_store_that_lies_about_one_object(app: App, lie: str) -> None:
     rule, kind = LIES[lie]
-    sound, lied_of = [single(house, jpeg()) for _ in range(2)], single(house, jpeg())
-    with proxied(
-        house.ctx.store.address, lambda asked, pass_on: rule(asked, pass_on) if asked.key == lied_of.key else pass_on(asked)
-    ) as to:
-        house.ctx.store = ObjectStore(to, timeout_seconds=1)
-        found = deep(house)
+    sound, lied_of = [single(app, jpeg()) for _ in range(2)], single(app, jpeg())
+    with proxied(app.ctx.store.address, lambda asked, pass_on: rule(asked, pass_on) if asked.key == lied_of.key else pass_on(asked)) as to:
+        app.ctx.store = ObjectStore(to, timeout_seconds=1)
+        found = deep(app)
         assert damaged(found) == {lied_of.key: kind}
         assert found.files == len(sound) + 1
-        assert reconcile.compare(house.ctx).findings == [] or lie == "500", "plain reconcile asks for what the listing makes doubtful alone"
+        assert reconcile.compare(app.ctx).findings == [] or lie == "500", "plain reconcile asks for what the listing makes doubtful alone"
 
 
-def test_where_an_etag_is_no_digest_it_says_so_and_is_no_false_alarm(house: House) -> None:
+def test_where_an_etag_is_no_digest_it_says_so_and_is_no_false_alarm(app: App) -> None:
     """A store with ETags of its own, and one that says that it encrypts with a KMS."""
 
     def own_etags(asked: Asked, pass_on: PassOn) -> Answered:
@@ -205,24 +203,24 @@ def test_where_an_etag_is_no_digest_it_says_so_and_is_no_false_alarm(house: Hous
         answered = pass_on(asked)
         return replace(answered, headers=answered.headers | {"x-amz-server-side-encryption": "aws:kms"})
 
-    single(house, jpeg()), in_parts(house, *film())
-    straight = house.ctx.store.address
+    single(app, jpeg()), in_parts(app, *film())
+    straight = app.ctx.store.address
     with proxied(straight, by_kms) as to:
-        house.ctx.store = ObjectStore(to)
-        assert (deep(house).damaged, deep(house).unproven) == ([], 2)
+        app.ctx.store = ObjectStore(to)
+        assert (deep(app).damaged, deep(app).unproven) == ([], 2)
     for file in File.select():
         File.update(etag=reversed_in(file.etag)).where(File.id == file.id).execute()
     with proxied(straight, own_etags) as to:
-        house.ctx.store = ObjectStore(to)
-        assert (deep(house).damaged, deep(house).unproven) == ([], 2)
+        app.ctx.store = ObjectStore(to)
+        assert (deep(app).damaged, deep(app).unproven) == ([], 2)
 
 
-def test_unreadable_objects_do_not_stop_the_plain_comparison(house: House) -> None:
+def test_unreadable_objects_do_not_stop_the_plain_comparison(app: App) -> None:
     """Without a row, without a listing, and with another ETag."""
-    stray = f"{house.project.id}/default/{single(house, jpeg()).id[:-12]}{'0' * 12}/a"
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=stray, Body=b"stray")
-    other, hidden = single(house, jpeg()), single(house, jpeg())
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=other.key, Body=b"other")
+    stray = f"{app.project.id}/default/{single(app, jpeg()).id[:-12]}{'0' * 12}/a"
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=stray, Body=b"stray")
+    other, hidden = single(app, jpeg()), single(app, jpeg())
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=other.key, Body=b"other")
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         if _of_files(asked):
@@ -232,9 +230,9 @@ def test_unreadable_objects_do_not_stop_the_plain_comparison(house: House) -> No
             answered.body = re.sub(rb"<Contents><Key>%s</Key>.*?</Contents>" % hidden.key.encode(), b"", answered.body)
         return answered
 
-    with proxied(house.ctx.store.address, rule) as to:
-        house.ctx.store = ObjectStore(to, timeout_seconds=1)
-        found = {(finding.kind, finding.key) for finding in reconcile.compare(house.ctx).findings}
+    with proxied(app.ctx.store.address, rule) as to:
+        app.ctx.store = ObjectStore(to, timeout_seconds=1)
+        found = {(finding.kind, finding.key) for finding in reconcile.compare(app.ctx).findings}
     assert {("object_without_row", stray), ("object_unreadable", other.key)} <= found
     assert found <= {("object_without_row", stray), ("object_unreadable", other.key), ("object_unreadable", hidden.key)}
 
@@ -242,13 +240,13 @@ def test_unreadable_objects_do_not_stop_the_plain_comparison(house: House) -> No
 # Interruptions.
 
 
-def test_a_pass_that_is_stopped_goes_on_where_it_was(house: House) -> None:
-    made = [single(house, jpeg()) for _ in range(6)]
-    house.ctx.store.delete(made[0].key)
+def test_a_pass_that_is_stopped_goes_on_where_it_was(app: App) -> None:
+    made = [single(app, jpeg()) for _ in range(6)]
+    app.ctx.store.delete(made[0].key)
     put_back = made[1]
-    content = house.ctx.store.head(put_back.key, SINGLE_BYTES * 2)
+    content = app.ctx.store.head(put_back.key, SINGLE_BYTES * 2)
     assert content is not None
-    house.ctx.store.delete(put_back.key)
+    app.ctx.store.delete(put_back.key)
     stopping = threading.Event()
 
     def stop_after_three(progress: Pass) -> None:
@@ -257,18 +255,18 @@ def test_a_pass_that_is_stopped_goes_on_where_it_was(house: House) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        deep(house, stopping=stopping, tell=stop_after_three)
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=put_back.key, Body=content.first_bytes)
+        deep(app, stopping=stopping, tell=stop_after_three)
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=put_back.key, Body=content.first_bytes)
     seen: list[int] = []
-    found = deep(house, tell=lambda progress: seen.append(progress.files))
+    found = deep(app, tell=lambda progress: seen.append(progress.files))
     assert (found.went_on, seen[0], found.files) == (True, 3, 6)
     assert damaged(found) == {made[0].key: "row_without_object"}, "what was found before is told, unless it was put back"
-    assert deep(house).went_on is False
+    assert deep(app).went_on is False
 
 
-def test_a_large_object_goes_on_within_itself(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_object_goes_on_within_itself(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uploadkit.maintenance.object_check._SAVE_EVERY_BYTES", 5 * MIB)
-    file = in_parts(house, *film())
+    file = in_parts(app, *film())
     asked_for: list[str] = []
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
@@ -278,53 +276,53 @@ def test_a_large_object_goes_on_within_itself(house: House, monkeypatch: pytest.
                 return Answered(raw=[])
         return Answered(raw=[]) if asked_for and len(asked_for) == 2 else pass_on(asked)
 
-    with proxied(house.ctx.store.address, rule) as to:
-        house.ctx.store = ObjectStore(to, timeout_seconds=1)
+    with proxied(app.ctx.store.address, rule) as to:
+        app.ctx.store = ObjectStore(to, timeout_seconds=1)
         with pytest.raises(StorageUnavailable):
-            deep(house)
+            deep(app)
         asked_for.append("again")
-        found = deep(house)
+        found = deep(app)
     assert (found.went_on, found.damaged, found.unproven) == (True, [], 0)
     again = asked_for[asked_for.index("again") + 1 :]
     assert again[0].startswith(f"bytes={5 * MIB}-"), "the first part is not read twice"
 
 
-def test_what_is_new_or_goes_meanwhile_is_no_finding(house: House) -> None:
-    goes, stays = single(house, jpeg()), single(house, jpeg())
+def test_what_is_new_or_goes_meanwhile_is_no_finding(app: App) -> None:
+    goes, stays = single(app, jpeg()), single(app, jpeg())
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         if asked.key == goes.key:
-            house.ctx.store.delete(goes.key)
+            app.ctx.store.delete(goes.key)
         return pass_on(asked)
 
     File.update(status="DELETED").where(File.id == goes.id).execute()
     File.update(status="UPLOADED").where(File.id == goes.id).execute()
-    with proxied(house.ctx.store.address, rule) as to:
+    with proxied(app.ctx.store.address, rule) as to:
         reading = ObjectStore(to)
 
         def delete_the_row(progress: Pass) -> None:
             if progress.files == 0:
                 File.update(status="DELETED").where(File.id == goes.id).execute()
-                single(house, jpeg())
+                single(app, jpeg())
 
         found = deep_check.run(
-            house.ctx.config, reading, since_ms=None, bytes_per_second=None, anew=False, stopping=threading.Event(), tell=delete_the_row
+            app.ctx.config, reading, since_ms=None, bytes_per_second=None, anew=False, stopping=threading.Event(), tell=delete_the_row
         )
     assert found.damaged == []
-    assert stays.key in objects(house)
+    assert stays.key in objects(app)
 
 
-def test_since_and_anew(house: House) -> None:
-    old, new = single(house, jpeg()), single(house, jpeg())
+def test_since_and_anew(app: App) -> None:
+    old, new = single(app, jpeg()), single(app, jpeg())
     File.update(uploaded_at=1000).where(File.id == old.id).execute()
-    assert deep(house, since_ms=2000).files == 1
-    house.ctx.store.delete(new.key)
+    assert deep(app, since_ms=2000).files == 1
+    app.ctx.store.delete(new.key)
     with pytest.raises(KeyboardInterrupt):
-        deep(house, tell=_interrupt)
-    assert deep(house, since_ms=2000).went_on is False, "another question is another pass"
+        deep(app, tell=_interrupt)
+    assert deep(app, since_ms=2000).went_on is False, "another question is another pass"
     with pytest.raises(KeyboardInterrupt):
-        deep(house, tell=_interrupt)
-    assert deep(house, anew=True).went_on is False
+        deep(app, tell=_interrupt)
+    assert deep(app, anew=True).went_on is False
 
 
 def _interrupt(progress: Pass) -> None:
@@ -332,28 +330,28 @@ def _interrupt(progress: Pass) -> None:
         raise KeyboardInterrupt
 
 
-def test_the_pace_is_kept_and_a_wait_for_it_ends_at_once(house: House) -> None:
+def test_the_pace_is_kept_and_a_wait_for_it_ends_at_once(app: App) -> None:
     for _ in range(3):
-        single(house, jpeg())
+        single(app, jpeg())
     began = time.monotonic()
-    deep(house, bytes_per_second=SINGLE_BYTES * 2)
+    deep(app, bytes_per_second=SINGLE_BYTES * 2)
     assert time.monotonic() - began >= 1, "the first is free, the other two take their half second each"
     stopping = threading.Event()
     threading.Timer(0.3, stopping.set).start()
     began = time.monotonic()
     with pytest.raises(Stopped):
-        deep(house, bytes_per_second=10, stopping=stopping)
+        deep(app, bytes_per_second=10, stopping=stopping)
     assert time.monotonic() - began < 5
 
 
-def test_only_one_pass_at_a_time(house: House) -> None:
-    single(house, jpeg())
+def test_only_one_pass_at_a_time(app: App) -> None:
+    single(app, jpeg())
 
     def another(progress: Pass) -> None:
         with pytest.raises(Conflict, match="Another 'reconcile --deep' runs"):
-            deep(house)
+            deep(app)
 
-    deep(house, tell=another)
+    deep(app, tell=another)
 
 
 @pytest.fixture(scope="module")
@@ -372,10 +370,10 @@ def test_the_command_can_be_ended_and_goes_on(filled: Appliance, number: signal.
     process = subprocess.Popen(command, env=filled.environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=filled.home)
     wait_until(lambda: written.exists() and re.search(r'"seen": \d{5,}, "files": [3-8]', written.read_text()), what="some files to be read")
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), told
+    _, reported = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), reported
     if number != signal.SIGKILL:
-        assert re.search(r"Interrupted after \d of 9 files, \d of 19 MiB\. What was read stays read", told), told
+        assert re.search(r"Interrupted after \d of 9 files, \d of 19 MiB\. What was read stays read", reported), reported
     went_on = filled.run("reconcile", "--deep", "--json")
     assert went_on.returncode == 0, went_on.stderr
     assert re.search(r"Going on after [3-8] of 9 files", went_on.stderr), went_on.stderr

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.stored import counters, objects, put
 from uploadkit.core.ids import new_id
@@ -17,59 +17,59 @@ from uploadkit.files.single_upload import UploadRequest, UploadSlot
 from uploadkit.maintenance import late_puts, sweeper
 
 
-def request(house: House, content: bytes = b"12345") -> UploadSlot:
-    return single_upload.request_upload(house.ctx, house.caller, UploadRequest("a.jpg", len(content), "image/jpeg", "default", {}))
+def request(app: App, content: bytes = b"12345") -> UploadSlot:
+    return single_upload.request_upload(app.ctx, app.caller, UploadRequest("a.jpg", len(content), "image/jpeg", "default", {}))
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_others(house: House) -> None:
+def nothing_of_others(app: App) -> None:
     """Houses share a bucket."""
-    late_puts.remove(house.ctx)
+    late_puts.remove(app.ctx)
 
 
-def test_a_put_that_outlasts_its_upload(house: House) -> None:
+def test_a_put_that_outlasts_its_upload(app: App) -> None:
     """Begun in time, its last byte comes after the row was swept for the last time."""
-    slot = request(house)
+    slot = request(app)
     url = urlsplit(slot.upload_url)
     assert url.hostname
     with create_connection((url.hostname, url.port or 80), timeout=10) as slow:
         slow.sendall(f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: image/jpeg\r\n".encode())
         slow.sendall(b"Content-Length: 5\r\n\r\n1234")
         with travelled_to(slot.file.deadline_at):
-            sweeper.sweep_due(house.ctx)
+            sweeper.sweep_due(app.ctx)
         slow.sendall(b"5")
         assert slow.recv(100).startswith(b"HTTP/1.1 200")
     assert File.get_by_id(slot.file.id).sweep_at is None
-    assert counters(house) == (0, 0, 0)
-    assert slot.file.pending_key in objects(house), "nobody knows of it"
-    assert late_puts.remove(house.ctx) == 1
-    assert slot.file.pending_key not in objects(house)
-    assert late_puts.remove(house.ctx) == 0
+    assert counters(app) == (0, 0, 0)
+    assert slot.file.pending_key in objects(app), "nobody knows of it"
+    assert late_puts.remove(app.ctx) == 1
+    assert slot.file.pending_key not in objects(app)
+    assert late_puts.remove(app.ctx) == 0
 
 
-def test_what_is_under_way_or_still_to_be_swept_stays(house: House) -> None:
-    under_way, complete, forgotten = request(house), request(house), new_id()
+def test_what_is_under_way_or_still_to_be_swept_stays(app: App) -> None:
+    under_way, complete, forgotten = request(app), request(app), new_id()
     for slot in (under_way, complete):
         assert put(slot.upload_url, b"12345") == 200
-    single_upload.complete_upload(house.ctx, house.caller, complete.file.id, {})
-    store = house.ctx.store
+    single_upload.complete_upload(app.ctx, app.caller, complete.file.id, {})
+    store = app.ctx.store
     others = [f"pending/doctor-{forgotten}/put", "pending/readiness-probe", f"pending/{forgotten}/x", f"elsewhere/{forgotten}"]
     for key in (*others, f"pending/{forgotten}"):
         store._client.put_object(Bucket=store.address.bucket, Key=key, Body=b"")
-    assert late_puts.remove(house.ctx) == 1
-    assert {under_way.file.pending_key, complete.file.pending_key, *others} <= objects(house)
-    assert f"pending/{forgotten}" not in objects(house)
-    assert single_upload.complete_upload(house.ctx, house.caller, under_way.file.id, {}).status == "UPLOADED"
+    assert late_puts.remove(app.ctx) == 1
+    assert {under_way.file.pending_key, complete.file.pending_key, *others} <= objects(app)
+    assert f"pending/{forgotten}" not in objects(app)
+    assert single_upload.complete_upload(app.ctx, app.caller, under_way.file.id, {}).status == "UPLOADED"
     for key in others:
         store.delete(key)
 
 
-def test_a_store_of_ones_own_has_a_lifecycle_rule_for_that(house: House) -> None:
+def test_a_store_of_ones_own_has_a_lifecycle_rule_for_that(app: App) -> None:
     key = f"pending/{new_id()}"
-    store = house.ctx.store
+    store = app.ctx.store
     store._client.put_object(Bucket=store.address.bucket, Key=key, Body=b"")
-    storage = house.ctx.config.storage.model_copy(update={"mode": "byos"})
-    house.ctx.config = house.ctx.config.model_copy(update={"storage": storage})
-    assert late_puts.remove(house.ctx) == 0
-    assert key in objects(house)
+    storage = app.ctx.config.storage.model_copy(update={"mode": "byos"})
+    app.ctx.config = app.ctx.config.model_copy(update={"storage": storage})
+    assert late_puts.remove(app.ctx) == 0
+    assert key in objects(app)
     store.delete(key)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.single_uploads import request, upload
 from tests.support.stored import MIB, counters, objects, put
@@ -24,217 +24,217 @@ from uploadkit.projects import usage
 
 
 @pytest.fixture(autouse=True)
-def empty_bucket(house: House) -> None:
-    for key in objects(house):
-        house.ctx.store.delete(key)
+def empty_bucket(app: App) -> None:
+    for key in objects(app):
+        app.ctx.store.delete(key)
 
 
-def write_object(house: House, key: str, content: bytes = b"stray") -> None:
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=key, Body=content, ContentType="image/jpeg")
+def write_object(app: App, key: str, content: bytes = b"stray") -> None:
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=key, Body=content, ContentType="image/jpeg")
 
 
-def found(house: House) -> set[tuple[str, str]]:
-    return {(finding.kind, finding.key) for finding in reconcile.compare(house.ctx).findings}
+def found(app: App) -> set[tuple[str, str]]:
+    return {(finding.kind, finding.key) for finding in reconcile.compare(app.ctx).findings}
 
 
-def test_everything_that_uploads_leave_agrees(house: House) -> None:
-    test_caller = replace(house.caller, environment="test")
-    upload(house, house.caller)
-    upload(house, test_caller)
-    deleted = upload(house, house.caller)
-    files.delete_file(house.ctx, house.caller, deleted.key)
-    slot = request(house, house.caller)
+def test_everything_that_uploads_leave_agrees(app: App) -> None:
+    test_caller = replace(app.caller, environment="test")
+    upload(app, app.caller)
+    upload(app, test_caller)
+    deleted = upload(app, app.caller)
+    files.delete_file(app.ctx, app.caller, deleted.key)
+    slot = request(app, app.caller)
     put(slot.upload_url, b"12345")
-    big = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
+    big = multipart_upload.start_multipart(app.ctx, app.caller, UploadRequest("b", 11 * MIB, "video/mp4", "default", {}))
     put(big.part_urls[0].upload_url, os.urandom(5 * MIB), None)
-    report = reconcile.compare(house.ctx)
+    report = reconcile.compare(app.ctx)
     assert report.findings == []
     assert (report.files, report.not_ours, report.waiting, report.unseen) == (2, 0, 0, [])
     assert report.objects >= 3
-    sweeper.sweep_due(house.ctx)
-    assert reconcile.compare(house.ctx).findings == []
+    sweeper.sweep_due(app.ctx)
+    assert reconcile.compare(app.ctx).findings == []
 
 
-def test_a_multipart_file_agrees(house: House) -> None:
+def test_a_multipart_file_agrees(app: App) -> None:
     contents = [os.urandom(5 * MIB), os.urandom(5 * MIB), b"end"]
     size = sum(map(len, contents))
-    slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("b", size, "video/mp4", "default", {}))
+    slot = multipart_upload.start_multipart(app.ctx, app.caller, UploadRequest("b", size, "video/mp4", "default", {}))
     for part, content in zip(slot.part_urls, contents, strict=True):
         put(part.upload_url, content, None)
-    multipart_upload.complete_multipart(house.ctx, house.caller, slot.file.id, slot.file.upload_id or "", None, {})
-    assert reconcile.compare(house.ctx).findings == []
+    multipart_upload.complete_multipart(app.ctx, app.caller, slot.file.id, slot.file.upload_id or "", None, {})
+    assert reconcile.compare(app.ctx).findings == []
 
 
-def test_objects_that_no_file_refers_to(house: House) -> None:
-    project = house.project.id
+def test_objects_that_no_file_refers_to(app: App) -> None:
+    project = app.project.id
     stray = [f"{project}/default/{new_id()}/a.jpg", f"test/{project}/default/{new_id()}/a.jpg"]
     foreign = ["readme.txt", f"{new_id()}/default/{new_id()}/another-appliance.jpg", "backup/2026/a.jpg", f"{project}/notes.txt"]
     pending = f"pending/{new_id()}"
     for key in (*stray, *foreign, pending):
-        write_object(house, key)
-    kept = upload(house, house.caller)
-    sweeper.sweep_due(house.ctx)
-    report = reconcile.compare(house.ctx)
+        write_object(app, key)
+    kept = upload(app, app.caller)
+    sweeper.sweep_due(app.ctx)
+    report = reconcile.compare(app.ctx)
     assert {finding.key for finding in report.findings} == set(stray), "what is pending may be under way"
     assert report.not_ours == len(foreign)
     with travelled_to(clock.now_ms() + 3 * 86_400_000):
-        report = reconcile.fix(house.ctx, reconcile.compare(house.ctx))
+        report = reconcile.fix(app.ctx, reconcile.compare(app.ctx))
         assert {finding.key for finding in report.findings if finding.fixed} == {*stray, pending}
-        assert reconcile.compare(house.ctx).findings == []
-    assert objects(house) == {*foreign, kept.key}
+        assert reconcile.compare(app.ctx).findings == []
+    assert objects(app) == {*foreign, kept.key}
 
 
-def test_the_leavings_of_a_project_that_is_gone_are_known_by_the_audit_trail(house: House) -> None:
+def test_the_leavings_of_a_project_that_is_gone_are_known_by_the_audit_trail(app: App) -> None:
     gone = new_id()
     Audit.create(id=new_id(), at=1, actor="cli", action="deleted", subject_kind="project", subject_id=gone, project_id=gone)
     key = f"{gone}/default/{new_id()}/a.jpg"
-    write_object(house, key)
-    assert found(house) == {("object_without_row", key)}
+    write_object(app, key)
+    assert found(app) == {("object_without_row", key)}
 
 
-def test_objects_of_files_that_have_ended(house: House) -> None:
-    deleted = upload(house, house.caller)
-    files.delete_file(house.ctx, house.caller, deleted.key)
+def test_objects_of_files_that_have_ended(app: App) -> None:
+    deleted = upload(app, app.caller)
+    files.delete_file(app.ctx, app.caller, deleted.key)
     with travelled_to(deleted.deadline_at):
-        sweeper.sweep_due(house.ctx)
-    write_object(house, deleted.key)  # somebody brings it back behind our back
-    assert found(house) == {("object_without_row", deleted.key)}
-    reconcile.fix(house.ctx, reconcile.compare(house.ctx))
-    assert deleted.key not in objects(house)
+        sweeper.sweep_due(app.ctx)
+    write_object(app, deleted.key)  # somebody brings it back behind our back
+    assert found(app) == {("object_without_row", deleted.key)}
+    reconcile.fix(app.ctx, reconcile.compare(app.ctx))
+    assert deleted.key not in objects(app)
 
 
-def test_files_whose_object_is_gone(house: House) -> None:
-    lost, kept = upload(house, house.caller), upload(house, house.caller)
-    house.ctx.store.delete(lost.key)
-    assert found(house) == {("row_without_object", lost.key)}
-    report = reconcile.fix(house.ctx, reconcile.compare(house.ctx))
+def test_files_whose_object_is_gone(app: App) -> None:
+    lost, kept = upload(app, app.caller), upload(app, app.caller)
+    app.ctx.store.delete(lost.key)
+    assert found(app) == {("row_without_object", lost.key)}
+    report = reconcile.fix(app.ctx, reconcile.compare(app.ctx))
     assert [finding.fixed for finding in report.findings] == [True]
     assert File.get_by_id(lost.id).status == "DELETED"
     assert Event.select().where(Event.file_id == lost.id, Event.event == "file.deleted").exists()
     assert Audit.select().where(Audit.subject_id == lost.id, Audit.actor == "cli").exists()
-    assert counters(house) == (kept.size_bytes, 0, 0)
+    assert counters(app) == (kept.size_bytes, 0, 0)
     assert usage.find_differences() == []
-    assert reconcile.compare(house.ctx).findings == []
+    assert reconcile.compare(app.ctx).findings == []
 
 
-def test_objects_that_somebody_has_replaced(house: House) -> None:
-    shorter, other = upload(house, house.caller), upload(house, house.caller)
-    write_object(house, shorter.key, b"123")
-    write_object(house, other.key, b"54321")
-    report = reconcile.fix(house.ctx, reconcile.compare(house.ctx))
+def test_objects_that_somebody_has_replaced(app: App) -> None:
+    shorter, other = upload(app, app.caller), upload(app, app.caller)
+    write_object(app, shorter.key, b"123")
+    write_object(app, other.key, b"54321")
+    report = reconcile.fix(app.ctx, reconcile.compare(app.ctx))
     assert {(finding.kind, finding.key, finding.fixed) for finding in report.findings} == {
         ("object_differs", shorter.key, False),
         ("object_differs", other.key, False),
     }
-    assert objects(house) >= {shorter.key, other.key}
+    assert objects(app) >= {shorter.key, other.key}
 
 
-def test_multipart_uploads_that_no_file_waits_for(house: House) -> None:
-    key = f"{house.project.id}/default/{new_id()}/b.mp4"
-    house.ctx.store.create_multipart(key, "video/mp4", "inline")
-    foreign = house.ctx.store.create_multipart("somebody/elses", "video/mp4", "inline")
-    assert found(house) == {("multipart_without_row", key)}
-    reconcile.fix(house.ctx, reconcile.compare(house.ctx))
-    assert found(house) == set()
-    house.ctx.store.abort_multipart("somebody/elses", foreign)
+def test_multipart_uploads_that_no_file_waits_for(app: App) -> None:
+    key = f"{app.project.id}/default/{new_id()}/b.mp4"
+    app.ctx.store.create_multipart(key, "video/mp4", "inline")
+    foreign = app.ctx.store.create_multipart("somebody/elses", "video/mp4", "inline")
+    assert found(app) == {("multipart_without_row", key)}
+    reconcile.fix(app.ctx, reconcile.compare(app.ctx))
+    assert found(app) == set()
+    app.ctx.store.abort_multipart("somebody/elses", foreign)
 
 
-def test_a_bucket_that_is_the_wrong_one_costs_nothing(house: House) -> None:
-    made = [upload(house, house.caller) for _ in range(4)]
+def test_a_bucket_that_is_the_wrong_one_costs_nothing(app: App) -> None:
+    made = [upload(app, app.caller) for _ in range(4)]
     for file in made[:3]:
-        house.ctx.store.delete(file.key)
-    with pytest.raises(Conflict, match="3 of 4 files have no object in the bucket 'house': it looks like the wrong bucket") as refused:
-        reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
+        app.ctx.store.delete(file.key)
+    with pytest.raises(Conflict, match="3 of 4 files have no object in the bucket 'app': it looks like the wrong bucket") as refused:
+        reconcile.require_plausible(app.ctx, reconcile.compare(app.ctx))
     assert "--force" in (refused.value.suggestion or "")
 
 
-def test_a_database_that_is_an_old_one_costs_nothing(house: House) -> None:
-    upload(house, house.caller)
+def test_a_database_that_is_an_old_one_costs_nothing(app: App) -> None:
+    upload(app, app.caller)
     for _ in range(3):
-        write_object(house, f"{house.project.id}/default/{new_id()}/a.jpg")
+        write_object(app, f"{app.project.id}/default/{new_id()}/a.jpg")
     with travelled_to(clock.now_ms() + 2 * 86_400_000), pytest.raises(Conflict, match="or an old, database"):
-        reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
+        reconcile.require_plausible(app.ctx, reconcile.compare(app.ctx))
 
 
-def test_what_is_young_may_be_in_use_by_somebody_else(house: House) -> None:
+def test_what_is_young_may_be_in_use_by_somebody_else(app: App) -> None:
     for _ in range(3):
-        upload(house, house.caller)
-    sweeper.sweep_due(house.ctx)
-    write_object(house, f"{house.project.id}/default/{new_id()}/a.jpg")
+        upload(app, app.caller)
+    sweeper.sweep_due(app.ctx)
+    write_object(app, f"{app.project.id}/default/{new_id()}/a.jpg")
     with pytest.raises(Conflict, match="1 of the objects without a file are younger than a day"):
-        reconcile.require_plausible(house.ctx, reconcile.compare(house.ctx))
+        reconcile.require_plausible(app.ctx, reconcile.compare(app.ctx))
     with travelled_to(clock.now_ms() + 2 * 86_400_000):
-        report = reconcile.compare(house.ctx)
-        reconcile.require_plausible(house.ctx, report)
-        assert [finding.fixed for finding in reconcile.fix(house.ctx, report).findings] == [True]
+        report = reconcile.compare(app.ctx)
+        reconcile.require_plausible(app.ctx, report)
+        assert [finding.fixed for finding in reconcile.fix(app.ctx, report).findings] == [True]
 
 
-def test_what_a_killed_doctor_leaves_is_found_after_days(house: House) -> None:
+def test_what_a_killed_doctor_leaves_is_found_after_days(app: App) -> None:
     key = "pending/doctor-0123456789abcdef"
-    write_object(house, key)
-    house.ctx.store.create_multipart(f"{key}-parts", "video/mp4", "inline")
-    assert reconcile.compare(house.ctx).findings == []
+    write_object(app, key)
+    app.ctx.store.create_multipart(f"{key}-parts", "video/mp4", "inline")
+    assert reconcile.compare(app.ctx).findings == []
     with travelled_to(clock.now_ms() + 3 * 86_400_000):
-        found = reconcile.compare(house.ctx)
+        found = reconcile.compare(app.ctx)
         assert {(finding.kind, finding.key) for finding in found.findings} == {
             ("object_without_row", key),
             ("multipart_without_row", f"{key}-parts"),
         }
-        reconcile.fix(house.ctx, found)
-        assert reconcile.compare(house.ctx).findings == []
+        reconcile.fix(app.ctx, found)
+        assert reconcile.compare(app.ctx).findings == []
 
 
-def test_what_changes_while_it_looks_is_no_finding(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_while_it_looks_is_no_finding(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is completed and another one deleted between the listing and the look at the rows."""
-    goes = upload(house, house.caller)
-    listed = list(reconcile.listing.objects(house.ctx.store))
+    goes = upload(app, app.caller)
+    listed = list(reconcile.listing.objects(app.ctx.store))
 
     def listing_of_a_moment_ago(store: object) -> list[list[object]]:
-        files.delete_file(house.ctx, house.caller, goes.key)
-        sweeper.sweep_due(house.ctx)
+        files.delete_file(app.ctx, app.caller, goes.key)
+        sweeper.sweep_due(app.ctx)
         with travelled_to(goes.deadline_at):
-            sweeper.sweep_due(house.ctx)
-        upload(house, house.caller)
+            sweeper.sweep_due(app.ctx)
+        upload(app, app.caller)
         return listed  # type: ignore[return-value]
 
     monkeypatch.setattr(reconcile.listing, "objects", listing_of_a_moment_ago)
-    assert reconcile.compare(house.ctx).findings == []
+    assert reconcile.compare(app.ctx).findings == []
 
 
-def test_without_the_permission_it_says_which(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = house.ctx.store.ask
+def test_without_the_permission_it_says_which(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = app.ctx.store.ask
 
     def deny(operation: str, **parameters: object) -> object:
         if operation == "list_multipart_uploads":
             raise AccessDenied("denied", "AccessDenied", "Give s3:ListBucketMultipartUploads")
         return real(operation, **parameters)
 
-    monkeypatch.setattr(house.ctx.store, "ask", deny)
-    report = reconcile.compare(house.ctx)
+    monkeypatch.setattr(app.ctx.store, "ask", deny)
+    report = reconcile.compare(app.ctx)
     assert report.findings == []
     assert "s3:ListBucketMultipartUploads" in report.unseen[0]
 
 
-def test_a_late_sweeper_is_seen(house: House) -> None:
-    slot = request(house, house.caller)
+def test_a_late_sweeper_is_seen(app: App) -> None:
+    slot = request(app, app.caller)
     with travelled_to(slot.file.deadline_at + 3_600_001):
-        assert reconcile.compare(house.ctx).waiting == 1
+        assert reconcile.compare(app.ctx).waiting == 1
 
 
-def test_a_bucket_of_many_pages(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_of_many_pages(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slugs where one begins like the other: stores list those in different orders."""
-    real = house.ctx.store.ask
-    monkeypatch.setattr(house.ctx.store, "ask", lambda operation, **more: real(operation, **more, **_pages_of_three(operation)))
-    project = house.project.id
+    real = app.ctx.store.ask
+    monkeypatch.setattr(app.ctx.store, "ask", lambda operation, **more: real(operation, **more, **_pages_of_three(operation)))
+    project = app.project.id
     for slug in ("docs", "docs-2", "docs.x", "docs_y"):
         for _ in range(4):
-            write_object(house, f"{project}/{slug}/{new_id()}/a.jpg")
-    report = reconcile.compare(house.ctx)
+            write_object(app, f"{project}/{slug}/{new_id()}/a.jpg")
+    report = reconcile.compare(app.ctx)
     assert (report.objects, len(report.findings)) == (16, 16)
-    reconcile.fix(house.ctx, report)
-    assert objects(house) == set()
+    reconcile.fix(app.ctx, report)
+    assert objects(app) == set()
     assert Project.get_by_id(project).storage_used_bytes == 0
-    single_upload.request_upload(house.ctx, house.caller, UploadRequest("a.jpg", 1, "image/jpeg", "default", {}))
+    single_upload.request_upload(app.ctx, app.caller, UploadRequest("a.jpg", 1, "image/jpeg", "default", {}))
 
 
 def _pages_of_three(operation: str) -> dict[str, int]:

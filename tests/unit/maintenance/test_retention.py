@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.single_uploads import DAY_MS, request, upload
 from tests.support.stored import objects
@@ -20,55 +20,55 @@ from uploadkit.projects import quotas, usage
 from uploadkit.webhooks import event_log
 
 
-def keep(house: House, days: int | None) -> None:
-    house.ctx.config = house.ctx.config.model_copy(update={"housekeeping": HousekeepingConfig(history_days=days)})
+def keep(app: App, days: int | None) -> None:
+    app.ctx.config = app.ctx.config.model_copy(update={"housekeeping": HousekeepingConfig(history_days=days)})
 
 
-def deliver(house: House, file: File, name: str, status: str) -> None:
+def deliver(app: App, file: File, name: str, status: str) -> None:
     now = clock.now_ms()
-    common = {"project": house.project, "environment": "live", "created_at": now}
+    common = {"project": app.project, "environment": "live", "created_at": now}
     destination, _ = WebhookDestination.get_or_create(url="u", defaults={"id": "d", "origin": "u", **common})
     waits = {"pending": {"next_attempt_at": now}, "delivering": {"leased_until": now}}.get(status, {"ended_at": now})
-    told = {"event_id": "e", "event": "onUploadComplete", "file_id": file.id, "payload": "{}"}
-    WebhookDelivery.create(id=name, destination=destination, status=status, **told, **waits, **common)
+    reported = {"event_id": "e", "event": "onUploadComplete", "file_id": file.id, "payload": "{}"}
+    WebhookDelivery.create(id=name, destination=destination, status=status, **reported, **waits, **common)
     WebhookAttempt.create(id=f"try-{name}", delivery=name, started_at=now, duration_ms=1)
 
 
-def test_files_go_after_the_retention_days_of_their_project(house: House) -> None:
-    old, unfinished = upload(house, house.caller), request(house, house.caller).file
+def test_files_go_after_the_retention_days_of_their_project(app: App) -> None:
+    old, unfinished = upload(app, app.caller), request(app, app.caller).file
     with travelled_to(old.created_at + DAY_MS):
-        young = upload(house, house.caller)
-        assert sweeper.retire_old_files(house.ctx) == 0, "off by default"
+        young = upload(app, app.caller)
+        assert sweeper.retire_old_files(app.ctx) == 0, "off by default"
         Project.update(retention_days=1).execute()
-        assert sweeper.retire_old_files(house.ctx) == 0, "a day is not over until it is"
+        assert sweeper.retire_old_files(app.ctx) == 0, "a day is not over until it is"
     with travelled_to(old.created_at + DAY_MS + 1):
-        assert sweeper.retire_old_files(house.ctx) == 1
-        assert sweeper.retire_old_files(house.ctx) == 0
-        sweeper.sweep_due(house.ctx)
+        assert sweeper.retire_old_files(app.ctx) == 1
+        assert sweeper.retire_old_files(app.ctx) == 0
+        sweeper.sweep_due(app.ctx)
     assert File.get_by_id(old.id).status == "DELETED"
     assert File.get_by_id(young.id).status == "UPLOADED"
     assert File.get_by_id(unfinished.id).status != "DELETED"
-    assert old.key not in objects(house)
-    assert young.key in objects(house)
-    told = Event.select().where(Event.file_id == old.id, Event.event == "file.deleted").get()
-    assert told.detail == "Files of this project are kept for 1 days"
+    assert old.key not in objects(app)
+    assert young.key in objects(app)
+    reported = Event.select().where(Event.file_id == old.id, Event.event == "file.deleted").get()
+    assert reported.detail == "Files of this project are kept for 1 days"
     assert usage.find_differences() == []
 
 
-def test_history_goes_after_its_days(house: House) -> None:
-    keep(house, 2)
-    deleted, kept = upload(house, house.caller), upload(house, house.caller)
-    failed = request(house, house.caller).file
+def test_history_goes_after_its_days(app: App) -> None:
+    keep(app, 2)
+    deleted, kept = upload(app, app.caller), upload(app, app.caller)
+    failed = request(app, app.caller).file
     for number, status in enumerate(("delivered", "dead", "pending", "delivering")):
-        deliver(house, deleted, str(number), status)
-    files.delete_file(house.ctx, house.caller, deleted.key)
+        deliver(app, deleted, str(number), status)
+    files.delete_file(app.ctx, app.caller, deleted.key)
     with travelled_to(max(deleted.deadline_at, failed.deadline_at)):
-        sweeper.sweep_due(house.ctx)
+        sweeper.sweep_due(app.ctx)
         ended_at = clock.now_ms()
-        assert retention.forget(house.ctx) == 0
+        assert retention.forget(app.ctx) == 0
     with travelled_to(ended_at + 2 * DAY_MS + 1):
-        assert retention.forget(house.ctx) > 0
-        assert retention.forget(house.ctx) == 0
+        assert retention.forget(app.ctx) > 0
+        assert retention.forget(app.ctx) == 0
     assert [file.id for file in File.select()] == [kept.id]
     assert not Event.select().exists()
     assert {delivery.id for delivery in WebhookDelivery.select()} == {"2", "3"}, "what has still to be sent stays"
@@ -76,90 +76,90 @@ def test_history_goes_after_its_days(house: House) -> None:
     assert usage.find_differences() == []
 
 
-def test_a_reader_of_the_feed_learns_that_it_came_too_late(house: House) -> None:
-    keep(house, 2)
-    old = upload(house, house.caller)
-    request(house, house.caller)
-    first = event_log.feed(house.caller, 0, 10)
+def test_a_reader_of_the_feed_learns_that_it_came_too_late(app: App) -> None:
+    keep(app, 2)
+    old = upload(app, app.caller)
+    request(app, app.caller)
+    first = event_log.feed(app.caller, 0, 10)
     assert [event.file_id for event in first.items] == [old.id]
     with travelled_to(clock.now_ms() + 3 * DAY_MS):
-        retention.forget(house.ctx)
-        young = upload(house, house.caller)
-        late = event_log.feed(house.caller, 0, 10)
+        retention.forget(app.ctx)
+        young = upload(app, app.caller)
+        late = event_log.feed(app.caller, 0, 10)
         assert ([event.file_id for event in late.items], late.gap) == ([young.id], True)
-        assert not event_log.feed(house.caller, first.next_after, 10).gap, "it had read all that was forgotten"
-        assert not event_log.feed(replace(house.caller, environment="test"), 0, 10).gap, "nor was anything of the sandbox"
+        assert not event_log.feed(app.caller, first.next_after, 10).gap, "it had read all that was forgotten"
+        assert not event_log.feed(replace(app.caller, environment="test"), 0, 10).gap, "nor was anything of the sandbox"
 
 
-def test_a_gap_that_was_noted_early_stays_noted(house: House) -> None:
+def test_a_gap_that_was_noted_early_stays_noted(app: App) -> None:
     """Uploads beyond those kept that failed go early, with their events; older events go in their turn, and must not take the note back."""
-    keep(house, 2)
-    upload(house, house.caller)
-    failed = request(house, house.caller).file
-    lifecycle.abort(house.ctx, failed.id)
-    seen = event_log.feed(house.caller, 0, 1).next_after
+    keep(app, 2)
+    upload(app, app.caller)
+    failed = request(app, app.caller).file
+    lifecycle.abort(app.ctx, failed.id)
+    seen = event_log.feed(app.caller, 0, 1).next_after
     with travelled_to(failed.deadline_at), pytest.MonkeyPatch.context() as patched:
-        sweeper.sweep_due(house.ctx)
+        sweeper.sweep_due(app.ctx)
         patched.setattr(retention, "MOST_FAILED", 0)
-        assert retention.forget_early(house.ctx) == 1
-        assert event_log.feed(house.caller, seen, 10).gap
+        assert retention.forget_early(app.ctx) == 1
+        assert event_log.feed(app.caller, seen, 10).gap
     with travelled_to(failed.deadline_at + 3 * DAY_MS):
-        retention.forget(house.ctx)
-        assert event_log.feed(house.caller, seen, 10).gap
+        retention.forget(app.ctx)
+        assert event_log.feed(app.caller, seen, 10).gap
 
 
-def test_destinations_go_when_nothing_refers_to_them(house: House) -> None:
-    keep(house, 2)
-    deliver(house, upload(house, house.caller), "one", "delivered")
-    common = {"project": house.project, "environment": "live", "origin": "u", "created_at": clock.now_ms()}
+def test_destinations_go_when_nothing_refers_to_them(app: App) -> None:
+    keep(app, 2)
+    deliver(app, upload(app, app.caller), "one", "delivered")
+    common = {"project": app.project, "environment": "live", "origin": "u", "created_at": clock.now_ms()}
     WebhookDestination.create(id="named", url="https://named.example/", **common)
     WebhookDestination.create(id="unused", url="https://unused.example/", **common)
     FileRoute.update(webhook_url="https://named.example/").execute()
-    retention.forget(house.ctx)
+    retention.forget(app.ctx)
     assert {destination.id for destination in WebhookDestination.select()} == {"d", "named"}
     with travelled_to(clock.now_ms() + 3 * DAY_MS):
-        retention.forget(house.ctx)
+        retention.forget(app.ctx)
     assert {destination.id for destination in WebhookDestination.select()} == {"named"}
 
 
-def test_a_dead_letter_is_kept_for_its_days_from_its_death(house: House) -> None:
-    keep(house, 2)
-    deliver(house, upload(house, house.caller), "late", "pending")
+def test_a_dead_letter_is_kept_for_its_days_from_its_death(app: App) -> None:
+    keep(app, 2)
+    deliver(app, upload(app, app.caller), "late", "pending")
     died_at = clock.now_ms() + 3 * DAY_MS
     WebhookDelivery.update(status="dead", next_attempt_at=None, ended_at=died_at).execute()
     with travelled_to(died_at + 2 * DAY_MS):
-        retention.forget(house.ctx)
+        retention.forget(app.ctx)
         assert WebhookDelivery.select().exists()
     with travelled_to(died_at + 2 * DAY_MS + 1):
-        retention.forget(house.ctx)
+        retention.forget(app.ctx)
     assert not WebhookDelivery.select().exists()
 
 
-def test_what_still_has_to_be_swept_is_not_forgotten(house: House) -> None:
-    keep(house, 1)
-    file = upload(house, house.caller)
-    files.delete_file(house.ctx, house.caller, file.key)
+def test_what_still_has_to_be_swept_is_not_forgotten(app: App) -> None:
+    keep(app, 1)
+    file = upload(app, app.caller)
+    files.delete_file(app.ctx, app.caller, file.key)
     with travelled_to(file.created_at + 3 * DAY_MS):
-        retention.forget(house.ctx)
+        retention.forget(app.ctx)
         assert File.get_by_id(file.id).sweep_at is not None
-        sweeper.sweep_due(house.ctx)
-        retention.forget(house.ctx)
+        sweeper.sweep_due(app.ctx)
+        retention.forget(app.ctx)
     assert not File.select().exists()
 
 
-def test_history_can_be_kept_for_ever(house: House) -> None:
-    keep(house, None)
-    file = upload(house, house.caller)
+def test_history_can_be_kept_for_ever(app: App) -> None:
+    keep(app, None)
+    file = upload(app, app.caller)
     with travelled_to(file.created_at + 10_000 * DAY_MS):
-        assert retention.forget(house.ctx) == 0
+        assert retention.forget(app.ctx) == 0
     assert Event.select().exists()
 
 
-def test_a_crash_in_the_middle_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(house, 1)
-    gone = [upload(house, house.caller) for _ in range(3)]
+def test_a_crash_in_the_middle_costs_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(app, 1)
+    gone = [upload(app, app.caller) for _ in range(3)]
     for file in gone:
-        files.delete_file(house.ctx, house.caller, file.key)
+        files.delete_file(app.ctx, app.caller, file.key)
     real, calls = quotas.remember_purged, []
 
     def crash_at_the_second(file: File) -> None:
@@ -169,28 +169,28 @@ def test_a_crash_in_the_middle_costs_nothing(house: House, monkeypatch: pytest.M
         real(file)
 
     with travelled_to(gone[-1].deadline_at + 2 * DAY_MS):
-        sweeper.sweep_due(house.ctx)
+        sweeper.sweep_due(app.ctx)
         with monkeypatch.context() as patched:
             patched.setattr(quotas, "remember_purged", crash_at_the_second)
             with pytest.raises(RuntimeError):
-                retention.forget(house.ctx)
+                retention.forget(app.ctx)
         assert File.select().count() == 3
         assert usage.find_differences() == []
-        retention.forget(house.ctx)
+        retention.forget(app.ctx)
     assert not File.select().exists()
     assert usage.find_differences() == []
 
 
-def test_more_than_a_batch_goes_in_one_run(house: House) -> None:
-    keep(house, 1)
-    other = replace(house.caller, environment="test")
-    for caller in (house.caller, other):
+def test_more_than_a_batch_goes_in_one_run(app: App) -> None:
+    keep(app, 1)
+    other = replace(app.caller, environment="test")
+    for caller in (app.caller, other):
         for _ in range(3):
-            request(house, caller)
+            request(app, caller)
     File.update(status="FAILED", failure="aborted", sweep_at=None, reserved_bytes=0).execute()
     Project.update(storage_reserved_bytes=0, uploads_reserved=0).execute()
     with pytest.MonkeyPatch.context() as patched, travelled_to(clock.now_ms() + 2 * DAY_MS):
         patched.setattr(retention, "_BATCH", 2)
-        assert retention.forget(house.ctx) == 12
+        assert retention.forget(app.ctx) == 12
     assert not File.select().exists()
     assert not Event.select().exists()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.sample_files import SINGLE_BYTES, film, in_parts, jpeg, single
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from uploadkit.context import Context
@@ -17,67 +17,67 @@ from uploadkit.objectstore.store import ObjectStore
 from uploadkit.observability import health
 
 
-def with_budget(house: House, per_hour: int | None, mode: str = "bundled") -> Context:
-    storage = house.ctx.config.storage
+def with_budget(app: App, per_hour: int | None, mode: str = "bundled") -> Context:
+    storage = app.ctx.config.storage
     changed = storage.model_copy(update={"mode": mode, "bundled": storage.bundled.model_copy(update={"scrub_bytes_per_hour": per_hour})})
-    house.ctx.config = house.ctx.config.model_copy(update={"storage": changed})
-    return house.ctx
+    app.ctx.config = app.ctx.config.model_copy(update={"storage": changed})
+    return app.ctx
 
 
-def overwrite(house: House, key: str, content: bytes) -> None:
-    house.ctx.store._client.put_object(Bucket=house.ctx.store.address.bucket, Key=key, Body=content, ContentType="image/jpeg")
+def overwrite(app: App, key: str, content: bytes) -> None:
+    app.ctx.store._client.put_object(Bucket=app.ctx.store.address.bucket, Key=key, Body=content, ContentType="image/jpeg")
 
 
-def storage_check(house: House) -> health.Check:
-    return next(check for check in health.check(house.ctx) if check.name == "storage")
+def storage_check(app: App) -> health.Check:
+    return next(check for check in health.check(app.ctx) if check.name == "storage")
 
 
-def test_damage_is_told_once_and_shown_until_it_is_put_back(house: House, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_is_told_once_and_shown_until_it_is_put_back(app: App, caplog: pytest.LogCaptureFixture) -> None:
     content = jpeg()
-    sound, replaced, gone, deleted = single(house, jpeg()), single(house, content), single(house, jpeg()), single(house, jpeg())
-    assert scrub.scrub(house.ctx) == 4
-    assert (storage_check(house).ok, "verified" in storage_check(house).detail) == (True, False)
-    overwrite(house, replaced.key, content[::-1])
-    house.ctx.store.delete(gone.key)
-    house.ctx.store.delete(deleted.key)
+    sound, replaced, gone, deleted = single(app, jpeg()), single(app, content), single(app, jpeg()), single(app, jpeg())
+    assert scrub.scrub(app.ctx) == 4
+    assert (storage_check(app).ok, "verified" in storage_check(app).detail) == (True, False)
+    overwrite(app, replaced.key, content[::-1])
+    app.ctx.store.delete(gone.key)
+    app.ctx.store.delete(deleted.key)
     with caplog.at_level(logging.ERROR, logger="uploadkit.maintenance.scrub"):
         for _ in range(3):
-            assert scrub.scrub(house.ctx) == 4
-    told = [record.getMessage() for record in caplog.records]
-    assert [(replaced.id in line, gone.id in line, deleted.id in line) for line in told] == [
+            assert scrub.scrub(app.ctx) == 4
+    reported = [record.getMessage() for record in caplog.records]
+    assert [(replaced.id in line, gone.id in line, deleted.id in line) for line in reported] == [
         (True, False, False),
         (False, True, False),
         (False, False, True),
     ]
-    check = storage_check(house)
+    check = storage_check(app)
     assert check.ok, "uploads go on"
     assert "3 file(s) can't be read as they were verified" in check.detail
-    overwrite(house, replaced.key, content)
+    overwrite(app, replaced.key, content)
     File.update(status="DELETED").where(File.id == deleted.id).execute()
-    scrub.scrub(house.ctx)
+    scrub.scrub(app.ctx)
     assert scrub.damaged_files() == 1
-    assert sound.key not in " ".join(told)
+    assert sound.key not in " ".join(reported)
 
 
-def test_it_goes_round_within_its_budget(house: House) -> None:
+def test_it_goes_round_within_its_budget(app: App) -> None:
     for _ in range(5):
-        single(house, jpeg())
+        single(app, jpeg())
     asked_for: list[str] = []
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         asked_for.append(asked.key)
         return pass_on(asked)
 
-    with proxied(house.ctx.store.address, rule) as to:
-        house.ctx.store = ObjectStore(to)
-        rounds = [scrub.scrub(with_budget(house, 2 * 64 * 1024 * 6)) for _ in range(5)]
+    with proxied(app.ctx.store.address, rule) as to:
+        app.ctx.store = ObjectStore(to)
+        rounds = [scrub.scrub(with_budget(app, 2 * 64 * 1024 * 6)) for _ in range(5)]
     assert rounds == [2, 2, 2, 2, 2], "a small file counts as 64 KiB"
     assert sorted(map(asked_for.count, set(asked_for))) == [2] * 5, "oldest look first: each one twice"
 
 
-def test_of_a_large_file_a_piece_is_looked_at(house: House) -> None:
-    file = in_parts(house, *film())
-    ctx = with_budget(house, 6 * 5 * 1024**2)
+def test_of_a_large_file_a_piece_is_looked_at(app: App) -> None:
+    file = in_parts(app, *film())
+    ctx = with_budget(app, 6 * 5 * 1024**2)
     read: list[int] = []
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
@@ -96,15 +96,15 @@ def test_of_a_large_file_a_piece_is_looked_at(house: House) -> None:
     assert scrub.damaged_files() == 1
 
 
-def test_a_store_that_is_away_is_no_damage(house: House) -> None:
-    single(house, jpeg())
-    house.ctx.store = ObjectStore(replace(house.ctx.store.address, endpoint="http://127.0.0.1:9"), timeout_seconds=1)
-    assert scrub.scrub(house.ctx) == 0
+def test_a_store_that_is_away_is_no_damage(app: App) -> None:
+    single(app, jpeg())
+    app.ctx.store = ObjectStore(replace(app.ctx.store.address, endpoint="http://127.0.0.1:9"), timeout_seconds=1)
+    assert scrub.scrub(app.ctx) == 0
     assert scrub.damaged_files() == 0
 
 
-def test_it_can_be_switched_off_and_is_for_the_bundled_store(house: House) -> None:
-    single(house, jpeg())
-    assert scrub.scrub(with_budget(house, None)) == 0
-    assert scrub.scrub(with_budget(house, 1024**2, "byos")) == 0
-    assert scrub.scrub(with_budget(house, SINGLE_BYTES)) == 1, "and it is never too little for one file"
+def test_it_can_be_switched_off_and_is_for_the_bundled_store(app: App) -> None:
+    single(app, jpeg())
+    assert scrub.scrub(with_budget(app, None)) == 0
+    assert scrub.scrub(with_budget(app, 1024**2, "byos")) == 0
+    assert scrub.scrub(with_budget(app, SINGLE_BYTES)) == 1, "and it is never too little for one file"

@@ -127,8 +127,8 @@ def test_the_engines_own_port_speaks_to_nobody_without_its_certificate(bundled: 
     before = store.head(KEY)
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(head + END)
-        said = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert b"HTTP request to an HTTPS server" in said
+        text = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"HTTP request to an HTTPS server" in text
     assert store.head(KEY) == before
     assert internal_ports.accepted_untrusted_client(port) is None
 
@@ -165,11 +165,11 @@ class _Carrier(socketserver.BaseRequestHandler):
 
     def _carry(self, source: socket.socket, target: socket.socket, refuses: bytes) -> None:
         with suppress(OSError):
-            while said := source.recv(65536):
-                if refuses in said:
+            while text := source.recv(65536):
+                if refuses in text:
                     source.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                     break
-                target.sendall(said)
+                target.sendall(text)
             target.shutdown(socket.SHUT_WR)
 
 

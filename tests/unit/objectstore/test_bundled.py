@@ -246,10 +246,10 @@ def test_orphan_of_a_killed_appliance_is_ended_at_the_next_start(make_store: Mak
 
 
 def test_stranger_on_the_port_is_named_and_left_alone(make_store: MakeStore, tmp_path: Path) -> None:
-    with socket.socket() as stranger:
-        stranger.bind(("127.0.0.1", 0))
-        stranger.listen()
-        port = stranger.getsockname()[1]
+    with socket.socket() as outsider:
+        outsider.bind(("127.0.0.1", 0))
+        outsider.listen()
+        port = outsider.getsockname()[1]
         store = make_store(port=port)
         with pytest.raises(StoreStartError, match=rf"^storage\.bundled\.port: port {port} is taken by another program; .*choose another"):
             store.start()
@@ -259,18 +259,18 @@ def test_stranger_on_the_port_is_named_and_left_alone(make_store: MakeStore, tmp
 
 
 def test_recycled_pid_is_not_ours(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as outsider:
         program = sys.executable
-        started_at = psutil.Process(stranger.pid).create_time()
+        started_at = psutil.Process(outsider.pid).create_time()
         for record in (
-            {"pid": stranger.pid, "started_at": started_at - 60, "program": program},
-            {"pid": stranger.pid, "started_at": started_at, "program": "/elsewhere/weed"},
+            {"pid": outsider.pid, "started_at": started_at - 60, "program": program},
+            {"pid": outsider.pid, "started_at": started_at, "program": "/elsewhere/weed"},
         ):
             (tmp_path / "store.pid").write_text(json.dumps([record]))
             assert processes.end_orphans(tmp_path / "store.pid") == 0
         (tmp_path / "store.pid").write_text('[{"pid"')
         assert processes.end_orphans(tmp_path / "store.pid") == 0
-        assert stranger.poll() is None
+        assert outsider.poll() is None
 
 
 def test_a_copy_of_the_data_directory_leaves_the_original_store_alone(make_store: MakeStore, tmp_path: Path) -> None:

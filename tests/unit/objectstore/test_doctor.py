@@ -174,11 +174,11 @@ def outcomes(found: dict[str, Finding]) -> list[str]:
 def test_the_rule_of_a_version_before_keeps_out_pages_that_trace_and_fix_replaces_it(bucket: ObjectStore) -> None:
     headers = {"AllowedHeaders": ["content-type"], "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 3600}
     before = {"AllowedMethods": ["PUT", "GET", "HEAD"], **headers}
-    for origins, told in (("*", ["warning", "warning", "ok"]), ("https://app.example", ["failed", "warning", "failed"])):
+    for origins, reported in (("*", ["warning", "warning", "ok"]), ("https://app.example", ["failed", "warning", "failed"])):
         bucket.ask("put_bucket_cors", CORSConfiguration={"CORSRules": [{"AllowedOrigins": [origins], **before}]})
         expected = replace(EXPECTED, cors_origins=(origins,))
         found = findings(bucket.address, expected)
-        assert outcomes(found) == told
+        assert outcomes(found) == reported
         assert "null" in found["cors-answer"].detail or origins == "*", "after the redirect from /f/"
         assert outcomes(findings(bucket.address, expected, fix=True)) == ["ok", "ok", "ok"]
         assert bucket_rules.read_cors(bucket) == bucket_rules.cors_rules([origins])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.appliance import Appliance, running, wait_until
-from tests.support.strangers import plant, planted_identity
+from tests.support.untrusted_clients import plant, planted_identity
 from uploadkit.objectstore.bundled import internal_ports
 from uploadkit.objectstore.bundled.engines import find_weed
 
@@ -50,7 +50,7 @@ def test_a_readable_key_an_identity_and_a_report_fail(appliance: Appliance, tmp_
     # The next start removes it, and says so until somebody has read it.
     appliance.stop()
     appliance.start()
-    wait_until(lambda: "the bundled store answers again" in appliance.log(), what="the store without the stranger")
+    wait_until(lambda: "the bundled store answers again" in appliance.log(), what="the store without the outsider")
     assert "SECURITY: the bundled store has S3 identities or settings" in appliance.log()
     code, checks = examined(appliance)
     assert code == 1
@@ -60,7 +60,7 @@ def test_a_readable_key_an_identity_and_a_report_fail(appliance: Appliance, tmp_
 
 
 def test_a_port_of_somebody_elses_is_not_ours(tmp_path: Path) -> None:
-    """A server that greets everybody is open; one that hangs up on everybody refuses strangers, and is not ours."""
+    """A server that greets everybody is open; one that hangs up on everybody refuses outsiders, and is not ours."""
 
     def serve(listener: socket.socket, greeting: bytes) -> None:
         while True:

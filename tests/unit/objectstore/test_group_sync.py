@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.faults import volatile_disk
 from tests.support.appliance import JPEG, wait_until
 from uploadkit.core import clock
@@ -87,25 +87,25 @@ def test_a_disk_that_hangs_keeps_nobody_for_ever(tmp_path: Path) -> None:
     group.wait()
 
 
-def test_nothing_is_acknowledged_that_is_not_on_the_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_acknowledged_that_is_not_on_the_disk(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """The upload is as it was, and can be completed once the disk writes again. The database's writer is not held meanwhile."""
-    slot = request_upload(house.ctx, house.caller, UploadRequest("a.jpg", len(JPEG), "image/jpeg", "default", {}))
-    house.ctx.store._patient_client.put_object(Bucket="house", Key=slot.file.pending_key, Body=JPEG, ContentType="image/jpeg")
+    slot = request_upload(app.ctx, app.caller, UploadRequest("a.jpg", len(JPEG), "image/jpeg", "default", {}))
+    app.ctx.store._patient_client.put_object(Bucket="app", Key=slot.file.pending_key, Body=JPEG, ContentType="image/jpeg")
     seen: list[str] = []
 
     def failing() -> None:
         with ThreadPoolExecutor(1) as other:
             seen.append(other.submit(lambda: File.get_by_id(slot.file.id).status).result(60))
-            other.submit(request_upload, house.ctx, house.caller, UploadRequest("b", 1, "", "default", {})).result(60)
+            other.submit(request_upload, app.ctx, app.caller, UploadRequest("b", 1, "", "default", {})).result(60)
         raise StorageUnavailable("The disk fails")
 
-    monkeypatch.setattr(house.ctx.store, "sync", failing)
+    monkeypatch.setattr(app.ctx.store, "sync", failing)
     with pytest.raises(StorageUnavailable):
-        complete_upload(house.ctx, house.caller, slot.file.id, {})
+        complete_upload(app.ctx, app.caller, slot.file.id, {})
     assert seen == ["UPLOADING"]
     assert File.get_by_id(slot.file.id).status == "UPLOADING"
     monkeypatch.undo()
-    assert complete_upload(house.ctx, house.caller, slot.file.id, {}).status == "UPLOADED"
+    assert complete_upload(app.ctx, app.caller, slot.file.id, {}).status == "UPLOADED"
 
 
 @pytest.mark.skipif(volatile_disk.why_not() is not None, reason=str(volatile_disk.why_not()))
@@ -189,10 +189,10 @@ def test_one_that_waits_is_not_woken_by_an_older_sync(tmp_path: Path) -> None:
             one.result(60)
 
 
-def test_parts_from_before_the_machine_started_are_read_before_they_count(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_from_before_the_machine_started_are_read_before_they_count(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut may have left their entries and not their bytes; joining them reads none."""
     content = b"\x00\x00\x00\x20ftypisom" + bytes(11 * MIB)
-    slot = start_multipart(house.ctx, house.caller, UploadRequest("a.mp4", len(content), "video/mp4", "default", {}))
+    slot = start_multipart(app.ctx, app.caller, UploadRequest("a.mp4", len(content), "video/mp4", "default", {}))
     file, size = slot.file, slot.file.part_size_bytes or 0
     assert file.upload_id
     for part in slot.part_urls:
@@ -205,29 +205,29 @@ def test_parts_from_before_the_machine_started_are_read_before_they_count(house:
         raise StorageUnavailable("The object store refused: 500")
         yield b""
 
-    monkeypatch.setattr(house.ctx.store, "read", unreadable)
+    monkeypatch.setattr(app.ctx.store, "read", unreadable)
     monkeypatch.setattr(verification, "started_at_ms", clock.now_ms)
     with pytest.raises(StorageUnavailable):
-        complete_multipart(house.ctx, house.caller, file.id, file.upload_id, None, {})
+        complete_multipart(app.ctx, app.caller, file.id, file.upload_id, None, {})
     assert reads == [len(content)]
     assert File.get_by_id(file.id).status == "UPLOADING"
     monkeypatch.setattr(verification, "started_at_ms", lambda: clock.now_ms() - 3600_000)  # now they came after it
-    assert complete_multipart(house.ctx, house.caller, file.id, file.upload_id, None, {}).status == "UPLOADED"
+    assert complete_multipart(app.ctx, app.caller, file.id, file.upload_id, None, {}).status == "UPLOADED"
     assert len(reads) == 1, "what came after the start is not read"
 
 
-def test_what_is_noted_as_gone_is_gone_from_the_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_noted_as_gone_is_gone_from_the_disk(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a deleted object would be back after a power cut, and no row would tell the sweeper."""
-    slot = request_upload(house.ctx, house.caller, UploadRequest("a.jpg", len(JPEG), "image/jpeg", "default", {}))
-    lifecycle.leave_uploading(house.ctx, slot.file, "aborted", "The upload was aborted")
+    slot = request_upload(app.ctx, app.caller, UploadRequest("a.jpg", len(JPEG), "image/jpeg", "default", {}))
+    lifecycle.leave_uploading(app.ctx, slot.file, "aborted", "The upload was aborted")
 
     def failing() -> None:
         raise StorageUnavailable("The disk fails")
 
-    monkeypatch.setattr(house.ctx.store, "sync", failing)
+    monkeypatch.setattr(app.ctx.store, "sync", failing)
     before = File.get_by_id(slot.file.id).sweep_at
-    sweep_due(house.ctx)
+    sweep_due(app.ctx)
     assert File.get_by_id(slot.file.id).sweep_at == before, "the sweeper comes back to it"
     monkeypatch.undo()
-    sweep_due(house.ctx)
+    sweep_due(app.ctx)
     assert File.get_by_id(slot.file.id).sweep_at != before

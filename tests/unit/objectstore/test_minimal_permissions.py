@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.clock import travelled_to
 from tests.support.store_proxy import Answered, Asked, minimal_permissions, proxied
@@ -147,14 +147,14 @@ def test_a_multipart_upload_is_aborted_and_an_abandoned_one_swept(appliance: App
     assert slot["key"] not in store.multiparts()
 
 
-def test_an_abandoned_multipart_upload_is_swept(house: House) -> None:
-    owner = house.ctx.store
+def test_an_abandoned_multipart_upload_is_swept(app: App) -> None:
+    owner = app.ctx.store
     with proxied(owner.address, minimal_permissions(owner.address)) as address:
-        house.ctx.store = ObjectStore(address)
-        slot = multipart_upload.start_multipart(house.ctx, house.caller, UploadRequest("film", 11 * MIB, "video/mp4", "default", {}))
+        app.ctx.store = ObjectStore(address)
+        slot = multipart_upload.start_multipart(app.ctx, app.caller, UploadRequest("film", 11 * MIB, "video/mp4", "default", {}))
         assert owner.list_parts(slot.file.key, slot.file.upload_id or "") == []
         with travelled_to(slot.file.deadline_at):
-            sweeper.sweep_due(house.ctx)
+            sweeper.sweep_due(app.ctx)
     assert owner.list_parts(slot.file.key, slot.file.upload_id or "") is None
     swept = File.get_by_id(slot.file.id)
     assert (swept.status, swept.reserved_bytes, swept.sweep_at) == ("FAILED", 0, None)
@@ -221,9 +221,9 @@ def test_an_object_that_changes_between_look_and_copy_is_never_taken_for_the_one
 
 def test_the_doctor_names_what_is_missing(appliance: Appliance) -> None:
     for arguments, code in (((), 0), (("--fix",), 1)):
-        told = appliance.run("doctor", "--json", *arguments)
-        assert told.returncode == code
-        suggestions = {check["name"]: check["suggestion"] for check in json.loads(told.stdout)["checks"] if check["suggestion"]}
+        reported = appliance.run("doctor", "--json", *arguments)
+        assert reported.returncode == code
+        suggestions = {check["name"]: check["suggestion"] for check in json.loads(reported.stdout)["checks"] if check["suggestion"]}
         assert set(suggestions) == {"list-parts", "cors-rule", "lifecycle"}
         assert "s3:ListMultipartUploadParts" in suggestions["list-parts"]
         assert "s3:PutBucketCORS" in suggestions["cors-rule"]

@@ -20,7 +20,7 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.appliance import wait_until
-from tests.support.strangers import EVIL_KEY, EVIL_SECRET, NOBODY, needs_root, plant, planted_entry, planted_identity, weed_shell
+from tests.support.untrusted_clients import EVIL_KEY, EVIL_SECRET, NOBODY, needs_root, plant, planted_entry, planted_identity, weed_shell
 from uploadkit.config import BundledConfig
 from uploadkit.objectstore.bundled import identities, internal_ports, internal_tls
 from uploadkit.objectstore.bundled.engines import SeaweedFS, choose_base_port, find_weed
@@ -115,10 +115,10 @@ def test_nobody_reads_replaces_and_deletes_nothing_by_weed_shell(store: BundledS
         "fs.ls -l /buckets/uploads/private\nfs.rm -rf /buckets/uploads/private\n"
         f"fs.meta.load {public_folder}/plant\nlock\nvolume.list\ns3.configure\ns3.bucket.list\n"
     )
-    said = weed_shell(weed, base, commands, user=NOBODY, directory=public_folder)
-    assert SECRET.decode() not in said
-    assert "fileId" not in said
-    assert "uploads" not in said.replace("/buckets/uploads", "")
+    words = weed_shell(weed, base, commands, user=NOBODY, directory=public_folder)
+    assert SECRET.decode() not in words
+    assert "fileId" not in words
+    assert "uploads" not in words.replace("/buckets/uploads", "")
     assert s3(store).get_object(Bucket=store.bucket, Key="private/a")["Body"].read() == SECRET
     with pytest.raises(ClientError, match="InvalidAccessKeyId"):
         s3(store, EVIL_KEY, EVIL_SECRET).list_objects_v2(Bucket=store.bucket)
@@ -129,15 +129,15 @@ def test_a_foreign_certificate_gets_nobody_in_either(store: BundledStore, weed: 
     internal_tls.renew(public_folder)
     for path in (public_folder, public_folder / "tls", *public_folder.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    said = weed_shell(weed, base_of(store), "fs.meta.cat /buckets/uploads/private/a\n", user=NOBODY, directory=public_folder)
-    assert "fileId" not in said
+    words = weed_shell(weed, base_of(store), "fs.meta.cat /buckets/uploads/private/a\n", user=NOBODY, directory=public_folder)
+    assert "fileId" not in words
 
 
 def test_our_own_shell_gets_in(store: BundledStore, data: Path) -> None:
     directory = data / "store" / "seaweedfs"
     # Not fs.cat: weed shell has no token for the volume server's bytes, whoever runs it.
-    said = weed_shell(find_weed(), base_of(store), "fs.meta.cat /buckets/uploads/private/a\n", directory=directory, seconds=30)
-    assert "fileId" in said
+    words = weed_shell(find_weed(), base_of(store), "fs.meta.cat /buckets/uploads/private/a\n", directory=directory, seconds=30)
+    assert "fileId" in words
 
 
 def answers(address: internal_ports.Address) -> bool:
@@ -173,9 +173,9 @@ def test_nobody_reaches_no_socket(store: BundledStore, data: Path) -> None:
     base = base_of(store)
     directory = data / "store" / "seaweedfs"
     paths = [*SeaweedFS(find_weed(), directory).leftovers(base), directory / "filer.sock", directory / "s3.sock"]
-    said = as_nobody(SOCKETS, *map(str, paths))
-    assert "connected" not in said
-    assert set(said.split()) <= {"PermissionError", "FileNotFoundError"}
+    words = as_nobody(SOCKETS, *map(str, paths))
+    assert "connected" not in words
+    assert set(words.split()) <= {"PermissionError", "FileNotFoundError"}
 
 
 READING = """
@@ -193,8 +193,8 @@ def test_nobody_reads_no_file_and_nothing_of_the_process(store: BundledStore, da
     pid = store._running._children[0][0].pid  # type: ignore[union-attr]
     files = [data, *data.rglob("*")]
     proc = [Path(f"/proc/{pid}/{name}") for name in ("environ", "maps", "fd", "cwd/store-credentials.json", "root/etc/shadow", "mem")]
-    said = as_nobody(READING, *map(str, files + proc))
-    assert said.count("PermissionError") == len(files) + len(proc), said
+    words = as_nobody(READING, *map(str, files + proc))
+    assert words.count("PermissionError") == len(files) + len(proc), words
 
 
 def test_files_are_the_owners_only(store: BundledStore, data: Path) -> None:
@@ -237,9 +237,9 @@ def test_raw_http_on_internal_ports_gives_nothing_away(store: BundledStore) -> N
 
 def test_bytes_are_not_for_whoever_knows_their_number(store: BundledStore, data: Path) -> None:
     base, directory = base_of(store), data / "store" / "seaweedfs"
-    said = weed_shell(find_weed(), base, "fs.meta.cat /buckets/uploads/private/a\n", directory=directory, seconds=30)
-    number = re.search(r'"fileId":\s*"([0-9a-f,]+)"', said)
-    assert number, said
+    words = weed_shell(find_weed(), base, "fs.meta.cat /buckets/uploads/private/a\n", directory=directory, seconds=30)
+    number = re.search(r'"fileId":\s*"([0-9a-f,]+)"', words)
+    assert number, words
     with urllib3.PoolManager(retries=False, timeout=10) as pool:
         for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
             assert pool.request(method, f"http://127.0.0.1:{base + 6}/{number[1]}").status == 401, method
@@ -281,7 +281,7 @@ def test_an_identity_that_was_planted_before_is_found_told_and_gone(tmp_path: Pa
     directory = data / "store" / "seaweedfs"
     assert "iam" in plant(find_weed(), base_of(store), planted_identity(), tmp_path, directory=directory)
     evil = s3(store, EVIL_KEY, EVIL_SECRET)
-    wait_until(lambda: is_believed(evil), what="the stranger to be let in, as weed does")
+    wait_until(lambda: is_believed(evil), what="the outsider to be let in, as weed does")
     store.stop()
 
     again = make_store(data)
@@ -289,15 +289,15 @@ def test_an_identity_that_was_planted_before_is_found_told_and_gone(tmp_path: Pa
         again.start()
         evil_again = s3(again, EVIL_KEY, EVIL_SECRET)
         try:
-            wait_until(lambda: "the bundled store answers again" in caplog.text, what="the stranger to be shut out")
+            wait_until(lambda: "the bundled store answers again" in caplog.text, what="the outsider to be shut out")
             assert identities.find(SeaweedFS(find_weed(), directory), base_of(again)) is None
             assert s3(again).list_objects_v2(Bucket=again.bucket)["KeyCount"] == 0
             assert not is_believed(evil_again)
         finally:
             again.stop()
-    told = [record.message for record in caplog.records if "SECURITY" in record.message]
-    assert len(told) == 1
-    assert "evil.json" in told[0]
+    reported = [record.message for record in caplog.records if "SECURITY" in record.message]
+    assert len(reported) == 1
+    assert "evil.json" in reported[0]
     assert EVIL_SECRET not in caplog.text
     assert "evil.json" in identities.report_path(data).read_text()
     assert stat.S_IMODE(identities.report_path(data).stat().st_mode) == 0o600

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.objectstore.probe import StoreWatch
@@ -59,10 +59,10 @@ def test_nobody_waits_for_a_store_that_hangs_once_it_has_answered() -> None:
     assert store.asked == 2
 
 
-def test_an_answer_is_asked_for_anew_after_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_asked_for_anew_after_a_second(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with travelled_to(1_000_000) as advance:
-        assert house.ctx.store_watch.failure() is None
-        monkeypatch.setattr(house.ctx.store, "_problem", lambda: "the disk is full")
-        assert house.ctx.store_watch.failure() is None
+        assert app.ctx.store_watch.failure() is None
+        monkeypatch.setattr(app.ctx.store, "_problem", lambda: "the disk is full")
+        assert app.ctx.store_watch.failure() is None
         advance(1_001)
-        assert house.ctx.store_watch.failure() == "the disk is full"
+        assert app.ctx.store_watch.failure() == "the disk is full"

@@ -129,7 +129,7 @@ def _answers(address: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("character", "times", "shown"),
+    ("character", "times", "rendered"),
     [
         ("報", 251, 83),
         ("\U0001f389", 196, 62),
@@ -139,7 +139,7 @@ def _answers(address: str) -> bool:
     ids=["Chinese", "emoji", "decomposed Korean", "families"],
 )
 def test_a_long_name_comes_through_and_is_saved_under_it(
-    page: Page, proxied: Appliance, front: str, character: str, times: int, shown: int
+    page: Page, proxied: Appliance, front: str, character: str, times: int, rendered: int
 ) -> None:
     file = proxied.upload(png(), f"{character * times}.png", "image/png")
     link = proxied.call("POST", f"/files/{file['key']}/link", {"download": True}).json["url"]
@@ -152,22 +152,22 @@ def test_a_long_name_comes_through_and_is_saved_under_it(
         page.evaluate("(url) => { location.href = url; }", link.replace(proxied.base, front))
     name = saved.value.suggested_filename
     assert name.endswith(".png")
-    kept = character.replace("\u200d", "_") * shown  # Chromium's own way with joiners
+    kept = character.replace("\u200d", "_") * rendered  # Chromium's own way with joiners
     assert name.removesuffix(".png") in (kept, unicodedata.normalize("NFC", kept))
 
 
 def test_what_comes_back_is_no_page(page: Page, proxied: Appliance) -> None:
-    def shown(content: bytes, name: str, kind: str) -> str:
+    def rendered(content: bytes, name: str, kind: str) -> str:
         return str(proxied.upload(content, name, kind)["url"])
 
-    page.goto(shown(png(), "a.png", "image/png"))
+    page.goto(rendered(png(), "a.png", "image/png"))
     assert page.locator("img").evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 8
-    page.goto(shown(wav(), "a.wav", "audio/wav"))
+    page.goto(rendered(wav(), "a.wav", "audio/wav"))
     expect(page.locator("video")).to_have_js_property("error", None)
     page.wait_for_function("document.querySelector('video').readyState >= 2")
-    page.goto(shown(b"Hello", "a.txt", "text/plain"))
+    page.goto(rendered(b"Hello", "a.txt", "text/plain"))
     expect(page.locator("body")).to_have_text("Hello")
-    answer = proxied.read(shown(PDF, "a.pdf", "application/pdf"))
+    answer = proxied.read(rendered(PDF, "a.pdf", "application/pdf"))
     assert answer.headers.get("X-Content-Type-Options") == "nosniff"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "sandbox" not in answer.headers["Content-Security-Policy"]

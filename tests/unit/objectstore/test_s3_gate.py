@@ -1,4 +1,4 @@
-"""The gate by itself: connections of strangers who say nothing keep nobody out, and of requests those go through that have one meaning."""
+"""The gate by itself: connections of outsiders who say nothing keep nobody out, and of requests those go through that have one meaning."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ASKED = b"GET / HTTP/1.1\r\n\r\n"
 
 class Echo(socketserver.BaseRequestHandler):
     def handle(self) -> None:
-        while said := self.request.recv(65536):
-            self.request.sendall(said)
+        while text := self.request.recv(65536):
+            self.request.sendall(text)
 
 
 class EchoServer(socketserver.ThreadingTCPServer):
@@ -43,18 +43,18 @@ class EchoOnSocket(socketserver.ThreadingUnixStreamServer):
 def gated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """The port of a gate before an echo, which may have few descriptors, and what it writes to standard error."""
     home, port = tmp_path_factory.mktemp("gate"), free_port()
-    said = home / "said"
+    text = home / "said"
     program = [sys.executable, "-I", str(Path(s3_gate.__file__)), str(port)]
     on_port = request.param == "a port"
     echoing = EchoServer(("127.0.0.1", 0), Echo) if on_port else EchoOnSocket(str(home / "s.sock"), Echo)
-    with echoing as echo, said.open("wb") as error:
+    with echoing as echo, text.open("wb") as error:
         threading.Thread(target=echo.serve_forever, daemon=True).start()
         target = str(echo.server_address[1]) if on_port else "s.sock"
         limited = ["sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh", *program, target, "127.0.0.1"]
         process = subprocess.Popen(limited, stdin=subprocess.DEVNULL, stderr=error, cwd=home)
         wait_until(lambda: answers(port), what="the gate")
         try:
-            yield port, said
+            yield port, text
         finally:
             process.terminate()
             assert process.wait(30) == 0
@@ -67,10 +67,10 @@ def connected(port: int) -> socket.socket:
 
 def received(connection: socket.socket, count: int) -> bytes:
     """The next `count` bytes, or fewer when it ends before."""
-    said = b""
-    while len(said) < count and (more := connection.recv(count - len(said))):
-        said += more
-    return said
+    text = b""
+    while len(text) < count and (more := connection.recv(count - len(text))):
+        text += more
+    return text
 
 
 def says(connection: socket.socket) -> bool:
@@ -85,7 +85,7 @@ def answers(port: int) -> bool:
 
 
 def test_who_says_nothing_keeps_nobody_out(gated: tuple[int, Path]) -> None:
-    port, said = gated
+    port, text = gated
     with contextlib.ExitStack() as stack:
         at_work = stack.enter_context(connected(port))
         for number in range(3 * DESCRIPTORS):
@@ -95,7 +95,7 @@ def test_who_says_nothing_keeps_nobody_out(gated: tuple[int, Path]) -> None:
                 assert says(at_work), "a connection on which something moves keeps its place"
         for _ in range(5):
             assert says(stack.enter_context(connected(port)))
-    assert said.read_bytes() == b""
+    assert text.read_bytes() == b""
     assert answers(port)
 
 

@@ -57,10 +57,10 @@ class Squatter:
     def _answer(self, connection: socket.socket) -> None:
         with connection:
             connection.settimeout(1)
-            said = connection.recv(65536)
-            self.requests.append(said)
+            text = connection.recv(65536)
+            self.requests.append(text)
             page = b"127.0.0.1:%d" % (self.base + 6)
-            status = b"403 Forbidden" if said.startswith(b"PUT") else b"200 OK"
+            status = b"403 Forbidden" if text.startswith(b"PUT") else b"200 OK"
             connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(page), page))
 
     def leave(self) -> None:
@@ -92,7 +92,7 @@ def test_who_takes_the_s3_port_while_the_store_starts_is_not_taken_for_it(tmp_pa
         finally:
             store.stop()
         assert squatter.held == {9}
-        assert not [said for said in squatter.requests if b"AWS4" in said], "nothing that was signed goes to him"
+        assert not [text for text in squatter.requests if b"AWS4" in text], "nothing that was signed goes to him"
 
 
 def test_who_takes_ports_while_the_store_restarts_is_not_taken_for_it(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_who_takes_ports_while_the_store_restarts_is_not_taken_for_it(tmp_path: 
             wait_until(lambda: squatter.held == {0, 4} and store.outage() is not None, what="both ports to be his")
             already = len(squatter.requests)
             # He answers all that is asked, with all that the store would say.
-            wait_until(lambda: sum(said.startswith(b"GET / ") for said in squatter.requests[already:]) > 5, what="him to be asked")
+            wait_until(lambda: sum(text.startswith(b"GET / ") for text in squatter.requests[already:]) > 5, what="him to be asked")
             assert store.outage() is not None
             for sign in (
                 lambda: ours.presign_read("GET", "a", "text/plain", "inline", 60),

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.dashboard.visitors import new_admin
 from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.believing_store import believing
@@ -172,66 +172,66 @@ def test_a_forged_write_is_found_by_what_it_left(bucket: ObjectStore) -> None:
 # What the appliance makes of it.
 
 
-def trust(house: House, address: StoreAddress, **settings: str) -> StoreTrust:
+def trust(app: App, address: StoreAddress, **settings: str) -> StoreTrust:
     environment = {f"UPLOADKIT_{name}": value for name, value in byos_settings(address, **settings).items()}
     made = StoreTrust(config.load(None, environment), ObjectStore(address, timeout_seconds=1))
     made.begin()
     return made
 
 
-def test_a_new_store_is_not_used_before_it_was_looked_at(house: House, bucket: ObjectStore) -> None:
-    asked = trust(house, bucket.address)
+def test_a_new_store_is_not_used_before_it_was_looked_at(app: App, bucket: ObjectStore) -> None:
+    asked = trust(app, bucket.address)
     with pytest.raises(StorageUnavailable, match="looked at first"):
         asked.store.presign_put("k", "text/plain", 1, 0, 60)
     assert asked.look_if_due() == 1
     assert asked.store.presign_put("k", "text/plain", 1, 0, 60)
     assert asked.look_if_due() == 0, "not before tomorrow"
-    assert trust(house, bucket.address).store.distrust is None, "the next start goes by that"
+    assert trust(app, bucket.address).store.distrust is None, "the next start goes by that"
     with proxied(bucket.address, lambda asked, pass_on: pass_on(asked)) as elsewhere:
-        assert trust(house, elsewhere).store.distrust is not None, "another store is another store"
+        assert trust(app, elsewhere).store.distrust is not None, "another store is another store"
 
 
-def test_no_answer_is_no_verdict(house: House, bucket: ObjectStore) -> None:
+def test_no_answer_is_no_verdict(app: App, bucket: ObjectStore) -> None:
     away = [True]
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         return Answered(raw=[]) if away[0] else pass_on(asked)
 
     with proxied(bucket.address, rule) as address:
-        asked = trust(house, address)
+        asked = trust(app, address)
         assert asked.look_if_due() == 1
         assert asked.store.distrust is not None, "nothing is known, and no upload could be completed"
         away[0] = False
         assert asked.look_if_due() == 1, "a store that was away is asked again at once"
         assert (asked.store.distrust, asked.unanswered) == (None, "")
         away[0] = True
-        again = trust(house, address)
+        again = trust(app, address)
         assert again.look_if_due() == 1
         assert again.unanswered
         assert again.store.distrust is None, "what was found last holds"
 
 
-def test_half_an_answer_locks_nobody_out(house: House, bucket: ObjectStore) -> None:
+def test_half_an_answer_locks_nobody_out(app: App, bucket: ObjectStore) -> None:
     """The store takes uploads, and the network fails in the midst of the look."""
 
     def rule(asked: Asked, pass_on: PassOn) -> Answered:
         return Answered(raw=[]) if is_forged(asked) else pass_on(asked)
 
     with proxied(bucket.address, rule) as address:
-        asked = trust(house, address)
+        asked = trust(app, address)
         assert asked.look_if_due() == 1
         assert asked.unanswered
         assert asked.store.distrust is None
 
 
-def test_a_store_that_hangs_keeps_nobody_for_long(house: House, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_hangs_keeps_nobody_for_long(app: App, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uploadkit.objectstore.trust._LOOK_SECONDS", -1)
-    asked = trust(house, bucket.address)
+    asked = trust(app, bucket.address)
     assert asked.look_if_due() == 1
     assert "too long" in asked.unanswered
 
 
-def test_an_unsafe_store_is_refused_until_it_is_safe_or_allowed(house: House, bucket: ObjectStore) -> None:
+def test_an_unsafe_store_is_refused_until_it_is_safe_or_allowed(app: App, bucket: ObjectStore) -> None:
     believes = [True]
     obeys = believing(bucket.address, holds_to_signed=False)
 
@@ -239,7 +239,7 @@ def test_an_unsafe_store_is_refused_until_it_is_safe_or_allowed(house: House, bu
         return obeys(asked, pass_on) if believes[0] else pass_on(asked)
 
     with proxied(bucket.address, rule) as address:
-        asked = trust(house, address)
+        asked = trust(app, address)
         asked.look_if_due()
         assert asked.verdict is not None
         assert asked.verdict.is_unsafe
@@ -249,9 +249,9 @@ def test_an_unsafe_store_is_refused_until_it_is_safe_or_allowed(house: House, bu
         with pytest.raises(StorageUnavailable, match="safety check"):
             asked.store.presign_part("k", "u", 1, 1, 0, 60)
         assert asked.store.presign_read("GET", "k", "text/plain", "inline", 60), "files can be read"
-        again = trust(house, address)
+        again = trust(app, address)
         assert again.store.distrust == asked.store.distrust, "from the first moment of the next start on"
-        assert trust(house, address, STORAGE__BYOS__ALLOW_UNSAFE_STORE="true").store.distrust is None
+        assert trust(app, address, STORAGE__BYOS__ALLOW_UNSAFE_STORE="true").store.distrust is None
         believes[0] = False
         assert again.look_if_due() == 1
         assert again.store.distrust is None, "without a restart"
@@ -266,7 +266,7 @@ def taking_forgeries(bucket: ObjectStore, rest: Rule) -> Rule:
     return rule
 
 
-def test_an_unsafe_store_that_is_too_busy_to_say_so_again_stays_unsafe(house: House, bucket: ObjectStore) -> None:
+def test_an_unsafe_store_that_is_too_busy_to_say_so_again_stays_unsafe(app: App, bucket: ObjectStore) -> None:
     """Who wants it to be used may see to it that it has no time: forged writes are answered 503, honest ones are not."""
     busy = answering(is_forged, Answered.error(503, "SlowDown"))
     is_busy = [False]
@@ -275,16 +275,16 @@ def test_an_unsafe_store_that_is_too_busy_to_say_so_again_stays_unsafe(house: Ho
         return (busy if is_busy[0] else taking_forgeries(bucket, lambda asked, pass_on: pass_on(asked)))(asked, pass_on)
 
     with proxied(bucket.address, rule) as address:
-        trusted = trust(house, address)
+        trusted = trust(app, address)
         trusted.look_if_due()
         assert trusted.store.distrust is not None
         is_busy[0] = True
-        again = trust(house, address)
+        again = trust(app, address)
         assert again.look_if_due() == 1
         assert again.store.distrust is not None, "what was found last holds"
 
 
-def test_a_store_that_is_busy_at_its_first_look_is_looked_at_again_soon(house: House, bucket: ObjectStore) -> None:
+def test_a_store_that_is_busy_at_its_first_look_is_looked_at_again_soon(app: App, bucket: ObjectStore) -> None:
     is_busy = [True]
     busy = answering(is_forged, Answered.error(503, "SlowDown"))
 
@@ -292,7 +292,7 @@ def test_a_store_that_is_busy_at_its_first_look_is_looked_at_again_soon(house: H
         return (busy if is_busy[0] else taking_forgeries(bucket, lambda asked, pass_on: pass_on(asked)))(asked, pass_on)
 
     with proxied(bucket.address, rule) as address, travelled_to(clock.now_ms()) as advance:
-        trusted = trust(house, address)
+        trusted = trust(app, address)
         trusted.look_if_due()
         assert trusted.store.distrust is None
         is_busy[0] = False
@@ -301,14 +301,14 @@ def test_a_store_that_is_busy_at_its_first_look_is_looked_at_again_soon(house: H
         assert trusted.store.distrust is not None
 
 
-def test_a_check_that_gets_no_answer_hides_no_hole(house: House, bucket: ObjectStore) -> None:
+def test_a_check_that_gets_no_answer_hides_no_hole(app: App, bucket: ObjectStore) -> None:
     no_parts = answering(lambda asked: asked.method == "POST" and "uploads" in asked.target, Answered.error(500, "InternalError"))
     with proxied(bucket.address, taking_forgeries(bucket, no_parts)) as address:
-        trusted = trust(house, address)
+        trusted = trust(app, address)
         trusted.look_if_due()
         assert trusted.unanswered
         assert trusted.store.distrust is not None
-        assert trust(house, address).store.distrust is not None
+        assert trust(app, address).store.distrust is not None
 
 
 # The whole appliance.
@@ -325,13 +325,13 @@ def test_urls_bar_copies_where_the_store_needs_that(tmp_path: Path, bucket: Obje
         proxied(bucket.address, believing(bucket.address)) as address,
         running(tmp_path, **byos_settings(address)) as appliance,
     ):
-        stranger = appliance.new_key("--project", appliance.call("POST", "/projects", {"name": "Thief"}).json["slug"])
+        outsider = appliance.new_key("--project", appliance.call("POST", "/projects", {"name": "Thief"}).json["slug"])
         private = appliance.upload(secret)
-        slot = appliance.request(len(secret), key=stranger).json
+        slot = appliance.request(len(secret), key=outsider).json
         assert parse_qs(urlsplit(slot["uploadUrl"]).query, keep_blank_values=True)["x-amz-copy-source"] == [""]
         assert attack(appliance, slot, f"/{address.bucket}/{private['key']}") == 403
         assert appliance.put(slot, JPEG.ljust(len(secret))).status == 200
-        done = appliance.complete(slot, key=stranger)
+        done = appliance.complete(slot, key=outsider)
         assert appliance.read(done.json["url"]).body == JPEG.ljust(len(secret))
         content = b"\x00\x00\x00\x18ftypmp42".ljust(11 * 1024**2, b"\x01")
         body = {"fileName": "f.mp4", "fileSize": len(content), "contentType": "video/mp4", "routeSlug": "default"}

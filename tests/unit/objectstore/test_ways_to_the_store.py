@@ -96,16 +96,16 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_mend(bucket: ObjectS
     with proxied(bucket.address, as_it_is, certificate) as address:
         assert faults(replace(address, ca_bundle=certificate)) == []
         mistaken = proxied_as(address, "localhost")  # which the certificate is not for
-        for stranger in (address, replace(address, ca_bundle=other), replace(mistaken, ca_bundle=certificate)):
-            found = faults(stranger)
+        for outsider in (address, replace(address, ca_bundle=other), replace(mistaken, ca_bundle=certificate)):
+            found = faults(outsider)
             assert [finding.name for finding in found] == ["reach"]
             assert "certificate" in found[0].detail
             assert "storage.byos.ca_bundle" in found[0].suggestion
             with pytest.raises(StorageUnavailable, match="certificate is not trusted") as caught:
-                ObjectStore(stranger).head("a")
+                ObjectStore(outsider).head("a")
             assert "storage.byos.ca_bundle" in str(caught.value.suggestion)
             with pytest.raises(StorageUnavailable, match="certificate is not trusted"):
-                ObjectStore(stranger).list_parts("a", "none")
+                ObjectStore(outsider).list_parts("a", "none")
 
 
 def test_a_file_of_authorities_that_vanishes_is_told(bucket: ObjectStore, tmp_path: Path) -> None:

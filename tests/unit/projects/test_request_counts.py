@@ -7,7 +7,7 @@ import threading
 import pytest
 from peewee import OperationalError
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from uploadkit.db.models import Project, RequestCount
 from uploadkit.maintenance.scheduler import Scheduler
@@ -17,12 +17,12 @@ NOON = 1_790_000_000_000  # in September 2026
 DAY_MS = 86_400_000
 
 
-def written(house: House) -> dict[tuple[str, str], int]:
-    return {(row.environment, row.day): row.requests for row in RequestCount.select().where(RequestCount.project == house.project.id)}
+def written(app: App) -> dict[tuple[str, str], int]:
+    return {(row.environment, row.day): row.requests for row in RequestCount.select().where(RequestCount.project == app.project.id)}
 
 
-def test_days_months_and_what_is_not_written_yet(house: House) -> None:
-    counts, mine = house.ctx.request_counts, house.project.id
+def test_days_months_and_what_is_not_written_yet(app: App) -> None:
+    counts, mine = app.ctx.request_counts, app.project.id
     with travelled_to(NOON) as advance:
         for _ in range(3):
             counts.count(mine, "live")
@@ -37,13 +37,13 @@ def test_days_months_and_what_is_not_written_yet(house: House) -> None:
         assert (found["another"].today, dict(found["another"].by_month)) == (0, {})
         assert counts.write_down() == 3
         assert counts.of([mine, "another"], "live", "2026-01") == found
-        assert written(house) == {("live", "2026-09-21"): 4, ("test", "2026-09-21"): 1, ("live", "2026-10-21"): 1}
+        assert written(app) == {("live", "2026-09-21"): 4, ("test", "2026-09-21"): 1, ("live", "2026-10-21"): 1}
 
 
-def test_a_failure_loses_nothing_and_a_project_that_has_gone_stops_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = house.ctx.request_counts
+def test_a_failure_loses_nothing_and_a_project_that_has_gone_stops_nobody(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = app.ctx.request_counts
     counts.count("gone", "live")
-    counts.count(house.project.id, "live")
+    counts.count(app.project.id, "live")
 
     def locked(*_: object) -> None:
         raise OperationalError("database is locked")
@@ -53,28 +53,28 @@ def test_a_failure_loses_nothing_and_a_project_that_has_gone_stops_nobody(house:
         with pytest.raises(OperationalError):
             counts.write_down()
     assert counts.write_down() == 2
-    assert list(written(house).values()) == [1]
+    assert list(written(app).values()) == [1]
 
 
-def test_threads_count_while_it_is_written(house: House) -> None:
-    counts = house.ctx.request_counts
-    threads = [threading.Thread(target=lambda: [counts.count(house.project.id, "live") for _ in range(5000)]) for _ in range(4)]
+def test_threads_count_while_it_is_written(app: App) -> None:
+    counts = app.ctx.request_counts
+    threads = [threading.Thread(target=lambda: [counts.count(app.project.id, "live") for _ in range(5000)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         counts.write_down()
     counts.write_down()
-    assert sum(written(house).values()) == 20_000
+    assert sum(written(app).values()) == 20_000
 
 
-def test_what_counts_and_that_a_clean_stop_writes_it(house: House) -> None:
-    door = house.door()
-    assert door.get("/api/v1/usage").status_code == 200
-    assert door.get("/sdk/api/v1/files").status_code == 200
-    assert door.get("/api/v1/usage", headers={"x-api-key": "uk_live_" + "x" * 32}).status_code == 401
-    assert door.get("/healthz").status_code == 200
+def test_what_counts_and_that_a_clean_stop_writes_it(app: App) -> None:
+    surface = app.client()
+    assert surface.get("/api/v1/usage").status_code == 200
+    assert surface.get("/sdk/api/v1/files").status_code == 200
+    assert surface.get("/api/v1/usage", headers={"x-api-key": "uk_live_" + "x" * 32}).status_code == 401
+    assert surface.get("/healthz").status_code == 200
     scheduler = Scheduler()
-    scheduler.start(house.ctx)
+    scheduler.start(app.ctx)
     scheduler.stop()
-    assert sum(written(house).values()) == 2
+    assert sum(written(app).values()) == 2
     assert Project.select().count() == 1

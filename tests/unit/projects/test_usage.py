@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.single_uploads import DAY_MS, request, upload
 from tests.support.stored import objects, put
@@ -32,87 +32,87 @@ def at(text: str) -> int:
 
 
 @pytest.fixture
-def sandbox(house: House) -> Caller:
-    return replace(house.caller, environment="test")
+def sandbox(app: App) -> Caller:
+    return replace(app.caller, environment="test")
 
 
 # Months.
 
 
-def test_use_is_counted_in_the_month_it_happens_in(house: House, sandbox: Caller) -> None:
+def test_use_is_counted_in_the_month_it_happens_in(app: App, sandbox: Caller) -> None:
     with travelled_to(at("2026-03-31 23:59:59.999")) as advance:
-        file = upload(house, house.caller)
-        upload(house, sandbox, b"1")
+        file = upload(app, app.caller)
+        upload(app, sandbox, b"1")
         advance(1)
-        upload(house, house.caller, b"123")
-        files.delete_file(house.ctx, house.caller, file.key)
-        now = usage.present(house.caller)
+        upload(app, app.caller, b"123")
+        files.delete_file(app.ctx, app.caller, file.key)
+        now = usage.present(app.caller)
         assert (now.period, now.storage_used_bytes, now.storage_reserved_bytes, now.uploads) == ("2026-04", 3, 0, 1)
-        assert now.limits == house.ctx.config.tiers["pro"]
-        months = usage.history(house.caller)
+        assert now.limits == app.ctx.config.tiers["pro"]
+        months = usage.history(app.caller)
         assert [tuple(month) for month in months[:3]] == [("2026-04", 1, 3, 5), ("2026-03", 1, 5, 0), ("2026-02", 0, 0, 0)]
         assert [month.period for month in months[3:]] == ["2026-01", *(f"2025-{n:02}" for n in range(12, 4, -1))]
         assert usage.find_differences() == []
 
 
-def test_the_sandbox_has_figures_of_its_own_and_no_quota(house: House, sandbox: Caller) -> None:
-    upload(house, house.caller)
-    file = upload(house, sandbox, b"123")
-    request(house, sandbox)
+def test_the_sandbox_has_figures_of_its_own_and_no_quota(app: App, sandbox: Caller) -> None:
+    upload(app, app.caller)
+    file = upload(app, sandbox, b"123")
+    request(app, sandbox)
     now = usage.present(sandbox)
     assert (now.storage_used_bytes, now.storage_reserved_bytes, now.uploads) == (3, 0, 1)
     assert (now.limits.max_storage, now.limits.max_uploads_per_month) == (None, None)
-    assert now.limits.requests_per_minute == house.ctx.config.tiers["pro"].requests_per_minute
-    files.delete_file(house.ctx, sandbox, file.key)
+    assert now.limits.requests_per_minute == app.ctx.config.tiers["pro"].requests_per_minute
+    files.delete_file(app.ctx, sandbox, file.key)
     assert usage.present(sandbox).storage_used_bytes == 0
     assert tuple(usage.history(sandbox)[0])[1:] == (1, 3, 3)
-    assert tuple(usage.history(house.caller)[0])[1:] == (1, 5, 0)
+    assert tuple(usage.history(app.caller)[0])[1:] == (1, 5, 0)
 
 
 # Counters against rows.
 
 
-def fail(house: House, caller: Caller | None = None) -> None:
-    slot = request(house, caller or house.caller)
+def fail(app: App, caller: Caller | None = None) -> None:
+    slot = request(app, caller or app.caller)
     put(slot.upload_url, b"%PDF-")
     with pytest.raises(UploadNotVerified):
-        single_upload.complete_upload(house.ctx, caller or house.caller, slot.file.id, {})
+        single_upload.complete_upload(app.ctx, caller or app.caller, slot.file.id, {})
 
 
-def abort(house: House) -> None:
-    files.delete_file(house.ctx, house.caller, request(house, house.caller).file.key)
+def abort(app: App) -> None:
+    files.delete_file(app.ctx, app.caller, request(app, app.caller).file.key)
 
 
-def expire(house: House) -> None:
-    slot = request(house, house.caller)
+def expire(app: App) -> None:
+    slot = request(app, app.caller)
     with travelled_to(slot.file.deadline_at):
-        sweeper.sweep_due(house.ctx)
+        sweeper.sweep_due(app.ctx)
 
 
-def delete(house: House) -> None:
-    files.delete_file(house.ctx, house.caller, upload(house, house.caller).key)
+def delete(app: App) -> None:
+    files.delete_file(app.ctx, app.caller, upload(app, app.caller).key)
 
 
-LIVES: dict[str, Callable[[House], object]] = {
-    "requested": lambda house: request(house, house.caller),
-    "completed": lambda house: upload(house, house.caller),
+LIVES: dict[str, Callable[[App], object]] = {
+    "requested": lambda app: request(app, app.caller),
+    "completed": lambda app: upload(app, app.caller),
     "failed": fail,
     "aborted": abort,
     "expired": expire,
     "deleted": delete,
-    "test": lambda house: upload(house, replace(house.caller, environment="test")),
+    "test": lambda app: upload(app, replace(app.caller, environment="test")),
 }
 
 
-def test_the_counters_agree_after_everything_that_can_happen(house: House) -> None:
+def test_the_counters_agree_after_everything_that_can_happen(app: App) -> None:
     for name, live in LIVES.items():
-        live(house)
+        live(app)
         assert usage.find_differences() == [], name
-    sweeper.sweep_due(house.ctx)
+    sweeper.sweep_due(app.ctx)
     assert usage.find_differences() == []
     with travelled_to(clock.now_ms() + 2 * DAY_MS):
-        sweeper.sweep_due(house.ctx)
-        sweeper.purge_test_files(house.ctx)
+        sweeper.sweep_due(app.ctx)
+        sweeper.purge_test_files(app.ctx)
     assert usage.find_differences() == []
 
 
@@ -129,15 +129,15 @@ def test_the_counters_agree_after_everything_that_can_happen(house: House) -> No
     ],
 )
 def test_a_counter_that_is_wrong_is_found_and_set_right(
-    house: House, sandbox: Caller, statement: str, environment: str, counter: str, off_by: int
+    app: App, sandbox: Caller, statement: str, environment: str, counter: str, off_by: int
 ) -> None:
-    upload(house, house.caller)
-    upload(house, sandbox)
-    request(house, house.caller)
+    upload(app, app.caller)
+    upload(app, sandbox)
+    request(app, app.caller)
     with connection.write():
         connection.execute(statement)
     (found,) = usage.find_differences()
-    assert (found.project_id, found.environment, found.counter) == (house.project.id, environment, counter)
+    assert (found.project_id, found.environment, found.counter) == (app.project.id, environment, counter)
     assert found.counted - found.recomputed == off_by
     assert bool(found.period) == statement.startswith("UPDATE usage")
     assert usage.repair() == [found]
@@ -145,42 +145,42 @@ def test_a_counter_that_is_wrong_is_found_and_set_right(
     assert usage.repair() == []
 
 
-def test_a_month_that_is_missing_is_made_anew(house: House) -> None:
-    upload(house, house.caller)
+def test_a_month_that_is_missing_is_made_anew(app: App) -> None:
+    upload(app, app.caller)
     Usage.delete().execute()
     assert {found.counter for found in usage.repair()} == {"uploads", "bytes_uploaded"}
-    assert usage.history(house.caller)[0].bytes_uploaded == 5
+    assert usage.history(app.caller)[0].bytes_uploaded == 5
 
 
 # The purge of the sandbox.
 
 
-def purge_all(house: House) -> None:
+def purge_all(app: App) -> None:
     """Rounds of housekeeping until nothing changes."""
-    sweeper.purge_test_files(house.ctx)
-    sweeper.sweep_due(house.ctx)
-    sweeper.purge_test_files(house.ctx)
+    sweeper.purge_test_files(app.ctx)
+    sweeper.sweep_due(app.ctx)
+    sweeper.purge_test_files(app.ctx)
 
 
-def test_test_files_go_24_hours_after_their_creation(house: House, sandbox: Caller) -> None:
+def test_test_files_go_24_hours_after_their_creation(app: App, sandbox: Caller) -> None:
     start = clock.now_ms()
     with travelled_to(start) as advance:
-        done, live = upload(house, sandbox), upload(house, house.caller)
-        unfinished = request(house, sandbox).file
-        fail(house, sandbox)
-        deleted = upload(house, sandbox)
-        files.delete_file(house.ctx, sandbox, deleted.key)
+        done, live = upload(app, sandbox), upload(app, app.caller)
+        unfinished = request(app, sandbox).file
+        fail(app, sandbox)
+        deleted = upload(app, sandbox)
+        files.delete_file(app.ctx, sandbox, deleted.key)
         advance(1)
-        younger = upload(house, sandbox)
+        younger = upload(app, sandbox)
         advance(DAY_MS - 2)
-        purge_all(house)
+        purge_all(app)
         assert File.get_by_id(done.id).status == "UPLOADED"
-        assert done.key in objects(house)
+        assert done.key in objects(app)
         advance(1)
-        purge_all(house)
+        purge_all(app)
         assert {file.id for file in File.select()} == {live.id, younger.id}
-        assert {key for key in objects(house) if house.project.id in key} == {live.key, younger.key}
-        assert not objects(house) & {file.pending_key for file in (done, unfinished, deleted)}
+        assert {key for key in objects(app) if app.project.id in key} == {live.key, younger.key}
+        assert not objects(app) & {file.pending_key for file in (done, unfinished, deleted)}
         log = event_log.list_events(sandbox, EventFilter(status="DELETED"), 100, None).items
         assert {entry.file_id for entry in log} >= {done.id, unfinished.id}
         assert next(entry.detail for entry in log if entry.file_id == done.id) == "Test files are purged 24 hours after their creation"
@@ -189,47 +189,47 @@ def test_test_files_go_24_hours_after_their_creation(house: House, sandbox: Call
         assert usage.history(sandbox)[0].uploads + usage.history(sandbox)[1].uploads == 3
 
 
-def test_a_row_stays_until_no_url_can_bring_its_bytes_back(house: House, sandbox: Caller) -> None:
-    slot = request(house, sandbox)
+def test_a_row_stays_until_no_url_can_bring_its_bytes_back(app: App, sandbox: Caller) -> None:
+    slot = request(app, sandbox)
     with travelled_to(slot.file.created_at + DAY_MS):
         File.update(deadline_at=clock.now_ms() + 1000).execute()
-        purge_all(house)
+        purge_all(app)
         assert File.get_by_id(slot.file.id).status == "DELETED"
         assert put(slot.upload_url, b"12345") == 200
     with travelled_to(slot.file.created_at + DAY_MS + 1000):
-        purge_all(house)
+        purge_all(app)
     assert not File.select().exists()
-    assert slot.file.pending_key not in objects(house)
+    assert slot.file.pending_key not in objects(app)
 
 
-def test_a_multipart_test_upload_is_purged_with_its_parts(house: House, sandbox: Caller) -> None:
-    slot = multipart_upload.start_multipart(house.ctx, sandbox, UploadRequest("b", 11 * 1024**2, "video/mp4", "default", {}))
+def test_a_multipart_test_upload_is_purged_with_its_parts(app: App, sandbox: Caller) -> None:
+    slot = multipart_upload.start_multipart(app.ctx, sandbox, UploadRequest("b", 11 * 1024**2, "video/mp4", "default", {}))
     with travelled_to(slot.file.created_at + DAY_MS):
-        purge_all(house)
+        purge_all(app)
     assert not File.select().exists()
-    assert house.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") is None
+    assert app.ctx.store.list_parts(slot.file.key, slot.file.upload_id or "") is None
 
 
-def test_a_purge_that_is_cut_off_goes_on(house: House, sandbox: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_purge_that_is_cut_off_goes_on(app: App, sandbox: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store away, a crash after each step: nothing is lost, nothing stays."""
-    made = [upload(house, sandbox) for _ in range(3)]
-    unfinished = request(house, sandbox).file
+    made = [upload(app, sandbox) for _ in range(3)]
+    unfinished = request(app, sandbox).file
     with travelled_to(unfinished.created_at + DAY_MS):
         with monkeypatch.context() as patched:
-            patched.setattr(house.ctx.store, "delete", _away)
-            purge_all(house)
+            patched.setattr(app.ctx.store, "delete", _away)
+            purge_all(app)
             assert File.select().count() == 4
         with monkeypatch.context() as patched:
             patched.setattr(quotas, "remember_purged", _crash)
             with pytest.raises(RuntimeError):
-                purge_all(house)
+                purge_all(app)
             assert File.select().count() == 4
-        sweeper.sweep_due(house.ctx)
+        sweeper.sweep_due(app.ctx)
     with travelled_to(unfinished.created_at + DAY_MS + 3_600_000):
         for _ in range(2):
-            purge_all(house)
+            purge_all(app)
     assert not File.select().exists()
-    assert not objects(house) & {key for file in made for key in (file.key, file.pending_key)}
+    assert not objects(app) & {key for file in made for key in (file.key, file.pending_key)}
     assert usage.find_differences() == []
 
 
@@ -241,40 +241,40 @@ def _crash(file: File) -> None:
     raise RuntimeError("a crash")
 
 
-def test_deliveries_of_a_purged_file_stay(house: House, sandbox: Caller) -> None:
+def test_deliveries_of_a_purged_file_stay(app: App, sandbox: Caller) -> None:
     FileRoute.update(webhook_url="https://example.com/hook").execute()
-    file = upload(house, sandbox)
+    file = upload(app, sandbox)
     with travelled_to(file.created_at + DAY_MS):
-        purge_all(house)
+        purge_all(app)
     assert not File.select().where(File.id == file.id).exists()
     assert [delivery.file_id for delivery in WebhookDelivery.select()] == [file.id]
 
 
-def test_the_sandbox_and_the_live_files_never_meet(house: House, sandbox: Caller) -> None:
-    live, test = upload(house, house.caller), upload(house, sandbox)
-    for caller, own in ((house.caller, live), (sandbox, test)):
+def test_the_sandbox_and_the_live_files_never_meet(app: App, sandbox: Caller) -> None:
+    live, test = upload(app, app.caller), upload(app, sandbox)
+    for caller, own in ((app.caller, live), (sandbox, test)):
         for wanted in (FileFilter(), FileFilter(search="a.jpg"), FileFilter(search="a."), FileFilter(content_type="image/*")):
             assert [file.id for file in files.list_files(caller, wanted, 100, None).items] == [own.id]
         assert {entry.file_id for entry in event_log.list_events(caller, EventFilter(), 100, None).items} == {own.id}
-    assert Project.get_by_id(house.project.id).storage_used_bytes == live.size_bytes
+    assert Project.get_by_id(app.project.id).storage_used_bytes == live.size_bytes
 
 
-def test_uploads_by_day_count_each_once(house: House) -> None:
-    def shown() -> list[int]:
-        return [day.uploads for day in usage.last_days(house.caller, 3)]
+def test_uploads_by_day_count_each_once(app: App) -> None:
+    def rendered() -> list[int]:
+        return [day.uploads for day in usage.last_days(app.caller, 3)]
 
     with travelled_to(at("2026-04-08T23:30:00")) as advance:
-        assert shown() == [0, 0, 0]
+        assert rendered() == [0, 0, 0]
         for expected in (1, 2):  # the second is counted beside the first, which has settled by then
-            upload(house, house.caller)
-            assert shown() == shown() == [0, 0, expected]
+            upload(app, app.caller)
+            assert rendered() == rendered() == [0, 0, expected]
             advance(10 * 60_000)
-            assert shown() == [0, 0, expected]
+            assert rendered() == [0, 0, expected]
         advance(20 * 60_000)
-        upload(house, house.caller)
-        assert shown() == [0, 2, 1]
+        upload(app, app.caller)
+        assert rendered() == [0, 2, 1]
         advance(2 * DAY_MS)
-        assert shown() == [1, 0, 0]
+        assert rendered() == [1, 0, 0]
         advance(-2 * DAY_MS)  # a clock that is put right
-        assert shown() == [0, 2, 1]
-        assert [day.uploads for day in usage.last_days(house.caller, 1)] == [1]
+        assert rendered() == [0, 2, 1]
+        assert [day.uploads for day in usage.last_days(app.caller, 1)] == [1]

@@ -63,9 +63,9 @@ def test_an_event_in_the_feed_begins_with_its_place() -> None:
         id="e", sequence=42, at=NOON, project="p", environment="live", file_id="f", key="p/default/f/a.txt", file_name="a.txt",
         status="UPLOADED", metadata={"a": 1}, client_metadata={}, size_bytes=1, content_type="text/plain", file_created_at=NOON,
     )  # fmt: skip
-    (told,) = rendered(EventFeed.of(Feed([event], 42, False, False), lambda event: f"https://u/{event.key}"))["items"]
-    assert list(told) == ["sequence", "id", "event", "createdAt", "projectId", "environment", "file", "metadata"]
-    assert told["file"]["url"] == "https://u/p/default/f/a.txt"
+    (reported,) = rendered(EventFeed.of(Feed([event], 42, False, False), lambda event: f"https://u/{event.key}"))["items"]
+    assert list(reported) == ["sequence", "id", "event", "createdAt", "projectId", "environment", "file", "metadata"]
+    assert reported["file"]["url"] == "https://u/p/default/f/a.txt"
 
 
 def test_a_payload_of_an_earlier_version_is_shown_as_it_was_sent() -> None:

@@ -63,6 +63,6 @@ def test_whether_it_came_by_https(remote: str, forwarded: str, is_https: bool) -
 def test_no_header_makes_it_fail_or_believe_a_stranger(forwarded_for: str, forwarded_proto: str) -> None:
     headers = {"X_Forwarded_For": forwarded_for, "X_Forwarded_Proto": forwarded_proto}
     authentication.client_address(request("10.0.0.1", **headers), PROXIES)
-    stranger = request("192.0.2.1", **headers)
-    assert authentication.client_address(stranger, PROXIES) == "192.0.2.1"
-    assert not authentication.arrived_by_https(stranger, PROXIES)
+    outsider = request("192.0.2.1", **headers)
+    assert authentication.client_address(outsider, PROXIES) == "192.0.2.1"
+    assert not authentication.arrived_by_https(outsider, PROXIES)

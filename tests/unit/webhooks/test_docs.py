@@ -83,8 +83,8 @@ def test_the_receiver_of_the_guide(tmp_path: Path, name: str) -> None:
         finally:
             process.terminate()
             process.wait(timeout=20)
-    told = Counter(re.findall(r"live onUploadComplete (event-\d+|fails-once)", "\n".join(written.read_text() for written in outputs)))
-    assert told == dict.fromkeys([*EVENTS, "fails-once"], 1), "each event once"
+    reported = Counter(re.findall(r"live onUploadComplete (event-\d+|fails-once)", "\n".join(written.read_text() for written in outputs)))
+    assert reported == dict.fromkeys([*EVENTS, "fails-once"], 1), "each event once"
 
 
 def start(arguments: list[str], folder: Path, environment: dict[str, str], output: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:

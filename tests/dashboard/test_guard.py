@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.dashboard.visitors import Visitor, read
 from tests.support.appliance import Appliance
 from uploadkit.web.dashboard import own_pages
@@ -16,22 +16,22 @@ from uploadkit.web.dashboard import own_pages
 OPEN = {"/dashboard/sign-in", "/dashboard/setup"}
 
 
-def addresses(house: House) -> list[tuple[str, str]]:
+def addresses(app: App) -> list[tuple[str, str]]:
     """Method and path of everything under /dashboard, with something in the place of each variable."""
-    rules = [rule for rule in house.door().application.url_map.iter_rules() if rule.rule.startswith("/dashboard")]
+    rules = [rule for rule in app.client().application.url_map.iter_rules() if rule.rule.startswith("/dashboard")]
     values = {"slug": "default", "environment": "live"}
     filled = [(rule, re.sub(r"<(?:[^:<>]*:)?(\w+)>", lambda match: values.get(match[1], "x"), rule.rule)) for rule in rules]
     return [(method, path) for rule, path in filled for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}]
 
 
-def test_no_page_without_a_session_and_no_form_without_its_token(house: House, house_of_admins: Appliance, admin: Visitor) -> None:
-    found = addresses(house)
+def test_no_page_without_a_session_and_no_form_without_its_token(app: App, with_admins: Appliance, admin: Visitor) -> None:
+    found = addresses(app)
     assert len(found) > 40
-    stranger = Visitor(house_of_admins)
-    stranger.cookies[stranger.cookie("session")] = "x" * 43
+    outsider = Visitor(with_admins)
+    outsider.cookies[outsider.cookie("session")] = "x" * 43
     for method, path in found:
         if path not in OPEN:
-            answer = stranger.fetch(method, path, [] if method == "POST" else None)
+            answer = outsider.fetch(method, path, [] if method == "POST" else None)
             assert answer.status == 302, (method, path, answer.status)
             assert answer.headers["Location"].startswith("/dashboard/sign-in"), path
         if method == "POST":
@@ -40,9 +40,9 @@ def test_no_page_without_a_session_and_no_form_without_its_token(house: House, h
                 assert (refused.status, b"not belong to your session" in refused.body) == (403, True), path
 
 
-def test_pages_of_other_addresses_have_none_of_it_in_them(house: House, admin: Visitor) -> None:
+def test_pages_of_other_addresses_have_none_of_it_in_them(app: App, admin: Visitor) -> None:
     """They can't read it, but the time that it takes would tell which projects and files there are."""
-    paths = [path for method, path in addresses(house) if method == "GET"]
+    paths = [path for method, path in addresses(app) if method == "GET"]
     for site in ("same-site", "cross-site"):
         for path in paths:
             for kind in ("empty", "iframe", "image"):
@@ -54,8 +54,8 @@ def test_pages_of_other_addresses_have_none_of_it_in_them(house: House, admin: V
     assert admin.fetch("GET", "/dashboard/settings", headers=ours).status == 200
 
 
-def test_a_token_of_another_session_does_not_do(house_of_admins: Appliance, admin: Visitor) -> None:
-    other = Visitor(house_of_admins)
+def test_a_token_of_another_session_does_not_do(with_admins: Appliance, admin: Visitor) -> None:
+    other = Visitor(with_admins)
     other.sign_in()
     refused = other.fetch("POST", "/dashboard/projects", [("form_token", admin.form_token()), ("name", "Forged")])
     assert refused.status == 403
@@ -76,10 +76,10 @@ def test_pages_are_guarded_by_headers(admin: Visitor) -> None:
         assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
-def test_what_an_address_asks_besides_leads_nowhere_else(house: House, house_of_admins: Appliance, admin: Visitor) -> None:
+def test_what_an_address_asks_besides_leads_nowhere_else(app: App, with_admins: Appliance, admin: Visitor) -> None:
     """Words that mean something to Flask, and names of what stands in the path: they are arguments as all others, or none."""
     words = ("endpoint", "slug", "environment", "file_id", "_external", "_scheme", "_anchor", "_method", "self", "values", "cursor", "a")
-    paths = [path for method, path in addresses(house) if method == "GET"]
+    paths = [path for method, path in addresses(app) if method == "GET"]
     for number in range(2):
         for path in paths:
             plain = admin.get(path, follow=False)
@@ -91,7 +91,7 @@ def test_what_an_address_asks_besides_leads_nowhere_else(house: House, house_of_
                     assert not link.startswith(("//", "/dashboard/p/javascript")), (path, query, link)
         if not number:  # and with lists of more than one page
             for file in range(21):
-                house_of_admins.upload(b"x", f"{file}.txt", "text/plain")
+                with_admins.upload(b"x", f"{file}.txt", "text/plain")
             assert b"cursor=" in admin.get("/dashboard/p/default/live/files?slug=other&endpoint=x").body
 
 
@@ -141,8 +141,8 @@ ELSEWHERE = [
 ]
 
 
-def test_nothing_leads_elsewhere(house: House) -> None:
-    with house.door().application.test_request_context():
+def test_nothing_leads_elsewhere(app: App) -> None:
+    with app.client().application.test_request_context():
         for wanted in ELSEWHERE:
             assert own_pages.own_page(wanted) == "/dashboard/", wanted
         for wanted in ("/dashboard/audit?cursor=x", "/dashboard/p/a/live/files/x.y/", "/dashboard/p/a/live/files?search=..%2f"):
@@ -154,12 +154,12 @@ pieces = st.sampled_from(
 )
 
 
-def test_whatever_is_wanted_it_is_one_of_the_pages(house: House) -> None:
-    app = house.door().application
+def test_whatever_is_wanted_it_is_one_of_the_pages(app: App) -> None:
+    wsgi = app.client().application
 
     @given(st.lists(pieces | st.text(max_size=3), max_size=8).map(lambda parts: "/dashboard" * (len(parts) % 2) + "".join(parts)))
     def check(wanted: str) -> None:
-        with app.test_request_context():
+        with wsgi.test_request_context():
             there = urlsplit(urljoin("http://own/dashboard/sign-in", own_pages.own_page(wanted).replace("%2e", ".").replace("\\", "/")))
         assert there.netloc == "own"
         assert there.path.startswith("/dashboard")
@@ -167,7 +167,7 @@ def test_whatever_is_wanted_it_is_one_of_the_pages(house: House) -> None:
     check()
 
 
-def test_pages_of_other_origins_can_not_read_or_send(house_of_admins: Appliance, admin: Visitor) -> None:
+def test_pages_of_other_origins_can_not_read_or_send(with_admins: Appliance, admin: Visitor) -> None:
     evil = {"Origin": "https://evil.example"}
     for path in ("/dashboard/settings", "/dashboard/p/default/live/keys", "/dashboard/sign-in"):
         for method in ("GET", "OPTIONS"):
@@ -175,7 +175,7 @@ def test_pages_of_other_origins_can_not_read_or_send(house_of_admins: Appliance,
             assert not [name for name in answer.headers if name.lower().startswith("access-control-")], (method, path)
     for content_type in ("text/plain", "application/json", "multipart/form-data; boundary=x"):
         sent = {"Cookie": admin.session, "Content-Type": content_type, **evil}
-        answer = house_of_admins.fetch("POST", f"{house_of_admins.base}/dashboard/projects", b'{"name":"Forged"}', sent)
+        answer = with_admins.fetch("POST", f"{with_admins.base}/dashboard/projects", b'{"name":"Forged"}', sent)
         assert answer.status == 403
     assert admin.get("/dashboard/sign-in?next=//evil.example", follow=False).headers["Location"] == "/dashboard/"
     assert b"Forged" not in admin.get("/dashboard/projects").body
@@ -183,10 +183,10 @@ def test_pages_of_other_origins_can_not_read_or_send(house_of_admins: Appliance,
 
 def test_a_page_that_was_opened_under_an_unknown_address_says_so(admin: Visitor) -> None:
     """Such as that of the local network, where server.public_url was not set: uploads from there go elsewhere."""
-    told = "the address of this appliance is set to"
+    reported = "the address of this appliance is set to"
     own = admin.appliance.base.removeprefix("http://")
     for host in (own, own.replace("127.0.0.1", "localhost")):
-        assert told not in admin.fetch("GET", "/dashboard/settings", headers={"Host": host}).body.decode()
+        assert reported not in admin.fetch("GET", "/dashboard/settings", headers={"Host": host}).body.decode()
     for host in (f"192.168.1.7:{admin.appliance.port}", "127.0.0.1:1"):
         page = admin.fetch("GET", "/dashboard/settings", headers={"Host": host}).body.decode()
-        assert f"http://{host}, but {told} {admin.appliance.base}" in page
+        assert f"http://{host}, but {reported} {admin.appliance.base}" in page

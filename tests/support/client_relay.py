@@ -31,12 +31,12 @@ BIG = 4 * PART_SIZE + 12345
 HttpAnswer = tuple[int, dict[str, str], bytes]
 
 
-Told = HttpAnswer | str | None  # "hang up", or None: pass it on
+Reply = HttpAnswer | str | None  # "hang up", or None: pass it on
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request to the API as it arrived at the gate."""
+    """One request to the API as it arrived at the relay."""
 
     name: str
     headers: dict[str, str]
@@ -44,7 +44,7 @@ class Call:
     at: float
 
 
-class Gate:
+class Relay:
     """Stands before a real appliance and its store. `on_api(path)` and `on_put(part number)` may answer in their place, or wait."""
 
     def __init__(self, appliance: Appliance) -> None:
@@ -53,8 +53,8 @@ class Gate:
         self.store_headers: list[dict[str, str]] = []
         self.stored: Counter[int] = Counter()
         self.etags = True
-        self.on_api: Callable[[str], Told] = lambda path: None
-        self.on_put: Callable[[int], Told] = lambda number: None
+        self.on_api: Callable[[str], Reply] = lambda path: None
+        self.on_put: Callable[[int], Reply] = lambda number: None
         self._issue = self._oldest_valid_issue = 0
         self._store_origin = ""
         self._lock = threading.Lock()
@@ -82,11 +82,11 @@ class Gate:
             protocol_version = "HTTP/1.1"
 
             def answer(self) -> None:
-                told = handle(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
-                if isinstance(told, str):
+                reported = handle(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+                if isinstance(reported, str):
                     self.close_connection = True
                     return
-                status, headers, body = told
+                status, headers, body = reported
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
                     self.send_header(name, value)
@@ -114,27 +114,27 @@ class Gate:
         with self._lock:
             self.calls.append(Call(f"{request.command} {path}", headers, json.loads(raw or b"{}"), time.monotonic()))
             issue = self._issue
-        told = self.on_api(path)
-        if told is not None:
-            return told
+        reported = self.on_api(path)
+        if reported is not None:
+            return reported
         sent: dict[str, str] = {name: headers[name] for name in ("x-api-key", "content-type", "idempotency-key") if name in headers}
         answer = self._http.request(request.command, self.appliance.base + request.path, body=raw or None, headers=sent)
         body = answer.json()
         for slot in (body, *body.get("parts", ())):
             if "uploadUrl" in slot:
                 self._store_origin, _, rest = slot["uploadUrl"].partition("/u")
-                slot["uploadUrl"] = f"{self._store_url}/u{rest}&gate={issue}"
+                slot["uploadUrl"] = f"{self._store_url}/u{rest}&relay={issue}"
         return answer.status, {"Content-Type": "application/json"}, json.dumps(body).encode()
 
     def _pass_store(self, request: BaseHTTPRequestHandler, raw: bytes) -> HttpAnswer | str:
         number = int(parse_qs(urlsplit(request.path).query).get("partNumber", ["0"])[0])
         headers = {name.lower(): value for name, value in request.headers.items()}
-        path, _, issue = request.path.rpartition("&gate=")
+        path, _, issue = request.path.rpartition("&relay=")
         with self._lock:
             self.store_headers.append(headers)
-        told = self.on_put(number)
-        if told is not None:
-            return told
+        reported = self.on_put(number)
+        if reported is not None:
+            return reported
         if int(issue) < self._oldest_valid_issue:
             return 403, {}, b"<Error><Code>AccessDenied</Code><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>"
         sent = {"Content-Type": headers["content-type"]} if "content-type" in headers else {}
@@ -147,20 +147,20 @@ class Gate:
 
 def error(status: int, code: str, message: str, suggestion: str | None = None, **headers: str) -> HttpAnswer:
     body = {"error": {"code": code, "message": message, **({"suggestion": suggestion} if suggestion else {})}}
-    told = {"Content-Type": "application/json", "X-Request-Id": "req-7", **{k.replace("_", "-"): v for k, v in headers.items()}}
-    return status, told, json.dumps(body).encode()
+    reported = {"Content-Type": "application/json", "X-Request-Id": "req-7", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    return status, reported, json.dumps(body).encode()
 
 
 @pytest.fixture
-def gate(appliance: Appliance) -> Iterator[Gate]:
-    gate = Gate(appliance)
-    yield gate
-    gate.close()
+def relay(appliance: Appliance) -> Iterator[Relay]:
+    relay = Relay(appliance)
+    yield relay
+    relay.close()
 
 
 @pytest.fixture
-def client(gate: Gate) -> Iterator[Client]:
-    with Client(gate.url, gate.appliance.key, timeout_seconds=30, retry_seconds=30) as client:
+def client(relay: Relay) -> Iterator[Client]:
+    with Client(relay.url, relay.appliance.key, timeout_seconds=30, retry_seconds=30) as client:
         yield client
 
 

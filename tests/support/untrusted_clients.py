@@ -35,11 +35,11 @@ def weed_shell(weed: str, base: int, commands: str, *, user: int | None = None, 
         extra_groups=[] if user is not None else None,
     ) as shell:
         try:
-            said, _ = shell.communicate(commands.encode(), timeout=seconds)
+            text, _ = shell.communicate(commands.encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
             shell.kill()
-            said, _ = shell.communicate()
-    return said.decode(errors="replace")
+            text, _ = shell.communicate()
+    return text.decode(errors="replace")
 
 
 def plant(weed: str, base: int, entry: bytes, folder: Path, **shell: Any) -> str:
@@ -47,8 +47,8 @@ def plant(weed: str, base: int, entry: bytes, folder: Path, **shell: Any) -> str
     path = folder / "planted.meta"
     path.write_bytes(entry)
     # It does not wait for what it loads: the lists that follow keep it long enough.
-    said = weed_shell(weed, base, f"fs.meta.load {path}\n" + "fs.tree /etc\n" * 5, **{"seconds": 30, **shell})
-    return said.rpartition("etc\n")[2]
+    text = weed_shell(weed, base, f"fs.meta.load {path}\n" + "fs.tree /etc\n" * 5, **{"seconds": 30, **shell})
+    return text.rpartition("etc\n")[2]
 
 
 def planted_entry(directory: str, name: str, content: bytes) -> bytes:

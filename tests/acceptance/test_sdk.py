@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.conftest import House
+from tests.conftest import App
 from tests.support.appliance import Answer, Appliance, running, wait_until
 from tests.support.clock import travelled_to
 from tests.support.sdk_clients import FILE_FIELDS, PAGE, xhr_put
@@ -171,22 +171,22 @@ def test_abort(package: Package, appliance: Appliance, outsider_key: str) -> Non
     assert package.fetch("POST", "/upload/multipart/abort", unknown) == {"ok": True}
 
 
-def test_parts_are_5_mib_whatever_the_size(house: House) -> None:
+def test_parts_are_5_mib_whatever_the_size(app: App) -> None:
     Project.update(tier="enterprise").execute()
-    door = house.door()
+    surface = app.client()
     asked = {"fileName": "big", "contentType": "", "routeSlug": "default"}
     size = 1_500 * 5 * MIB + 1
-    slot = door.post("/sdk/api/v1/upload/multipart/init", json=asked | {"fileSize": size})
+    slot = surface.post("/sdk/api/v1/upload/multipart/init", json=asked | {"fileSize": size})
     assert [part["partNumber"] for part in slot.json["parts"]] == list(range(1, 1_502))
     assert signed_headers(slot.json["parts"][0]["uploadUrl"]) == ["content-length", "host"]
     ids = {"fileId": slot.json["fileId"], "uploadId": slot.json["uploadId"]}
-    state = door.post("/api/v1/upload/multipart/parts", json=ids | {"partNumbers": [1_501]}).json
+    state = surface.post("/api/v1/upload/multipart/parts", json=ids | {"partNumbers": [1_501]}).json
     assert state["partSize"] == 5 * MIB
-    documented = door.post("/api/v1/upload/multipart/init", json=asked | {"fileSize": size, "contentType": "a/b"})
+    documented = surface.post("/api/v1/upload/multipart/init", json=asked | {"fileSize": size, "contentType": "a/b"})
     assert documented.json["partSize"] == 8 * MIB
-    most = door.post("/sdk/api/v1/upload/multipart/init", json=asked | {"fileSize": 10_000 * 5 * MIB})
+    most = surface.post("/sdk/api/v1/upload/multipart/init", json=asked | {"fileSize": 10_000 * 5 * MIB})
     assert len(most.json["parts"]) == 10_000
-    over = door.post("/sdk/api/v1/upload/multipart/init", json=asked | {"fileSize": 10_000 * 5 * MIB + 1})
+    over = surface.post("/sdk/api/v1/upload/multipart/init", json=asked | {"fileSize": 10_000 * 5 * MIB + 1})
     assert (over.status_code, over.json["error"]["code"]) == (403, "TIER_LIMIT_EXCEEDED")
 
 
@@ -265,13 +265,13 @@ def test_a_base_url_without_sdk_loses_no_upload(appliance: Appliance) -> None:
     assert package.fetch("POST", "/upload/multipart/complete", ids)["file"]["size"] == len(big)
 
 
-def test_the_list_has_50_by_default(house: House) -> None:
-    door = house.door()
+def test_the_list_has_50_by_default(app: App) -> None:
+    surface = app.client()
     asked = {"fileName": "a", "fileSize": 1, "contentType": "a/b", "routeSlug": "default"}
     for _ in range(51):
-        door.post("/api/v1/upload/request", json=asked)
-    assert len(door.get("/sdk/api/v1/files").json["files"]) == 50
-    assert door.get("/sdk/api/v1/files?limit=101").json["error"]["code"] == "VALIDATION_ERROR"
+        surface.post("/api/v1/upload/request", json=asked)
+    assert len(surface.get("/sdk/api/v1/files").json["files"]) == 50
+    assert surface.get("/sdk/api/v1/files?limit=101").json["error"]["code"] == "VALIDATION_ERROR"
 
 
 def test_bulk_delete(package: Package, appliance: Appliance) -> None:
@@ -305,7 +305,7 @@ ERRORS = {
     "small multipart": ("POST", "/upload/multipart/init", SMALL, (400, "FILE_TOO_SMALL_FOR_MULTIPART", "invalid_request")),
     "another path": ("GET", "/webhooks/deliveries", None, (404, "NOT_FOUND", "invalid_request")),
     "another method": ("PUT", "/files", None, (404, "NOT_FOUND", "invalid_request")),
-    "the door itself": ("GET", "", None, (404, "NOT_FOUND", "invalid_request")),
+    "the surface itself": ("GET", "", None, (404, "NOT_FOUND", "invalid_request")),
     "images": ("POST", "/transforms/image", {"key": "x"}, (501, "NOT_IMPLEMENTED", "api_error")),
 }
 
@@ -372,26 +372,26 @@ def test_a_503_is_tried_again(tmp_path: Path) -> None:
         assert len(package.fetch("GET", "/files")["files"]) == 1, "the refused request left nothing behind"
 
 
-def test_a_429_has_its_type_and_passes_when_a_place_is_free(house: House) -> None:
+def test_a_429_has_its_type_and_passes_when_a_place_is_free(app: App) -> None:
     Project.update(limit_overrides={"requests_per_minute": 2}).execute()
-    door = house.door()
+    surface = app.client()
     with travelled_to(1_800_000_000_000) as advance:
-        assert door.post("/sdk/api/v1/upload/request", json=SMALL).status_code == 200
+        assert surface.post("/sdk/api/v1/upload/request", json=SMALL).status_code == 200
         advance(55_000)
-        assert door.get("/sdk/api/v1/files").headers["X-RateLimit-Remaining"] == "0"
+        assert surface.get("/sdk/api/v1/files").headers["X-RateLimit-Remaining"] == "0"
         for _ in range(2):
-            refused = door.post("/sdk/api/v1/upload/request", json=SMALL)
+            refused = surface.post("/sdk/api/v1/upload/request", json=SMALL)
             assert (refused.status_code, refused.json["error"]["code"]) == (429, "RATE_LIMITED")
             assert refused.json["error"]["type"] == "rate_limit_error"
         advance(7_000)
-        assert door.post("/sdk/api/v1/upload/request", json=SMALL).status_code == 200
+        assert surface.post("/sdk/api/v1/upload/request", json=SMALL).status_code == 200
 
 
-def test_a_bug_of_ours(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("hush")
 
     monkeypatch.setattr("uploadkit.files.single_upload.request_upload", fail)
-    answer = house.door().post("/sdk/api/v1/upload/request", json=SMALL)
+    answer = app.client().post("/sdk/api/v1/upload/request", json=SMALL)
     assert (answer.status_code, answer.json["error"]["code"], answer.json["error"]["type"]) == (500, "INTERNAL_ERROR", "api_error")
     assert b"hush" not in answer.data
