@@ -16,7 +16,7 @@ def new_key(appliance: Appliance, project_id: str, environment: str = "live") ->
 @pytest.fixture(scope="session")
 def outsider_key(appliance: Appliance) -> str:
     """A key of another project."""
-    return new_key(appliance, appliance.call("POST", "/projects", {"name": "Strangers"}).json["id"])
+    return new_key(appliance, appliance.call("POST", "/projects", {"name": "Outsiders"}).json["id"])
 
 
 @pytest.fixture(scope="session")

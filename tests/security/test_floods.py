@@ -317,7 +317,7 @@ def test_what_a_token_has_taken_is_read_from_indexes_alone() -> None:
 def test_the_deliveries_of_a_file_are_found_by_the_file(app: App) -> None:
     hooked(app)
     file_id = begin_and_abort(app, app.caller, "default")
-    outsider = projects.create_project(app.ctx.config, COMMAND_LINE, "Stranger", None)
+    outsider = projects.create_project(app.ctx.config, COMMAND_LINE, "Outsider", None)
     executed: list[str] = []
     database.connection().set_trace_callback(executed.append)
     assert len(outbox.deliveries_of_file(app.caller, file_id)) == 1
@@ -408,7 +408,7 @@ def test_what_is_told_of_the_sandbox_is_bounded(app: App, monkeypatch: pytest.Mo
 
 
 def test_the_project_is_in_the_address(app: App) -> None:
-    outsider = projects.create_project(app.ctx.config, app.caller, "Stranger")
+    outsider = projects.create_project(app.ctx.config, app.caller, "Outsider")
     open_route(app, outsider)
     with pytest.raises(RouteNotFound, match="no such file route"):
         visitor(app)
