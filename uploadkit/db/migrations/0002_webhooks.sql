@@ -71,7 +71,7 @@ CREATE TABLE webhook_attempt (
 ) STRICT;
 CREATE INDEX webhook_attempt_by_delivery ON webhook_attempt (delivery_id, started_at);
 
--- `whsec_…`, twice: receivers accept both, deliveries are signed as webhook_signatures.py says.
+-- `whsec_…`, twice: receivers accept both, deliveries are signed as webhooks/signatures.py says.
 CREATE TABLE webhook_secret (
   project_id TEXT NOT NULL PRIMARY KEY REFERENCES project (id),
   current_secret TEXT NOT NULL,
