@@ -1,4 +1,4 @@
-"""The cloud-SDK door as the official packages use it: exactly what they send, and every field that they read."""
+"""The cloud-SDK API as the official packages use it: exactly what they send, and every field that they read."""
 
 from __future__ import annotations
 

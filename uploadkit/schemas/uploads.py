@@ -31,7 +31,7 @@ class UploadRequestBody(Input):
 
 
 class AnyTypeUploadRequestBody(UploadRequestBody):
-    """The same at the cloud-SDK door, where the packages send "" for a type that the browser does not know."""
+    """The same at the cloud-SDK API, where the packages send "" for a type that the browser does not know."""
 
     content_type: AnyMediaType
 

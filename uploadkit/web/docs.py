@@ -43,7 +43,7 @@ def _sdk_document() -> dict[str, Any]:
     """flask-openapi3 makes one document per application, so this surface's comes from an application that never serves."""
     described = OpenAPI(
         "uploadkit.sdk",
-        info=Info(title="UploadKit, cloud-SDK door", version=__version__, description=openapi.SDK_DESCRIPTION),
+        info=Info(title="UploadKit, cloud-SDK API", version=__version__, description=openapi.SDK_DESCRIPTION),
         security_schemes={"bearer": openapi.SECURITY_SCHEMES["bearer"]},
         doc_ui=False,
         validation_error_status=400,

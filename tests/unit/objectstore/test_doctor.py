@@ -59,7 +59,7 @@ def findings(address: StoreAddress, expected: Expectations = EXPECTED, *, fix: b
 
 
 def failed(found: dict[str, Finding]) -> list[str]:
-    assert all(finding.suggestion for finding in found.values() if finding.outcome in ("failed", "warning")), "a fault without a mend"
+    assert all(finding.suggestion for finding in found.values() if finding.outcome in ("failed", "warning")), "a fault without a suggestion"
     return [name for name, finding in found.items() if finding.outcome == "failed"]
 
 

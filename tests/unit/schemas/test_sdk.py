@@ -1,4 +1,4 @@
-"""The cloud-SDK door's words for failures: pure, for every one there is."""
+"""The cloud-SDK API's words for failures: pure, for every one there is."""
 
 from __future__ import annotations
 
