@@ -1,6 +1,14 @@
 # The appliance with its bundled store, or without (docker-compose.minio.yml). How to run it: docs/deploy.md.
 # glibc is needed: the bundled store's program is built for it, so no Alpine.
 ARG PYTHON_IMAGE=python:3.11-slim
+
+# What is installed: from the network, or from dist/wheelhouse if `make dist` has made it. The pattern is for where there is none.
+FROM ${PYTHON_IMAGE} AS libraries
+COPY requirements.lock dist/wheelhous[e] /wheels/
+RUN if ls /wheels/*.whl > /dev/null 2>&1; then export PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels; fi \
+ && python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --ignore-installed --prefix /libraries \
+        --require-hashes --only-binary :all: -r /wheels/requirements.lock
+
 FROM ${PYTHON_IMAGE}
 
 ENV PYTHONUNBUFFERED=1 \
@@ -9,9 +17,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 
 # First what changes rarely: a new version of our own code then reuses this layer.
-COPY requirements.lock ./
-RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        --require-hashes --only-binary :all: -r requirements.lock
+COPY --from=libraries /libraries /usr/local
 
 # A fixed number, so that the owner of a mounted directory can be set from outside: chown 10001:10001.
 RUN groupadd --system --gid 10001 uploadkit \

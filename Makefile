@@ -17,7 +17,7 @@ ifneq ($(shell $(BIN)/python -c 'import pip; print("works")' 2>/dev/null),works)
 .PHONY: $(RUNTIME)
 endif
 endif
-.PHONY: help setup setup-dev run test test-all lint format check bench screenshots soak drill openapi fuzz lock clean
+.PHONY: help setup setup-dev run test test-all lint format check bench screenshots soak drill openapi fuzz lock dist clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
@@ -72,8 +72,11 @@ lock: ## Write the two lock files anew after a change in pyproject.toml; UPGRADE
 	printf 'hatchling>=1.27\neditables>=0.5\n' | $$compile $(UPGRADE) pyproject.toml - -o requirements.lock && \
 	$$compile $(UPGRADE) -c requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
+dist: setup-dev ## Make dist/ from the lock files: one executable file with everything in it, wheel, wheelhouse, SBOM, checksums
+	@$(BIN)/python -m distribution
+
 clean: ## Remove .venv and caches; data/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info tests/browser/npm/node_modules bench/companion/node_modules
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info tests/browser/npm/node_modules bench/companion/node_modules
 	find . -name __pycache__ -type d -not -path './data/*' -exec rm -rf {} +
 
 $(RUNTIME): requirements.lock pyproject.toml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -17,5 +18,10 @@ STATIC: Final = _FOLDER / "static"
 REFERENCE_CONFIG: Final = _FOLDER / "config.toml"
 """Every setting with its default and what it is for."""
 
-PROGRAM: Final = "uploadkit" if CHECKOUT is None else "python app.py"
+_STARTED_AS: Final = sys._xoptions.get("uploadkit")
+
+EXECUTABLE: Final[Path | None] = Path(_STARTED_AS) if isinstance(_STARTED_AS, str) else None
+"""The one executable file that this was unpacked from (docs/deploy.md), which names itself to its Python; None for all else."""
+
+PROGRAM: Final = "python app.py" if CHECKOUT else EXECUTABLE.name if EXECUTABLE else "uploadkit"
 """How a person calls the command line, for messages that name a command."""
