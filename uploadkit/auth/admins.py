@@ -13,7 +13,7 @@ from uploadkit.auth.callers import NO_LIMITS, Caller, Environment
 from uploadkit.config import Config, tier_limits
 from uploadkit.core import clock, tokens
 from uploadkit.core.errors import Conflict, NotFound, Unauthorized, ValidationFailed
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 from uploadkit.db.connection import write
 from uploadkit.db.models import Admin, Project
 

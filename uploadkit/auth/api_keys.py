@@ -15,7 +15,7 @@ from uploadkit.auth.callers import Access, Caller, Environment, find_project, re
 from uploadkit.config import Config, tier_limits
 from uploadkit.core import clock, tokens
 from uploadkit.core.errors import Conflict, Forbidden, NotFound, TierLimitExceeded, Unauthorized, ValidationFailed
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 from uploadkit.db.connection import write
 from uploadkit.db.models import ApiKey, Project
 from uploadkit.db.paging import Page

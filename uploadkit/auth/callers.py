@@ -13,7 +13,7 @@ from uploadkit.auth.actors import Actor, ApiKey, CommandLine
 from uploadkit.auth.actors import Browser as Browser
 from uploadkit.config import TierConfig
 from uploadkit.core.errors import Forbidden, NotFound
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 from uploadkit.core.values import Environment as Environment
 from uploadkit.db.models import Project
 

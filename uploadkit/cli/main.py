@@ -27,7 +27,7 @@ from uploadkit.cli.upload import upload
 from uploadkit.cli.usage import usage_commands
 from uploadkit.cli.webhooks import webhooks_commands
 from uploadkit.context import Context
-from uploadkit.core import shipped
+from uploadkit.core import packaged_files
 from uploadkit.core.data_dir import lock_data_dir, note_file
 from uploadkit.core.errors import ConfigError, UploadKitError
 from uploadkit.observability import logging
@@ -159,7 +159,7 @@ def show_config(context: click.Context, as_json: bool) -> None:
 @config_commands.command("reference")
 def show_reference() -> None:
     """Print config.toml as it is shipped: every setting, its default and what it is for. A beginning for a file of your own."""
-    tell(shipped.REFERENCE_CONFIG.read_text(encoding="utf-8").removesuffix("\n"))
+    tell(packaged_files.REFERENCE_CONFIG.read_text(encoding="utf-8").removesuffix("\n"))
 
 
 def _lines_of(table: Mapping[str, Any], prefix: str) -> Iterator[str]:

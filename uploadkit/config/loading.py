@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from uploadkit.config.checks import checked
 from uploadkit.config.settings import Config, DataConfig, TierConfig, default_tiers
-from uploadkit.core import path_ownership, shipped
+from uploadkit.core import packaged_files, path_ownership
 from uploadkit.core.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "UPLOADKIT_"
@@ -31,10 +31,10 @@ def find_config_file(named: Path | None, environment: Mapping[str, str]) -> Path
     """
     chosen = named or (Path(environment["UPLOADKIT_CONFIG"]) if environment.get("UPLOADKIT_CONFIG") else None)
     if chosen is None:
-        usual = (shipped.CHECKOUT or Path.cwd()) / "config.toml"
+        usual = (packaged_files.CHECKOUT or Path.cwd()) / "config.toml"
         if not usual.is_file():
             return None
-        if shipped.CHECKOUT is None and (whose := path_ownership.who_may_replace(usual)):
+        if packaged_files.CHECKOUT is None and (whose := path_ownership.who_may_replace(usual)):
             raise ConfigError(f"{usual} is not taken, because {whose}; if it is meant, name it with --config")
         return usual.resolve()
     if not chosen.is_file():
@@ -59,7 +59,7 @@ def load(named: Path | None = None, environment: Mapping[str, str] | None = None
         config = Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_one_line(error, path, sources)) from None
-    if path is None and shipped.CHECKOUT is None and not config.data.model_fields_set:
+    if path is None and packaged_files.CHECKOUT is None and not config.data.model_fields_set:
         _refuse_where_others_write(Path.cwd() / config.data.dir)
     return checked(_with_whole_paths(config, path.parent if path else Path.cwd()))
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from uploadkit.core.hosts import origin_as_sent
+from uploadkit.core.host_names import origin_as_sent
 from uploadkit.core.values import (
     Cidr,
     CorsOrigins,

@@ -22,7 +22,7 @@ from limits.strategies import MovingWindowRateLimiter
 from uploadkit.config import RateLimitsConfig
 from uploadkit.core import clock
 from uploadkit.core.errors import ConfigError, RateLimited
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 
 log = logging.getLogger(__name__)
 

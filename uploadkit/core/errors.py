@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 
 
 class UploadKitError(Exception):

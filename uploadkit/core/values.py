@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr, WithJsonSchema
 
-from uploadkit.core import hosts, media_types
+from uploadkit.core import host_names, media_types
 from uploadkit.core.clock import to_iso
 
-_LABEL = re.compile(hosts.label())
+_LABEL = re.compile(host_names.label())
 _IP_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:]+")
 _SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|TB)?", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
@@ -85,7 +85,7 @@ def _region(value: str) -> str:
 
 def _cors_origin(value: str) -> str:
     try:
-        is_one = value == "*" or value == hosts.origin_as_sent(value)
+        is_one = value == "*" or value == host_names.origin_as_sent(value)
     except ValueError:
         is_one = False
     if not is_one:
@@ -256,7 +256,7 @@ def _slug(value: str) -> str:
 
 def _origin(value: str) -> str:
     try:
-        return hosts.origin_as_sent(value)
+        return host_names.origin_as_sent(value)
     except ValueError:
         raise ValueError(
             'must be an origin such as "https://app.example.com" or "capacitor://localhost", without a path or a slash at the end'
@@ -308,7 +308,9 @@ Origin = Annotated[
     str,
     Field(
         max_length=300,
-        json_schema_extra={"pattern": rf"^{hosts.SCHEME}://{hosts.HOST}{hosts.PORT}$"},  # no pattern knows what an IPv6 address is
+        json_schema_extra={
+            "pattern": rf"^{host_names.SCHEME}://{host_names.HOST}{host_names.PORT}$"
+        },  # no pattern knows what an IPv6 address is
         examples=["https://app.example.com"],
     ),
     AfterValidator(_origin),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from peewee import DatabaseError, OperationalError, PeeweeException
 
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 
 CannotNow = OperationalError
 """What a statement raises when the database can't be read or written now: it is locked by another program, its disk is full. It passes."""

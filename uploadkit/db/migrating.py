@@ -10,7 +10,7 @@ from pathlib import Path
 from uploadkit.core import clock
 from uploadkit.core.durable_files import put_in_place, sync
 from uploadkit.core.errors import ConfigError
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 
 log = logging.getLogger(__name__)
 

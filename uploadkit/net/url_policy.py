@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from uploadkit.core import hosts
+from uploadkit.core import host_names
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_URL_LENGTH = 2000
 _PRINTABLE = re.compile(r"[!-~]+")
-_LABEL = re.compile(hosts.label("a-z0-9_", "a-z0-9_-"), re.IGNORECASE)
+_LABEL = re.compile(host_names.label("a-z0-9_", "a-z0-9_-"), re.IGNORECASE)
 # As the URL standard has it: a host whose last part is a number is an IPv4 address, in whichever notation.
 _ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
 DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -16,7 +16,7 @@ from typing import Any
 
 from uploadkit.config import Config
 from uploadkit.core import clock
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 from uploadkit.db import key_value
 from uploadkit.db.connection import write
 from uploadkit.objectstore import doctor

@@ -10,7 +10,7 @@ import psutil
 from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.core import writable
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 from uploadkit.db.faults import AnyFault
 from uploadkit.maintenance import scrub
 from uploadkit.observability import queries

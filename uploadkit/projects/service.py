@@ -17,7 +17,7 @@ from uploadkit.coordination.idempotency import Remember, forget
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict, NotFound, ValidationFailed
 from uploadkit.core.ids import new_id
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 from uploadkit.db.connection import write
 from uploadkit.db.models import Project
 from uploadkit.db.paging import Page

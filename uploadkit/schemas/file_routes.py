@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from uploadkit.core import hosts
+from uploadkit.core import host_names
 from uploadkit.core.values import WHOLE, AllowedType, ByteCount, Origin, ProjectId, Slug, Timestamp
 from uploadkit.db.models import FileRoute
 from uploadkit.net import url_policy
@@ -28,7 +28,7 @@ def _webhook_url(value: str) -> str:
 WebhookUrl = Annotated[
     str,
     # Without IPv6, which no pattern tells from what only looks like it.
-    Field(max_length=2000, json_schema_extra={"pattern": rf"^https?://{hosts.HOST}{hosts.PORT}([/?][!-\x22$-~]*)?$"}),
+    Field(max_length=2000, json_schema_extra={"pattern": rf"^https?://{host_names.HOST}{host_names.PORT}([/?][!-\x22$-~]*)?$"}),
     Field(examples=["https://example.com/hooks/upload"], description="where events go"),
     AfterValidator(_webhook_url),
 ]

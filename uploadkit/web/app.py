@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from uploadkit import __version__
 from uploadkit.context import Context
 from uploadkit.coordination.rate_limits import RateLimits
-from uploadkit.core import shipped
+from uploadkit.core import packaged_files
 from uploadkit.schemas.base import to_validation_failed
 from uploadkit.schemas.errors import ErrorAnswer
 from uploadkit.web import dashboard, middleware, openapi, requests, surfaces
@@ -59,11 +59,11 @@ def create_app(ctx: Context, rate_limits: RateLimits) -> Flask:
         validation_error_status=400,
         validation_error_model=ErrorAnswer,
         validation_error_callback=_refuse,
-        template_folder=str(shipped.TEMPLATES),
-        static_folder=str(shipped.STATIC),
+        template_folder=str(packaged_files.TEMPLATES),
+        static_folder=str(packaged_files.STATIC),
     )
     app.request_class = requests.JsonRequest
-    app.jinja_env.globals["program"] = shipped.PROGRAM
+    app.jinja_env.globals["program"] = packaged_files.PROGRAM
     # Lines of templates that hold nothing but a statement leave none in the page.
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     # Keys in paths may hold anything, also two slashes in a row.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request
 
-from uploadkit.core import shipped
+from uploadkit.core import packaged_files
 
 modules = Blueprint("modules", __name__)
 
@@ -65,12 +65,12 @@ def _without_imports(code: str) -> str:
 
 @cache
 def _joined() -> tuple[bytes, str]:
-    return _with_tag(joined(shipped.STATIC / "uploadkit.js").encode())
+    return _with_tag(joined(packaged_files.STATIC / "uploadkit.js").encode())
 
 
 @cache
 def _plugin() -> tuple[bytes, str]:
-    return _with_tag((shipped.STATIC / "uploadkit-uppy.js").read_bytes())
+    return _with_tag((packaged_files.STATIC / "uploadkit-uppy.js").read_bytes())
 
 
 def _with_tag(content: bytes) -> tuple[bytes, str]:

@@ -6,11 +6,8 @@ leases.py; when to run is dispatcher.py's business.
 
 from __future__ import annotations
 
-import email.utils
 import logging
-import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -27,10 +24,10 @@ from uploadkit.webhooks import signatures
 from uploadkit.webhooks.leases import Lease
 from uploadkit.webhooks.queries import deliveries, destinations
 from uploadkit.webhooks.queries.deliveries import ToSend
+from uploadkit.webhooks.retries import next_attempt_at
 
 log = logging.getLogger(__name__)
 
-LONGEST_RETRY_AFTER_MS = 24 * 3600_000
 Post = Callable[..., Outcome]
 MOST_ATTEMPTS_KEPT = 100
 
@@ -105,29 +102,6 @@ def _again_at(ctx: Context, delivery: ToSend, outcome: Outcome, now: int) -> int
     if delivery.file_id is None:  # a test event is tried once
         return None
     return next_attempt_at(now, delivery.attempts_in_round + 1, ctx.config.webhooks.retry_schedule_seconds, outcome.retry_after)
-
-
-def next_attempt_at(failed_at: int, attempts: int, schedule_seconds: Sequence[int], retry_after: str | None = None) -> int | None:
-    """Return when to try again after the `attempts`-th attempt failed at `failed_at`; None: never. Pure; times are milliseconds.
-
-    `retry_after` is the receiver's header: it may ask for a later time, up to a day, but not for an earlier one.
-    """
-    if attempts > len(schedule_seconds):
-        return None
-    asked_ms = min(_asked_for(retry_after, failed_at), LONGEST_RETRY_AFTER_MS)
-    return failed_at + max(schedule_seconds[attempts - 1] * 1000, asked_ms)
-
-
-def _asked_for(retry_after: str | None, now: int) -> int:
-    """Read Retry-After, seconds or an HTTP date, as milliseconds from now; what makes no sense asks for nothing."""
-    text = (retry_after or "").strip()
-    if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII):
-        return int(text) * 1000
-    try:
-        at = email.utils.parsedate_to_datetime(text)
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000) - now
-    except (ValueError, TypeError, OverflowError):
-        return 0
 
 
 def _count_for_destination(ctx: Context, delivery: ToSend, status: str, now: int) -> None:

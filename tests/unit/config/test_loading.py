@@ -10,7 +10,7 @@ import pytest
 from tests.support.certificates import make_certificate
 from tests.support.untrusted_clients import NOBODY, needs_root
 from uploadkit import config
-from uploadkit.core import shipped
+from uploadkit.core import packaged_files
 from uploadkit.core.errors import ConfigError
 
 BYOS = {
@@ -244,7 +244,7 @@ def installed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(mode=0o755)
     (folder / "config.toml").write_text("[server]\nport = 7000")
     (folder / "config.toml").chmod(0o644)
-    monkeypatch.setattr(shipped, "CHECKOUT", None)
+    monkeypatch.setattr(packaged_files, "CHECKOUT", None)
     monkeypatch.chdir(folder)
     return folder
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from uploadkit.core import shipped
+from uploadkit.core import packaged_files
 from uploadkit.web.static_modules import joined
 
-FACE = shipped.STATIC / "uploadkit.js"
+FACE = packaged_files.STATIC / "uploadkit.js"
 FACE_OF_THREE = """/**
  * What it is.
  */
@@ -47,7 +47,7 @@ def test_ours_has_all_modules_and_the_exports_of_its_face() -> None:
     text = joined(FACE)
     assert set(re.findall(r"(?m)^// --- (\S+)$", text)) == {
         "uploadkit.js",
-        *(f"uploadkit/{path.name}" for path in (shipped.STATIC / "uploadkit").iterdir()),
+        *(f"uploadkit/{path.name}" for path in (packaged_files.STATIC / "uploadkit").iterdir()),
     }
     assert re.findall(r"(?m)^export (?:\{ (\w+) \};|function (\w+))", text) == [("UploadError", ""), ("", "createUploader")]
     assert text.count("\nexport") == 2
@@ -61,7 +61,7 @@ def test_no_two_modules_have_the_same_name_at_their_top() -> None:
 
 
 def test_what_looks_like_code_in_a_page_of_ours_is_not_changed() -> None:
-    sources = "".join(path.read_text() for path in [FACE, *sorted((shipped.STATIC / "uploadkit").iterdir())])
+    sources = "".join(path.read_text() for path in [FACE, *sorted((packaged_files.STATIC / "uploadkit").iterdir())])
     code = re.sub(r"(?m)^(import .*|/\*\* @import .*)\n", "", sources).replace("export ", "")
     lines = sorted(line for line in code.splitlines() if line.strip())
     assert lines == sorted(
@@ -71,5 +71,5 @@ def test_what_looks_like_code_in_a_page_of_ours_is_not_changed() -> None:
 
 def test_the_plugin_needs_no_more_than_the_public_names() -> None:
     """Pages keep each file for ten minutes: after an upgrade an old one has to fit a new one."""
-    imports = re.findall(r"(?m)^import .*", (shipped.STATIC / "uploadkit-uppy.js").read_text())
+    imports = re.findall(r"(?m)^import .*", (packaged_files.STATIC / "uploadkit-uppy.js").read_text())
     assert imports == ['import { createUploader, UploadError } from "./uploadkit.js";']

@@ -31,8 +31,8 @@ from uploadkit.schemas.webhooks import DeliveryObject
 from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import event_log, leases, outbox
 from uploadkit.webhooks import secrets as webhook_secrets
-from uploadkit.webhooks.delivery import LONGEST_RETRY_AFTER_MS, next_attempt_at
 from uploadkit.webhooks.leases import Lease
+from uploadkit.webhooks.retries import LONGEST_RETRY_AFTER_MS, next_attempt_at
 
 NOON = 1_900_000_000_000
 MINUTE_MS = 60_000

@@ -10,6 +10,7 @@ from pathlib import Path
 from uploadkit.config import Config
 from uploadkit.core.errors import ConfigError
 from uploadkit.maintenance.backups import places
+from uploadkit.maintenance.backups.encryption import OVERHEAD_BYTES, Seal, known_seal, new_seal
 from uploadkit.maintenance.backups.layout import (
     FORMAT,
     MARK,
@@ -23,7 +24,6 @@ from uploadkit.maintenance.backups.layout import (
     files_in,
     is_backup_id,
 )
-from uploadkit.maintenance.backups.sealing import OVERHEAD_BYTES, Seal, known_seal, new_seal
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from uploadkit.core import durable_files
 from uploadkit.core.errors import StorageUnavailable
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 
 log = logging.getLogger("uploadkit.objectstore")
 

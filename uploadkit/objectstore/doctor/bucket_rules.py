@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from uploadkit.core.shipped import PROGRAM
+from uploadkit.core.packaged_files import PROGRAM
 from uploadkit.objectstore import bucket_rules
 from uploadkit.objectstore.boto import AccessDenied, StorageRefused
 from uploadkit.objectstore.doctor.examination import Answer, Examination, Finding
