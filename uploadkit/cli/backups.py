@@ -13,17 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from uploadkit import config
-from uploadkit.cli.output import as_text, print_table
+from uploadkit.cli.output import as_text, json_option, open_installation, print_table, progress_bar
 from uploadkit.cli.terminal import tell
 from uploadkit.config import Config
 from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.core.errors import ConfigError, StorageUnavailable
 from uploadkit.core.sizes import MIB
-from uploadkit.db.connection import open_database
 from uploadkit.maintenance.backups import creation, places, restoration, schedule, verification
 from uploadkit.maintenance.backups.layout import Backup
 from uploadkit.maintenance.backups.target import Target, existing
@@ -32,6 +29,7 @@ from uploadkit.objectstore.factory import reached_store, serving_store
 from uploadkit.schemas.backups import BackupObject
 
 _STAYS = "What was sent stays; the next backup goes on from there"
+_from_option = click.option("--from", "place", help="Where the backups are; backup.to of the configuration by default.")
 
 
 @click.group("backup")
@@ -39,27 +37,22 @@ def backup_commands() -> None:
     """Make backups, look at them, and put one back."""
 
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 @backup_commands.command()
 @click.option("--to", help='Where backups are: a folder, or "s3://bucket/prefix"; backup.to of the configuration by default.')
 @click.option("--keep", type=click.IntRange(min=1), help="Whole backups that stay; backup.keep of the configuration by default.")
 @click.option("--max-mib-per-second", "most_mib", type=click.FloatRange(min=0, min_open=True), help="Read no faster.")
 @click.option("--begin", is_flag=True, help="Begin anew where the last backup was and nothing is now.")
-@_json
+@json_option
 @click.pass_context
 def create(context: click.Context, to: str | None, keep: int | None, most_mib: float | None, begin: bool, as_json: bool) -> None:
     """Make a backup, also while the appliance works: rows, secrets, and every object that the place does not have yet.
 
     Exit code 1 when files are missing in it, because the store did not have their bytes as they were verified.
     """
-    os.umask(0o077)
-    loaded = config.load(context.find_root().obj)
+    loaded = open_installation(context)
     place = places.opened(loaded, _wanted(loaded, to))
-    open_database(loaded, upgrade=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with reached_store(loaded, lambda message: tell(message, err=True)) as store, _bar("backing up") as bar:
+    with reached_store(loaded, lambda message: tell(message, err=True)) as store, progress_bar() as bar:
         task = bar.add_task("backing up")
         stopping = threading.Event()
 
@@ -89,8 +82,8 @@ def create(context: click.Context, to: str | None, keep: int | None, most_mib: f
 
 
 @backup_commands.command("list")
-@click.option("--from", "place", help="Where the backups are; backup.to of the configuration by default.")
-@_json
+@_from_option
+@json_option
 @click.pass_context
 def list_backups(context: click.Context, place: str | None, as_json: bool) -> None:
     """List the whole backups, oldest first. One that was interrupted is none."""
@@ -111,8 +104,8 @@ def list_backups(context: click.Context, place: str | None, as_json: bool) -> No
 
 @backup_commands.command()
 @click.argument("backup_id", required=False)
-@click.option("--from", "place", help="Where the backups are; backup.to of the configuration by default.")
-@_json
+@_from_option
+@json_option
 @click.pass_context
 def verify(context: click.Context, backup_id: str | None, place: str | None, as_json: bool) -> None:
     """Read a backup back, the newest by default: every byte against what was written down. Exit code 1 when something is wrong."""
@@ -120,7 +113,7 @@ def verify(context: click.Context, backup_id: str | None, place: str | None, as_
     loaded, target = _existing(context, place)
     backup = verification.chosen(target, backup_id)
     loaded.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _bar("reading") as bar:
+    with progress_bar() as bar:
         task = bar.add_task("reading", total=backup.size_bytes)
         found = verification.verify(target, backup, loaded.data_dir, lambda seen: bar.update(task, completed=seen.bytes))
     if as_json:
@@ -135,7 +128,7 @@ def verify(context: click.Context, backup_id: str | None, place: str | None, as_
 
 @backup_commands.command()
 @click.argument("backup_id", required=False)
-@click.option("--from", "place", help="Where the backups are; backup.to of the configuration by default.")
+@_from_option
 @click.option(
     "--newer-database",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -155,7 +148,7 @@ def restore(context: click.Context, backup_id: str | None, place: str | None, ne
         stack.enter_context(lock_data_dir(loaded.data_dir))
         store = stack.enter_context(serving_store(loaded))
         store.probe()
-        bar = stack.enter_context(_bar("restoring"))
+        bar = stack.enter_context(progress_bar())
         task = bar.add_task("restoring", total=backup.size_bytes)
         try:
             done = restoration.restore(
@@ -195,11 +188,6 @@ def _wanted(loaded: Config, named: str | None) -> str:
 def _existing(context: click.Context, named: str | None) -> tuple[Config, Target]:
     loaded = config.load(context.find_root().obj)
     return loaded, existing(loaded, places.opened(loaded, _wanted(loaded, named)))
-
-
-def _bar(name: str) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _time(at_ms: int) -> str:

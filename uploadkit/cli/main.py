@@ -19,7 +19,7 @@ from uploadkit.cli.admins import admin_commands
 from uploadkit.cli.api_keys import keys_commands
 from uploadkit.cli.backups import backup_commands
 from uploadkit.cli.file_routes import routes_commands
-from uploadkit.cli.output import as_text
+from uploadkit.cli.output import as_text, json_option
 from uploadkit.cli.projects import projects_commands
 from uploadkit.cli.storage import doctor, reconcile_command, storage_commands
 from uploadkit.cli.terminal import tell
@@ -118,7 +118,7 @@ def _show_first_run(loaded: config.Config, start: first_run.Start) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def init(context: click.Context, as_json: bool) -> None:
     """Make data directory, database, first project and first API key. Repeating it changes nothing."""
@@ -144,7 +144,7 @@ def config_commands() -> None:
 
 
 @config_commands.command("show")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def show_config(context: click.Context, as_json: bool) -> None:
     """Show every setting as it applies: defaults, config.toml and environment together. Secrets are masked."""

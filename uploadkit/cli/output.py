@@ -1,14 +1,16 @@
-"""What commands share: options, tables, opening an installation."""
+"""What commands share: options, tables, progress bars, opening an installation."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 
 import click
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
 from uploadkit import config
@@ -52,3 +54,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(plain, row))
     Console(width=1_000).print(table, crop=False)
+
+
+def progress_bar() -> Progress:
+    """Return a bar for standard error that counts bytes; switched off where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -13,9 +13,9 @@ from typing import Literal
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from uploadkit import config
+from uploadkit.cli.output import json_option, open_installation, progress_bar
 from uploadkit.cli.terminal import plain, tell
 from uploadkit.config import Config, edit
 from uploadkit.context import Context
@@ -43,7 +43,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": 
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Set the bucket's CORS and lifecycle rules where they are wrong.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def doctor(context: click.Context, fix: bool, as_json: bool) -> None:
     """Prove the storage settings against the real bucket, and say what to do. Leaves nothing in it; exit code 1 when a check failed."""
@@ -104,7 +104,7 @@ class _Deep:
 @click.option("--since", type=click.DateTime(_DATES), help="With --deep: only files completed from then on (UTC).")
 @click.option("--max-mib-per-second", "most_mib", type=click.FloatRange(min=0, min_open=True), help="With --deep: read no faster.")
 @click.option("--anew", is_flag=True, help="With --deep: begin from the first file, also if an earlier run was interrupted.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def reconcile_command(
     context: click.Context,
@@ -117,12 +117,10 @@ def reconcile_command(
     as_json: bool,
 ) -> None:
     """Hold the files in the database against the objects in the bucket, and report what is on one side only, or damaged (exit code 1)."""
-    os.umask(0o077)
     if not deep and (since or most_mib or anew):
         raise click.UsageError("--since, --max-mib-per-second and --anew are for --deep")
     how = _Deep(int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else None, most_mib * MIB if most_mib else None, anew)
-    loaded = config.load(context.find_root().obj)
-    open_database(loaded, upgrade=False)
+    loaded = open_installation(context)
     if fix:
         _require_store_in_use(loaded)
     with reached_store(loaded, lambda message: tell(message, err=True)) as store:
@@ -161,9 +159,8 @@ def _read_all(ctx: Context, deep: _Deep) -> deep_check.Pass:
     """Read with a progress bar, or a line a minute where there is no terminal. On Ctrl-C or SIGTERM, what is read stays read."""
     seen = deep_check.Pass()
     reported_at = clock.monotonic_ms()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("reading")
 
         def follow(present: deep_check.Pass) -> None:
@@ -253,12 +250,10 @@ def copy(context: click.Context, target_mode: Literal["byos", "bundled"] | None)
 
     May be run while the appliance works, repeated, and interrupted.
     """
-    os.umask(0o077)
-    loaded = config.load(context.find_root().obj)
+    loaded = open_installation(context)
     target_mode = target_mode or ("bundled" if loaded.storage.mode == "byos" else "byos")
     if target_mode == loaded.storage.mode:
         raise ConfigError(f'storage.mode: is "{target_mode}" already; name the other store with --to')
-    open_database(loaded, upgrade=False)
     with ExitStack() as stack:
         wanted = config.with_storage_mode(loaded, target_mode)
         source, target, is_stopped = _both_stores(stack, loaded, wanted)
@@ -294,8 +289,7 @@ def _both_stores(stack: ExitStack, loaded: Config, wanted: Config) -> tuple[Obje
 def _copied(loaded: Config, source: ObjectStore, wanted: Config, target: ObjectStore) -> store_migration.Copied:
     """Copy with a progress bar. When one of the stores goes away, or on Ctrl-C, what is copied stays, and nothing is switched."""
     total_files, total_bytes = store_migration.size_of_all()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    with progress_bar() as progress:
         task = progress.add_task(f"{total_files} files", total=total_bytes)
         try:
             return store_migration.copy_files(loaded, source, wanted, target, lambda file: progress.advance(task, file.size_bytes))

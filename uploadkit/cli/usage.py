@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
-from uploadkit import config
-from uploadkit.cli.output import as_text
+from uploadkit.cli.output import as_text, json_option, open_installation
 from uploadkit.cli.terminal import tell
-from uploadkit.db.connection import open_database
 from uploadkit.projects import usage
 from uploadkit.schemas.usage import CounterDifference, UsageVerified
 
@@ -22,12 +19,11 @@ def usage_commands() -> None:
 
 @usage_commands.command("verify")
 @click.option("--fix", is_flag=True, help="Set counters that differ to what the rows say.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def verify(context: click.Context, fix: bool, as_json: bool) -> None:
     """Recompute storage, reservations and monthly use from the file rows, and report counters that differ (exit code 1)."""
-    os.umask(0o077)
-    open_database(config.load(context.find_root().obj), upgrade=False)
+    open_installation(context)
     found = usage.repair() if fix else usage.find_differences()
     if as_json:
         tell(as_text(UsageVerified(fixed=fix, differences=[CounterDifference.of(difference) for difference in found])))
