@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from uploadkit.core import path_ownership
+from uploadkit.core import file_locks, path_ownership
 from uploadkit.core.durable_files import sync
 from uploadkit.core.errors import ConfigError
 
@@ -40,7 +39,7 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """
     prepare_data_dir(data_dir)
     with _opened_lock(data_dir) as file:
-        _flock(file, data_dir)
+        _take(file, data_dir)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -54,15 +53,13 @@ def _opened_lock(data_dir: Path) -> IO[str]:
         raise ConfigError(f"data.dir: {data_dir / 'lock'} can't be opened: {error.strerror}") from None
 
 
-def _flock(file: IO[str], data_dir: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+def _take(file: IO[str], data_dir: Path) -> None:
+    if not file_locks.take(file):
         file.seek(0)
         holder = file.read().strip() or "unknown"
         raise DataDirInUse(
             f"data.dir: {data_dir} is in use by process {holder}; stop that one first, or set UPLOADKIT_DATA__DIR to another directory"
-        ) from None
+        )
 
 
 def prepare_data_dir(data_dir: Path) -> None:

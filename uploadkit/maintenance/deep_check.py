@@ -6,19 +6,16 @@ what was found, and the parts of large objects that were read.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from uploadkit.config import Config
-from uploadkit.core import clock
-from uploadkit.core.errors import Conflict
+from uploadkit.core import clock, file_locks
 from uploadkit.db.models import File
 from uploadkit.maintenance.object_check import Checked, Damage, EtagRules, Pace, PartDigests, check, etag_rules
 from uploadkit.maintenance.queries import verified
@@ -71,7 +68,8 @@ def run(
     or `anew` is set. At most `bytes_per_second` are read, if given. May be interrupted at any time, by `stopping` too.
     Raises Conflict when another pass runs, object_check.Stopped, and StorageUnavailable when the store goes away: what is done stays done.
     """
-    with _lock(config.data_dir), _Log(config.data_dir, {"store": store_name(config), "since": since_ms}, anew=anew) as log:
+    alone = file_locks.held(config.data_dir / "deep-check.lock", "Another 'reconcile --deep' runs on this data directory")
+    with alone, _Log(config.data_dir, {"store": store_name(config), "since": since_ms}, anew=anew) as log:
         progress = log.progress
         earlier = list(progress.damaged)
         pace = Pace(bytes_per_second, stopping)
@@ -103,16 +101,6 @@ def _look_again(store: ObjectStore, earlier: list[Damaged], progress: Pass, rule
 def _batches(log: _Log, since_ms: int | None) -> Iterator[list[File]]:
     while batch := verified.batch(log.seen, _BATCH, last_number=log.last, since_ms=since_ms):
         yield batch
-
-
-@contextmanager
-def _lock(data_dir: Path) -> Iterator[None]:
-    with (data_dir / "deep-check.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict("Another 'reconcile --deep' runs on this data directory", "Wait for its end, or stop it") from None
-        yield
 
 
 class _Log:

@@ -389,7 +389,7 @@ def test_the_command_says_what_is_damaged_and_what_can_be_done(filled: Appliance
     found = filled.run("reconcile", "--deep", "--fix", "--force")
     assert found.returncode == 1
     assert f"object_differs        {file['key']}: somebody has replaced the object" in found.stdout
-    assert "put them back from a backup" in found.stdout
+    assert "restore them from a backup" in found.stdout
     assert filled.call("GET", f"/files/{file['key']}").status == 200, "--fix deletes no file for that"
     assert filled.call("DELETE", f"/files/{file['key']}").status == 200
     wait_until(lambda: filled.run("reconcile", "--deep").returncode == 0, what="the object to go")

@@ -7,20 +7,19 @@ end `backup.json` makes it whole, and the oldest ones go.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from uploadkit import __version__
 from uploadkit.config import Config
-from uploadkit.core import clock
-from uploadkit.core.errors import Conflict, StorageUnavailable, UploadKitError
+from uploadkit.core import clock, file_locks
+from uploadkit.core.errors import StorageUnavailable, UploadKitError
 from uploadkit.core.ids import new_id
 from uploadkit.db import key_value
 from uploadkit.db.connection import write
@@ -79,7 +78,8 @@ def create(
     `tell` hears of each file. `begin` starts anew where the last backup's place is empty now. Raises Conflict while another backup runs,
     BackupUnusable, object_check.Stopped when `stopping` is set, StorageUnavailable when store or target go away: what was sent stays.
     """
-    with place.alone(), _one_at_a_time(config.data_dir), deletion_hold.held() as lasts:
+    alone_here = file_locks.held(config.data_dir / "backup.lock", "Another backup of this installation is being made")
+    with place.alone(), alone_here, deletion_hold.held() as lasts:
         target = own(config, place, _installation(), is_known=not begin and key_value.get(_LAST_PLACE) == str(place))
         copy = config.data_dir / "backup-snapshot.db"
         try:
@@ -238,13 +238,3 @@ def _installation() -> str:
     found = key_value.get(_INSTALLATION)
     assert found
     return found
-
-
-@contextmanager
-def _one_at_a_time(data_dir: Path) -> Iterator[None]:
-    with (data_dir / "backup.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict("Another backup of this installation is being made", "Wait for its end, or stop it") from None
-        yield

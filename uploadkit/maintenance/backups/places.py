@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import io
 import os
@@ -15,6 +14,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from uploadkit.config import ByosConfig, Config
+from uploadkit.core import file_locks
 from uploadkit.core.durable_files import sync
 from uploadkit.core.errors import ConfigError, Conflict, StorageUnavailable
 from uploadkit.objectstore import listing
@@ -128,12 +128,9 @@ class Folder:
         except OSError as error:
             raise self._trouble("written", error) from None
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict(f"Another command is at work on the backups in {self._path}", "Wait for its end, or stop it") from None
-            except OSError:  # a network file system without locks
-                pass
+            with suppress(OSError):  # a network file system without locks
+                if not file_locks.take(lock):
+                    raise Conflict(f"Another command is at work on the backups in {self._path}", "Wait for its end, or stop it")
             yield
 
     def _make(self, folder: Path) -> None:
