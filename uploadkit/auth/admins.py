@@ -47,7 +47,7 @@ def make_setup_link(config: Config, made_by: Actor) -> str:
     token, now = tokens.new_setup_token(), clock.now_ms()
     with write():
         queries.delete_setup_links()
-        queries.insert_setup_link(tokens.hashed(token), created_at=now, expires_at=now + SETUP_LINK_HOURS * 3600_000)
+        queries.insert_setup_link(tokens.hashed(token), created_at=now, expires_at=now + SETUP_LINK_HOURS * clock.HOUR_MS)
         audit.record(made_by, "created", "setup_link", "", "")
     return f"{config.server.base_url}/dashboard/setup#{token}"
 

@@ -32,7 +32,7 @@ def begin(config: Config, admin: Admin, client: str, user_agent: str) -> str:
         client=client,
         user_agent=user_agent[:_LONGEST_USER_AGENT],
         created_at=now,
-        expires_at=now + config.dashboard.session_hours * 3600_000,
+        expires_at=now + config.dashboard.session_hours * clock.HOUR_MS,
     )
     return token
 

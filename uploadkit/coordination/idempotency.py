@@ -24,7 +24,7 @@ from uploadkit.core.errors import Conflict, IdempotencyConflict, ValidationFaile
 from uploadkit.db.batches import change_all
 from uploadkit.db.connection import require_transaction
 
-KEPT_MS = 24 * 3600_000
+KEPT_MS = clock.DAY_MS
 _BATCH = 1_000
 _FORM = re.compile(r"[\x20-\x7e]{1,255}")
 # Of the keys of one project; more are forgotten before their time, the oldest first.

@@ -14,6 +14,7 @@ from peewee import __exception_wrapper__ as peewees_own_exceptions  # type: igno
 from uploadkit.config import Config
 from uploadkit.core import path_ownership
 from uploadkit.core.errors import ConfigError
+from uploadkit.core.sizes import MIB
 from uploadkit.db import read_deadline, read_places
 from uploadkit.db.faults import SUGGESTIONS_AT_THE_START, refuse_damaged
 from uploadkit.db.group_commit import LONGEST_WAIT_SECONDS
@@ -62,7 +63,7 @@ def open_database(config: Config, *, upgrade: bool) -> None:
             "foreign_keys": 1,
             "busy_timeout": LONGEST_WAIT_SECONDS * 1000,
             "cache_size": -8000,
-            "journal_size_limit": 64 * 1024**2,
+            "journal_size_limit": 64 * MIB,
         },
     )
 

@@ -11,12 +11,13 @@ from uploadkit.context import Context
 from uploadkit.core.errors import FileTypeNotAllowed, UploadKitError, UploadNotVerified
 from uploadkit.core.first_bytes import as_it_is, contradiction, recognised, with_charset
 from uploadkit.core.media_types import PLAYLIST, UNKNOWN, in_words, is_allowed, is_unknown, strict
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.objectstore.boto import AccessDenied
 from uploadkit.objectstore.objects import StoredObject
 from uploadkit.projects import file_routes
 
-_READ_BYTES = 1024**2
+_READ_BYTES = MIB
 # Between the machine's start and the first upload pass some seconds, and clocks are set about then.
 _AFTER_START_MS = 60_000
 _SEND_FIRST = "PUT the bytes to uploadUrl, wait for its 200, then complete again; uploadUrl is good until expiresAt"

@@ -20,14 +20,15 @@ from uploadkit.core import clock
 from uploadkit.core.errors import InvalidParts, StorageUnavailable
 from uploadkit.core.etags import joined_etag
 from uploadkit.core.ids import new_id
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.objectstore.boto import StorageRefused
 from uploadkit.objectstore.objects import Piece, StoredObject
 from uploadkit.objectstore.store import ObjectStore
 
-PIECE_BYTES = 8 * 1024**2
+PIECE_BYTES = 8 * MIB
 """What is held in memory of an object at a time."""
-_SAVE_EVERY_BYTES = 256 * 1024**2
+_SAVE_EVERY_BYTES = 256 * MIB
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PROBE_KEY = "pending/readiness-probe"
 _PROBE = b"UploadKit asks what an ETag is"

@@ -29,7 +29,7 @@ from uploadkit.objectstore.bucket_rules import LifecycleDays
 Kind = Literal["object_without_row", "row_without_object", "object_differs", "object_unreadable", "multipart_without_row"]
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _FINAL_KEY = re.compile(rf"(?:test/)?({_ID})/[^/]+/{_ID}/[^/]+")
-_MISSING_LATE_MS = 3600_000
+_MISSING_LATE_MS = clock.HOUR_MS
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from uploadkit.context import Context
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.db import key_value
 from uploadkit.db.connection import write
 from uploadkit.db.models import File
@@ -22,7 +23,7 @@ from uploadkit.maintenance.queries import verified
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 600
-_BYTES_PER_SECOND = 8 * 1024**2
+_BYTES_PER_SECOND = 8 * MIB
 _LONGEST_ROUND_MS = 120_000  # an object that can't be read takes the store its time-outs
 _LEAST_COST_BYTES = 64 * 1024  # what looking for a file costs the disk, however small it is
 _BATCH = 100

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 200
 _SHORTEST_WAIT_MS = 15_000
-_LONGEST_WAIT_MS = 3600_000
+_LONGEST_WAIT_MS = clock.HOUR_MS
 _LONGEST_WAIT_UNDER_WAY_MS = 60_000
 
 

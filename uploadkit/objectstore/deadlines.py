@@ -20,16 +20,15 @@ from botocore.exceptions import HTTPClientError
 from urllib3.exceptions import NewConnectionError
 
 from uploadkit.core import clock
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore import unix_sockets
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LEAST_BYTES_PER_SECOND = 16 * 1024
-
-
-MOST_DOCUMENT_BYTES = 64 * 1024**2
-MOST_HEAD_BYTES = 1024**2
+MOST_DOCUMENT_BYTES = 64 * MIB
+MOST_HEAD_BYTES = MIB
 MOST_TAGS = 1_000_000
 """Of a document: ten times what the longest list has, 10,000 uploads. Each takes up to two hundred bytes in memory, and its time."""
 _expected = threading.local()

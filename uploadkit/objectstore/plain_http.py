@@ -16,15 +16,14 @@ import urllib3
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
+from uploadkit.core.sizes import MIB
 from uploadkit.core.values import is_loopback
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.deadlines import TimelyAnswer, at_most
 
 UNDECODABLE = "%25zz;"
 """What stands in a URL for `%zz;`, which no client sends by itself: urllib3 would correct it. Nothing that was signed has a `;`."""
-
-
-_MOST_ANSWER_BYTES = 4 * 1024**2
+_MOST_ANSWER_BYTES = 4 * MIB
 
 
 class _Connection(urllib3.connection.HTTPConnection):

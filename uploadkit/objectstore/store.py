@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from uploadkit.core import clock
 from uploadkit.core.errors import InvalidParts, StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.boto import (
     GONE,
@@ -48,7 +49,7 @@ from uploadkit.objectstore.raw_requests import DirectRequests
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
 _MOST_PARTS = 10_000
 MULTIPART_MARKERS = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
-_LARGE_BYTES = 64 * 1024**2
+_LARGE_BYTES = 64 * MIB
 _ATTEMPTS_TO_WRITE = 5
 _PROBE_KEY = "pending/readiness-probe"
 

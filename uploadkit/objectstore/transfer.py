@@ -17,11 +17,12 @@ from typing import IO, Protocol
 
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.core.etags import joined_etag
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.objects import StoredObject
 from uploadkit.objectstore.store import ObjectStore
 
-_IN_MEMORY_BYTES = 16 * 1024**2
-_CHUNK_BYTES = 1024**2
+_IN_MEMORY_BYTES = 16 * MIB
+_CHUNK_BYTES = MIB
 
 
 class Source(Protocol):

@@ -11,11 +11,12 @@ from uploadkit.config import Config
 from uploadkit.context import Context
 from uploadkit.core import writable
 from uploadkit.core.packaged_files import PROGRAM
+from uploadkit.core.sizes import MIB
 from uploadkit.db.faults import AnyFault
 from uploadkit.maintenance import scrub
 from uploadkit.observability import queries
 
-_LEAST_FREE_BYTES = 64 * 1024**2
+_LEAST_FREE_BYTES = 64 * MIB
 
 
 @dataclass(frozen=True)

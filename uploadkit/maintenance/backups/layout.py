@@ -19,13 +19,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from uploadkit.core.errors import UploadKitError
+from uploadkit.core.sizes import MIB
 
 FORMAT = 1
 MARK = "uploadkit-backups.json"
-PIECE_BYTES = 8 * 1024**2
+PIECE_BYTES = 8 * MIB
 """The most that one piece holds, before it is encrypted."""
 FILES_IN_A_SEGMENT = 1000
-_MOST_SEGMENT_BYTES = 256 * 1024**2
+_MOST_SEGMENT_BYTES = 256 * MIB
 _ID = re.compile(r"\d{8}T\d{6}Z")
 _FILE_ID = re.compile(r"[0-9a-f-]{36}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 EVERY_SECONDS = 60
 _RESULTS, _REQUESTED = "backup_results", "backup_requested"
 _KEPT_RESULTS = 20
-_TRY_AGAIN_MS = 3600_000
+_TRY_AGAIN_MS = clock.HOUR_MS
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from uploadkit.config import Config
 from uploadkit.core.errors import ConfigError
+from uploadkit.core.sizes import MIB
 from uploadkit.maintenance.backups import places
 from uploadkit.maintenance.backups.encryption import OVERHEAD_BYTES, Seal, known_seal, new_seal
 from uploadkit.maintenance.backups.layout import (
@@ -28,7 +29,7 @@ from uploadkit.maintenance.backups.layout import (
 log = logging.getLogger(__name__)
 
 _MOST_MARK_BYTES = 64 * 1024
-_MOST_DOCUMENT_BYTES = 256 * 1024**2
+_MOST_DOCUMENT_BYTES = 256 * MIB
 """What `backup.json` and a segment may have: some hundred thousand pieces, or missing files."""
 
 

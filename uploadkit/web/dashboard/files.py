@@ -11,6 +11,7 @@ from flask import abort, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from uploadkit.core.errors import NotFound, UploadKitError
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import Event, File, WebhookDelivery
 from uploadkit.files import links
 from uploadkit.files import service as files
@@ -30,10 +31,10 @@ TYPE_PATTERN = r"\*/\*|[\w.+!#$&^-]+/(?:\*|[\w.+!#$&^-]+)"
 _AN_OBJECT = 'must be a JSON object such as {"album": "Summer"}'
 _A_DAY = "must be a day such as 2026-04-08"
 WORDS = {"content_type": "must be a media type such as image/* or application/pdf", "since": _A_DAY, "until": _A_DAY}
-_LARGEST_THUMBNAIL_BYTES = 2 * 1024**2
+_LARGEST_THUMBNAIL_BYTES = 2 * MIB
 _PREVIEW_SECONDS = 3600
 _LINK_SECONDS = {"1 hour": 3600, "1 day": 86_400, "7 days": links.LONGEST_LINK_SECONDS}
-_LARGEST_PDF_BYTES = 32 * 1024**2
+_LARGEST_PDF_BYTES = 32 * MIB
 # How what may be shown at all (files/naming.py) is embedded: none of it can run as a page, whatever the store says that it is.
 _EMBEDDED = {"image/": "image", "video/": "video", "audio/": "audio", "application/pdf": "pdf", "text/plain": "text"}
 
