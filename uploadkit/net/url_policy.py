@@ -204,9 +204,10 @@ def is_allowed(address: IpAddress, allowed_private_cidrs: Sequence[str]) -> bool
 
 def is_listed(address: IpAddress, allowed_private_cidrs: Sequence[str]) -> bool:
     """Say whether the configuration allows an address by name of its network."""
-    return any(_meant(address) in network for network in _networks(tuple(allowed_private_cidrs)))
+    return any(_meant(address) in network for network in networks(tuple(allowed_private_cidrs)))
 
 
 @lru_cache(maxsize=8)
-def _networks(cidrs: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+def networks(cidrs: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+    """Return the networks of a setting that lists them, such as `("10.0.0.0/8",)`, each setting read once. Raises ValueError."""
     return tuple(ipaddress.ip_network(cidr) for cidr in cidrs)

@@ -106,7 +106,7 @@ def running_server(app: Flask, server: ServerConfig, listener: socket.socket) ->
         # Bodies and answers that are longer than this wait in a file without a name: there may be one of each connection.
         inbuf_overflow=_MOST_BUFFERED_BYTES,
         outbuf_overflow=_MOST_BUFFERED_BYTES,
-        # X-Forwarded-* is judged by web/authentication.py, which knows networks and not just one address.
+        # X-Forwarded-* is judged by web/forwarded.py, which knows networks and not just one address.
         clear_untrusted_proxy_headers=False,
         expose_tracebacks=False,
     )

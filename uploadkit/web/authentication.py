@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
-from collections.abc import Sequence
-from functools import lru_cache
 
 from flask import Request, g
 
@@ -14,9 +11,7 @@ from uploadkit.config import Config, ServerConfig
 from uploadkit.coordination.rate_limits import RateLimits, Standing
 from uploadkit.core import tokens
 from uploadkit.core.errors import HttpsRequired, RateLimited, Unauthorized
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+from uploadkit.web import forwarded
 
 
 def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> None:
@@ -31,7 +26,7 @@ def authenticate(request: Request, config: Config, rate_limits: RateLimits) -> N
     try:
         caller = api_keys.find_caller(config, presented)
     except Unauthorized:
-        rate_limits.count_failure(client_address(request, config.server))
+        rate_limits.count_failure(forwarded.client_address(request, config.server))
         raise
     g.caller = caller
     g.standing = standing = rate_limits.count_request(str(caller.api_key_id), caller.limits.requests_per_minute)
@@ -49,7 +44,7 @@ def authenticate_lost(request: Request, config: Config, rate_limits: RateLimits,
 
 def refuse_plain_http(request: Request, server: ServerConfig) -> None:
     """Refuse a request that came in the clear where HTTPS is required. Raises HttpsRequired."""
-    if server.https_enforced and not arrived_by_https(request, server):
+    if server.https_enforced and not forwarded.arrived_by_https(request, server):
         raise HttpsRequired("This API is served over HTTPS only; no key or token was looked at")
 
 
@@ -83,56 +78,3 @@ def _presented(request: Request) -> tuple[str, str]:
     """What stands in the two headers that may hold a key: `x-api-key`, and `Authorization` by the scheme Bearer."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return request.headers.get("x-api-key", "").strip(), token.strip() if scheme.lower() == "bearer" else ""
-
-
-def arrived_by_https(request: Request, server: ServerConfig) -> bool:
-    """Say whether the client's own connection was TLS, by the word of a trusted proxy if there is one in between."""
-    if _is_trusted(request.remote_addr, server.trusted_proxies):
-        forwarded = request.headers.get("X-Forwarded-Proto", "")
-        if forwarded:
-            return forwarded.rpartition(",")[2].strip().lower() == "https"
-    return request.scheme == "https"
-
-
-def client_address(request: Request, server: ServerConfig) -> str:
-    """Return the client's address: the last one in X-Forwarded-For that is no trusted proxy, if a trusted proxy wrote it."""
-    address = request.remote_addr or ""
-    if server.trusted_proxies:
-        hops = [hop for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-        while hops and _is_trusted(address, server.trusted_proxies):
-            address = hops.pop()
-    return _written_plainly(address) or request.remote_addr or ""
-
-
-def _is_trusted(address: str | None, proxies: Sequence[str]) -> bool:
-    if not proxies:
-        return False
-    parsed = _parsed(address or "")
-    return parsed is not None and any(parsed in network for network in _networks(tuple(proxies)))
-
-
-def _parsed(address: str) -> IpAddress | None:
-    """Read an address as proxies write it, perhaps with a port or in brackets. IPv4 inside IPv6 (a socket for both) is IPv4.
-
-    A zone (fe80::1%eth0) is left out: it may be any text, and says nothing about the client.
-    """
-    text = address.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        parsed = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
-
-
-@lru_cache(maxsize=4096)
-def _written_plainly(address: str) -> str:
-    return str(_parsed(address) or "")
-
-
-@lru_cache(maxsize=8)
-def _networks(proxies: tuple[str, ...]) -> tuple[IpNetwork, ...]:
-    return tuple(ipaddress.ip_network(network) for network in proxies)

@@ -27,7 +27,7 @@ from uploadkit.schemas.uploads import (
     MultipartStateObject,
     UploadSlotObject,
 )
-from uploadkit.web import authentication
+from uploadkit.web import authentication, forwarded
 from uploadkit.web.api.blueprint import url_of
 from uploadkit.web.requests import context, json_answer, rate_limits
 
@@ -83,7 +83,7 @@ def _let_in(token: str | None, project: str | None, slug: str) -> tuple[Caller, 
     """Find out who asks, and count the request: by token, else by address. Raises HttpsRequired, RateLimited, and what both kinds raise."""
     config, limits = context().config, rate_limits()
     authentication.refuse_plain_http(request, config.server)
-    address, body_bytes = authentication.client_address(request, config.server), request.content_length or 0
+    address, body_bytes = forwarded.client_address(request, config.server), request.content_length or 0
     if token is None:
         limits.count_browser_request(network_of(address), config.browser.requests_per_minute, body_bytes)
         caller = anonymous_uploads.find_caller(config, slug, request.headers.get("Origin"), network_of(address), project)

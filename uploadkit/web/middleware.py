@@ -21,7 +21,7 @@ from uploadkit.core.errors import (
     ValidationFailed,
 )
 from uploadkit.db import read_deadline
-from uploadkit.web import authentication, surfaces
+from uploadkit.web import authentication, forwarded, surfaces
 from uploadkit.web.error_handlers import answer_failure, answer_http_exception, answer_unexpected
 from uploadkit.web.requests import context, rate_limits
 
@@ -115,7 +115,7 @@ def _log_access(answer: Response) -> None:
         "request",
         extra={
             "request_id": here.request_id,
-            "client": authentication.client_address(asked, context().config.server),
+            "client": forwarded.client_address(asked, context().config.server),
             "method": asked.method,
             "path": _logged(surfaces.redacted(asked.path)),
             "status": answer.status_code,

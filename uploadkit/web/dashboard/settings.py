@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from uploadkit import __version__
 from uploadkit.auth import admins, sessions
 from uploadkit.core.errors import UploadKitError
-from uploadkit.web import authentication
+from uploadkit.web import forwarded
 from uploadkit.web.dashboard.guard import dashboard, fingerprint, retry_after
 from uploadkit.web.dashboard.notices import leave_notice, show_once, take_shown_once
 from uploadkit.web.requests import context, rate_limits
@@ -40,7 +40,7 @@ def change_password() -> Response | tuple[str, int, dict[str, str]]:
     form = request.form
     config = context().config
     try:
-        client = authentication.client_address(request, config.server)
+        client = forwarded.client_address(request, config.server)
         rate_limits().count_password_change(client, g.admin.id, config.dashboard.sign_ins_per_minute)
         admins.change_password(g.admin, form.get("present", ""), form.get("password", ""), g.session.token_hash)
     except UploadKitError as failure:

@@ -9,7 +9,7 @@ from uploadkit.auth import admins, sessions
 from uploadkit.core.data_dir import remove_note
 from uploadkit.core.errors import NotFound, UploadKitError
 from uploadkit.projects import service as projects
-from uploadkit.web import authentication
+from uploadkit.web import forwarded
 from uploadkit.web.dashboard.cookies import close_session, open_session
 from uploadkit.web.dashboard.guard import dashboard, retry_after
 from uploadkit.web.dashboard.navigation import PAGES_OF_A_PROJECT
@@ -38,7 +38,7 @@ def set_up() -> Page:
     form = request.form
     try:
         config = context().config
-        rate_limits().count_set_up(authentication.client_address(request, config.server), config.dashboard.sign_ins_per_minute)
+        rate_limits().count_set_up(forwarded.client_address(request, config.server), config.dashboard.sign_ins_per_minute)
         admin = admins.set_up(form.get("token", "").strip(), form.get("email", ""), form.get("password", ""))
     except UploadKitError as failure:
         return render_template("dashboard/setup.html", form=form, failure=failure), failure.status, retry_after(failure)
@@ -78,7 +78,7 @@ def _signed_in(email: str, password: str) -> str:
 
 def _browser() -> tuple[str, str]:
     """Where this request comes from, and by which program."""
-    return authentication.client_address(request, context().config.server), request.user_agent.string
+    return forwarded.client_address(request, context().config.server), request.user_agent.string
 
 
 def _enter(token: str, email: str, wanted: str) -> Response:

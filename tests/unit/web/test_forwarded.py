@@ -9,7 +9,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from uploadkit.config import ServerConfig
-from uploadkit.web import authentication
+from uploadkit.web import forwarded
 
 PROXIES = ServerConfig(trusted_proxies=("10.0.0.0/8", "fd00::/8"))
 
@@ -20,7 +20,7 @@ def request(remote: str, **headers: str) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("remote", "forwarded", "client"),
+    ("remote", "said", "client"),
     [
         ("192.0.2.1", "", "192.0.2.1"),
         ("192.0.2.1", "198.51.100.7", "192.0.2.1"),  # nobody trusts that header from there
@@ -39,12 +39,12 @@ def request(remote: str, **headers: str) -> Request:
         ("", "198.51.100.7", ""),
     ],
 )
-def test_the_clients_address(remote: str, forwarded: str, client: str) -> None:
-    assert authentication.client_address(request(remote, X_Forwarded_For=forwarded), PROXIES) == client
+def test_the_clients_address(remote: str, said: str, client: str) -> None:
+    assert forwarded.client_address(request(remote, X_Forwarded_For=said), PROXIES) == client
 
 
 @pytest.mark.parametrize(
-    ("remote", "forwarded", "is_https"),
+    ("remote", "said", "is_https"),
     [
         ("192.0.2.1", "https", False),
         ("10.0.0.1", "https", True),
@@ -55,14 +55,14 @@ def test_the_clients_address(remote: str, forwarded: str, client: str) -> None:
         ("::ffff:10.0.0.1", "https", True),
     ],
 )
-def test_whether_it_came_by_https(remote: str, forwarded: str, is_https: bool) -> None:
-    assert authentication.arrived_by_https(request(remote, X_Forwarded_Proto=forwarded), PROXIES) is is_https
+def test_whether_it_came_by_https(remote: str, said: str, is_https: bool) -> None:
+    assert forwarded.arrived_by_https(request(remote, X_Forwarded_Proto=said), PROXIES) is is_https
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=255)), st.text(st.characters(min_codepoint=32, max_codepoint=255)))
-def test_no_header_makes_it_fail_or_believe_a_stranger(forwarded_for: str, forwarded_proto: str) -> None:
+def test_no_header_makes_it_fail_or_believe_an_outsider(forwarded_for: str, forwarded_proto: str) -> None:
     headers = {"X_Forwarded_For": forwarded_for, "X_Forwarded_Proto": forwarded_proto}
-    authentication.client_address(request("10.0.0.1", **headers), PROXIES)
+    forwarded.client_address(request("10.0.0.1", **headers), PROXIES)
     outsider = request("192.0.2.1", **headers)
-    assert authentication.client_address(outsider, PROXIES) == "192.0.2.1"
-    assert not authentication.arrived_by_https(outsider, PROXIES)
+    assert forwarded.client_address(outsider, PROXIES) == "192.0.2.1"
+    assert not forwarded.arrived_by_https(outsider, PROXIES)
