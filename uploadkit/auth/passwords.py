@@ -50,8 +50,8 @@ _slots_of_known = _Slots(1)
 
 def leave_threads(threads: int) -> None:
     """Of `threads` that serve requests, let unknown visitors' passwords take at most a quarter, and those of known ones another one."""
-    for room, most in ((_slots, 2 * _AT_A_TIME), (_slots_of_known, 2)):
-        room.most = max(1, min(most, threads // 4))
+    for slots, most in ((_slots, 2 * _AT_A_TIME), (_slots_of_known, 2)):
+        slots.most = max(1, min(most, threads // 4))
 
 
 def hash_password(password: str) -> str:
@@ -65,11 +65,11 @@ def matches(password_hash: str | None, password: str, *, is_known: bool = False)
 
     `is_known`: who asks has been let in from there before, and waits for nobody unknown. Raises RateLimited.
     """
-    room = _slots_of_known if is_known else _slots
+    slots = _slots_of_known if is_known else _slots
     if len(password) > LONGEST:
         return False
     # Earlier versions kept a password as it came.
-    return any(_fits(room, password_hash, spelling) for spelling in dict.fromkeys((_as_read(password), password)))
+    return any(_fits(slots, password_hash, spelling) for spelling in dict.fromkeys((_as_read(password), password)))
 
 
 def _as_read(password: str) -> str:
@@ -77,28 +77,28 @@ def _as_read(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def _fits(room: _Slots, password_hash: str | None, password: str) -> bool:
+def _fits(slots: _Slots, password_hash: str | None, password: str) -> bool:
     try:
-        with _place(room):
+        with _place(slots):
             return _hasher.verify(password_hash or _NOBODY, password) and password_hash is not None
     except (VerificationError, InvalidHashError):
         return False
 
 
 @contextmanager
-def _place(room: _Slots) -> Iterator[None]:
+def _place(slots: _Slots) -> Iterator[None]:
     """A place to reckon. Raises RateLimited when too many wait already, or when none gets free in time."""
-    if not room.enter():
+    if not slots.enter():
         raise _busy()
     try:
-        if not room.reckoning.acquire(timeout=_LONGEST_WAIT_SECONDS):
+        if not slots.reckoning.acquire(timeout=_LONGEST_WAIT_SECONDS):
             raise _busy()
         try:
             yield
         finally:
-            room.reckoning.release()
+            slots.reckoning.release()
     finally:
-        room.leave()
+        slots.leave()
 
 
 def _busy() -> RateLimited:

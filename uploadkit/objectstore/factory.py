@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from uploadkit.config import Config
 from uploadkit.core.data_dir import DataDirInUse, lock_data_dir
+from uploadkit.core.durable_files import write_private
 from uploadkit.core.errors import ConfigError, StorageUnavailable
 from uploadkit.objectstore import bucket_rules
 from uploadkit.objectstore.address import StoreAddress, byos_address
-from uploadkit.objectstore.bundled import processes
 from uploadkit.objectstore.bundled.group_sync import GroupSync
 from uploadkit.objectstore.bundled.supervisor import BundledStore, load_or_make_credentials
 from uploadkit.objectstore.store import ObjectStore
@@ -55,7 +55,7 @@ def serving_store(config: Config) -> Iterator[ObjectStore]:
             "endpoint": bundled.endpoint, "publicEndpoint": bundled.public_endpoint, "engine": bundled.engine, "base": bundled.base,
             "socket": None if bundled.socket is None else str(bundled.socket),
         }  # fmt: skip
-        processes.write_private(written, json.dumps(found) + "\n")
+        write_private(written, json.dumps(found) + "\n")
         yield store
     finally:
         written.unlink(missing_ok=True)

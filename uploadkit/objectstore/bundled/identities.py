@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+from uploadkit.core.durable_files import write_private
 from uploadkit.objectstore.bundled import processes
 from uploadkit.objectstore.bundled.engines import Engine
 
@@ -54,7 +55,7 @@ def report(data_dir: Path, found: str, at_ms: int) -> None:
     """Write down that `found` was there, so that `doctor` tells it until the file is deleted. Raises OSError."""
     path = report_path(data_dir)
     earlier = path.read_text(encoding="utf-8").splitlines()[-9:] if path.exists() else []
-    processes.write_private(path, "".join(f"{line}\n" for line in [*earlier, json.dumps({"atMs": at_ms, "names": found})]))
+    write_private(path, "".join(f"{line}\n" for line in [*earlier, json.dumps({"atMs": at_ms, "names": found})]))
 
 
 def _shell_output(engine: Engine, base: int, commands: str, stopping: threading.Event | None) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from uploadkit.core import cpu_affinity
-from uploadkit.core.durable_files import write_private as write_private
+from uploadkit.core.durable_files import write_private
 from uploadkit.objectstore.bundled.engines import Command
 
 STOP_SECONDS = 10

@@ -20,6 +20,7 @@ from pathlib import Path
 import urllib3
 
 from uploadkit.config import BundledConfig
+from uploadkit.core.durable_files import write_private
 from uploadkit.objectstore.bundled import processes
 from uploadkit.objectstore.bundled.disk import DiskUse
 from uploadkit.objectstore.bundled.engine_process import RunningEngine, check_limit, s3_offset
@@ -153,7 +154,7 @@ class BundledStore:
             running = self._launch(engine, credentials)
             forged = self._accepted_forgery(running)
             if forged is None:
-                processes.write_private(record, f"{engine.name}\n")
+                write_private(record, f"{engine.name}\n")
                 self._announce(running)
                 return running
             running.end()
@@ -241,7 +242,7 @@ def load_or_make_credentials(path: Path) -> Credentials:
     """
     if not path.exists():
         made = Credentials(f"uk{secrets.token_hex(9)}", *(secrets.token_urlsafe(32) for _ in range(4)))
-        processes.write_private(path, json.dumps(asdict(made), indent=2) + "\n")
+        write_private(path, json.dumps(asdict(made), indent=2) + "\n")
         return made
     try:
         path.chmod(0o600)
