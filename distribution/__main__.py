@@ -34,36 +34,28 @@ def main() -> None:
         (Path(made) / "out").rename(wanted)
     for path in sorted(wanted.iterdir()):
         size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]))
-        _tell(f"{size / 1e6:7.1f} MB  {path.name}{'/' if path.is_dir() else ''}")
+        _print(f"{size / 1e6:7.1f} MB  {path.name}{'/' if path.is_dir() else ''}")
 
 
 def _make(work: Path) -> None:
     out, inside = work / "out", work / "tree"
     out.mkdir()
-    _tell("Getting the wheels that requirements.lock names ...")
+    _print("Getting the wheels that requirements.lock names ...")
     _pip(*DOWNLOAD, "--dest", str(out / "wheelhouse"))
     _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(ROOT))
     (wheel,) = out.glob("uploadkit-*.whl")
-    _tell("Putting Python and the libraries together ...")
+    _print("Putting Python and the libraries together ...")
     libraries = tree.make(inside)
-    _pip(
-        "install",
-        "--ignore-installed",
-        "--prefix",
-        str(inside),
-        "--no-compile",
-        "--no-index",
-        "--find-links",
-        str(out / "wheelhouse"),
-        str(wheel),
-    )
+    # By its name, not its path: pip would note that, and no two runs would give the same file.
+    places = ("--no-index", "--find-links", str(out / "wheelhouse"), "--find-links", str(out))
+    _pip("install", "--ignore-installed", "--prefix", str(inside), "--no-compile", *places, f"uploadkit=={__version__}")
     tree.finish(inside)
     found = parts.of(inside, libraries, wheels=[*(out / "wheelhouse").iterdir(), wheel])
     licences = parts.licences(found)
     (inside / "THIRD-PARTY-LICENCES.txt").write_text(licences, encoding="utf-8")
     (out / "THIRD-PARTY-LICENCES.txt").write_text(licences, encoding="utf-8")
     (out / "sbom.cdx.json").write_text(parts.cyclonedx(found, __version__), encoding="utf-8")
-    _tell("Packing ...")
+    _print("Packing ...")
     one_file.write(inside, out / f"uploadkit-{__version__}-linux-{platform.machine()}", version=__version__)
     files = [path for path in sorted(out.rglob("*")) if path.is_file()]
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out)}\n" for path in files]
@@ -77,7 +69,7 @@ def _pip(*arguments: str) -> None:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environment, cwd=ROOT)
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201
 
 

@@ -50,16 +50,16 @@ def of(folder: Path, libraries: dict[str, Path], *, wheels: Iterable[Path]) -> l
 
 def licences(parts: Iterable[Part]) -> str:
     """Return the licences of all parts as one text."""
-    shown = [
+    sections = [
         "UploadKit holds the following software of others. The Go modules that the bundled store is made of are listed by `weed`'s makers."
     ]
     for part in parts:
         if part.name == "uploadkit":
             continue
         texts = part.texts or (f"(The package names its licence, and brings no text: {part.licence})",)
-        shown.append(f"{'=' * 100}\n{part.name} {part.version}   {part.licence}\n{'=' * 100}\n")
-        shown.extend(text.strip() + "\n" for text in texts)
-    return "\n".join(shown)
+        sections.append(f"{'=' * 100}\n{part.name} {part.version}   {part.licence}\n{'=' * 100}\n")
+        sections.extend(text.strip() + "\n" for text in texts)
+    return "\n".join(sections)
 
 
 def cyclonedx(parts: Iterable[Part], version: str) -> str:
@@ -74,13 +74,13 @@ def cyclonedx(parts: Iterable[Part], version: str) -> str:
         one["licenses"] = [{"license": {"name": part.licence}}]
         components.append(one)
     whole = {"type": "application", "bom-ref": "uploadkit", "name": "uploadkit", "version": version}
-    said = json.dumps(components, sort_keys=True)
+    content = json.dumps(components, sort_keys=True)
     return json.dumps(
         {
             "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
             "bomFormat": "CycloneDX",
             "specVersion": "1.6",
-            "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, said)}",
+            "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, content)}",
             "version": 1,
             "metadata": {"component": whole},
             "components": components,
@@ -92,21 +92,21 @@ def cyclonedx(parts: Iterable[Part], version: str) -> str:
 
 def _package(one: importlib.metadata.Distribution, digests: dict[str, str]) -> Part:
     name = re.sub(r"[-_.]+", "-", one.name).lower()
-    said = {key: one.metadata.get_all(key) or [] for key in ("License-Expression", "Classifier", "License")}
-    of_classifiers = [text.rpartition(" :: ")[2] for text in said["Classifier"] if text.startswith("License :: ")]
-    licence = next(iter(said["License-Expression"]), "") or " and ".join(of_classifiers)
-    licence = licence or "".join(said["License"]).partition("\n")[0] or "see its text"
+    fields = {key: one.metadata.get_all(key) or [] for key in ("License-Expression", "Classifier", "License")}
+    of_classifiers = [text.rpartition(" :: ")[2] for text in fields["Classifier"] if text.startswith("License :: ")]
+    licence = next(iter(fields["License-Expression"]), "") or " and ".join(of_classifiers)
+    licence = licence or "".join(fields["License"]).partition("\n")[0] or "see its text"
     files = [path for path in one.files or [] if ".dist-info/" in str(path) and _A_LICENCE.search(path.name)]
     texts = tuple(Path(str(path.locate())).read_text(encoding="utf-8", errors="replace") for path in sorted(files))
     return Part(name, one.version, f"pkg:pypi/{name}@{one.version}", licence, texts, digests.get(name))
 
 
 def _library(owner: str) -> Part:
-    shown = subprocess.run(
+    output = subprocess.run(
         ["dpkg-query", "-W", "-f", "${source:Package} ${Version}", owner],  # noqa: S607 - a tool of developers
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    source, version = shown.split()
+    source, version = output.split()
     text = Path(f"/usr/share/doc/{owner.partition(':')[0]}/copyright").read_text(encoding="utf-8")
     return Part(source, version, f"pkg:deb/debian/{source}@{version}", "see its text", (text,))
 
@@ -115,9 +115,9 @@ def _owner(library: Path) -> str:
     """The Debian package that a library is from."""
     real = str(library.resolve())
     for path in (real, real.removeprefix("/usr")):  # Debian 12 still has packages that name /lib, which is a link
-        shown = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True, check=False).stdout  # noqa: S607
-        if shown:
-            return shown.partition(": ")[0]
+        output = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True, check=False).stdout  # noqa: S607
+        if output:
+            return output.partition(": ")[0]
     sys.exit(f"{library} is of no Debian package: its licence can't be told. Make it with Debian's libraries")
 
 

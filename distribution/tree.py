@@ -82,10 +82,10 @@ _BASE = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix, "installed_b
 
 def _needed_by(binary: Path) -> dict[str, Path]:
     """The libraries that the loader would take for `binary`, without the system's own: name → file."""
-    shown = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True).stdout  # noqa: S607 - a tool of developers
-    if missing := re.findall(r"(\S+) => not found", shown):
+    output = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True).stdout  # noqa: S607 - a tool of developers
+    if missing := re.findall(r"(\S+) => not found", output):
         sys.exit(f"{binary.name} needs {', '.join(missing)}, which this machine lacks")
-    found = {name: Path(path) for name, path in re.findall(r"(\S+) => (/\S+)", shown)}
+    found = {name: Path(path) for name, path in re.findall(r"(\S+) => (/\S+)", output)}
     return {name: path for name, path in found.items() if not _OF_THE_SYSTEM.fullmatch(name)}
 
 
