@@ -58,9 +58,9 @@ def _verify(appliance: Appliance) -> None:
     assert reported.returncode == 1
     (difference,) = json.loads(reported.stdout)["differences"]
     assert (difference["counter"], difference["counted"], difference["recomputed"]) == ("storage_used_bytes", 5, 0)
-    mended = appliance.run("usage", "verify", "--fix")
-    assert mended.returncode == 0
-    assert "1 set right." in mended.stdout
+    fixed = appliance.run("usage", "verify", "--fix")
+    assert fixed.returncode == 0
+    assert "1 set right." in fixed.stdout
     assert json.loads(appliance.run("usage", "verify", "--json").stdout) == {"fixed": False, "differences": []}
     assert appliance.call("GET", "/usage").json["storageUsed"] == 0
 

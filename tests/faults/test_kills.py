@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.appliance import JPEG, Appliance, free_port, running, wait_until
+from tests.support.background import beside
 
 
 def store_processes(appliance: Appliance) -> list[psutil.Process]:
@@ -36,16 +36,8 @@ class Load:
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._upload_until_over, args=(n,)) for n in range(threads)]
 
-    @contextlib.contextmanager
-    def going_on(self) -> Iterator[None]:
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            for thread in self._threads:
-                thread.join()
+    def going_on(self) -> contextlib.AbstractContextManager[None]:
+        return beside(self._threads, self._over)
 
     def _upload_until_over(self, number: int) -> None:
         count = 0
@@ -115,7 +107,7 @@ def test_a_second_one_is_refused_on_the_same_data_and_on_the_same_port(tmp_path:
 
 @pytest.mark.parametrize("moment", ["after the store put the parts together"])
 def test_a_multipart_complete_that_died_on_the_way(tmp_path: Path, moment: str) -> None:
-    """The store has finished, the database does not know: repeating complete mends it."""
+    """The store has finished, the database does not know: repeating complete puts it right."""
     import boto3
 
     with running(tmp_path) as appliance:

@@ -60,7 +60,7 @@ def test_an_upgrade_that_is_killed_loses_nothing_and_the_next_start_ends_it(tmp_
         upgrade.wait(60)
         copy = tmp_path / "looked-at"
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(appliance.data_dir, copy)  # looking at it would mend it
+        shutil.copytree(appliance.data_dir, copy)  # looking at it would repair it
         found = version_and_rows(copy / path.name)
         if found[0] != OLD:
             assert moment is any_moment, "quicker than it was before"

@@ -28,6 +28,7 @@ import urllib3
 
 from tests.faults import volatile_disk
 from tests.support.appliance import JPEG, Appliance, wait_until
+from tests.support.background import beside
 
 CUTS = int(os.environ.get("POWER_CUTS", "1"))
 SEED = int(os.environ.get("POWER_CUT_SEED", "1"))
@@ -81,16 +82,8 @@ class Load:
         works = [self._singles] * 4 + [self._in_parts]
         self._threads = [threading.Thread(target=self._until_over, args=(work, number)) for number, work in enumerate(works)]
 
-    @contextlib.contextmanager
-    def going_on(self) -> Iterator[None]:
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            for thread in self._threads:
-                thread.join()
+    def going_on(self) -> contextlib.AbstractContextManager[None]:
+        return beside(self._threads, self._over)
 
     def _until_over(self, work: object, number: int) -> None:
         assert callable(work)

@@ -13,6 +13,7 @@ from typing import Any
 import urllib3
 
 from tests.support.appliance import JPEG, Appliance
+from tests.support.background import beside
 
 MIB = 1024**2
 
@@ -38,16 +39,8 @@ class Load:
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._work, args=(number,)) for number in range(4)]
 
-    @contextlib.contextmanager
-    def going_on(self) -> Any:
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            for thread in self._threads:
-                thread.join()
+    def going_on(self) -> contextlib.AbstractContextManager[None]:
+        return beside(self._threads, self._over)
 
     def _work(self, number: int) -> None:
         chance = random.Random(number)

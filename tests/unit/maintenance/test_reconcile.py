@@ -1,4 +1,4 @@
-"""Rows against bucket: every kind of difference is found, mended where it can be, and nothing else is touched."""
+"""Rows against bucket: every kind of difference is found, repaired where it can be, and nothing else is touched."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def store(bundled: BundledStore) -> ObjectStore:
 
 
 def answer(method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})) -> int:
-    """Ask for exactly this URL: other clients mend queries that can't be decoded."""
+    """Ask for exactly this URL: other clients correct queries that can't be decoded."""
     parts = urlsplit(url)
     assert parts.hostname
     with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)) as connection:
