@@ -70,8 +70,9 @@ unpack() {
   trap 'exit 143' TERM
   [ "$(tail -c +@START@ -- "$self" | sha256sum)" = "$digest  -" ] || fail "$self is damaged: it is not what its first lines say"
   mkdir -- "$part/new"
-  tail -c +@START@ -- "$self" | gzip -dc | tar -xpf - --no-same-owner -C "$part/new" || fail "can't unpack into $base: is the disk full?"
-  is_whole "$part/new" || fail "can't unpack into $base: files are missing"
+  # tar has a line to say for each file that finds no room; what counts is what is there afterwards.
+  tail -c +@START@ -- "$self" | gzip -dc | tar -xpf - --no-same-owner -C "$part/new" 2>&1 | head -n 2 >&2
+  is_whole "$part/new" || fail "can't unpack into $base: is the disk full?"
   if [ -e "$tree" ] && ! is_whole "$tree"; then
     mv -T -- "$tree" "$part/old"
   fi

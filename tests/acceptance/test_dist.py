@@ -27,7 +27,7 @@ from tests.support.appliance import JPEG, ROOT, Appliance, started
 
 # Each is in a package that Debian marks as essential.
 TOOLS = (
-    "sh tar gzip sha256sum find sort stat mkdir mktemp mv rm tail id uname dirname",  # for the head of the file
+    "sh tar gzip sha256sum find sort stat mkdir mktemp mv rm head tail id uname dirname",  # for the head of the file
     "ls cat",  # for whoever looks at a failure
 )
 USER = 1234

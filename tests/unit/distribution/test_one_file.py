@@ -170,6 +170,21 @@ def test_somebody_elses_folder_is_refused(program: Path, cache: Path) -> None:
     assert "belongs to somebody else" in run(program, cache).stderr
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_told_in_few_lines_and_leaves_nothing(program: Path, cache: Path) -> None:
+    cache.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k,mode=755", "none", str(cache)], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        done = run(program, cache)
+        assert done.returncode == 1
+        assert "is the disk full?" in done.stderr.splitlines()[-1]
+        assert len(done.stderr.splitlines()) < 5
+        assert list((cache / "uploadkit").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(cache)], check=True)
+
+
 def test_without_a_home_it_uses_the_folder_for_temporary_files(program: Path, tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     surroundings = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "tmp"), "HOME": "/nonexistent"}
