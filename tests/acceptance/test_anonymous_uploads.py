@@ -36,7 +36,7 @@ def open_appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applian
 
 
 def first_project(appliance: Appliance) -> str:
-    return str(appliance.call("GET", "/projects").json["items"][-1]["id"])
+    return appliance.project_id
 
 
 _addresses = iter(range(1, 60_000))

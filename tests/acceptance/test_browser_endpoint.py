@@ -70,7 +70,7 @@ def test_what_the_browser_says_never_overrides_what_the_token_says(appliance: Ap
 
 
 def test_the_rules_of_the_file_route(appliance: Appliance) -> None:
-    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    project = appliance.project_id
     rules = {"slug": "pictures", "maxFileSize": "1KB", "maxFileCount": 5, "allowedTypes": ["image/*"], "verifyContent": True}
     assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201
     for most, reported in ((None, 5), (2, 2), (9, 5)):
@@ -370,7 +370,7 @@ def test_an_api_key_in_the_path_is_refused_and_not_logged(appliance: Appliance) 
 
 def test_a_token_for_several_file_routes(appliance: Appliance, test_key: str, outsider_key: str) -> None:
     """An app has one provider and many file routes; who has the token has those, no others."""
-    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    project = appliance.project_id
     for slug in ("avatars6", "gallery6", "hidden6"):
         rules = {"slug": slug, "allowedTypes": ["image/*"], "maxFileCount": 3}
         assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201
@@ -400,7 +400,7 @@ def test_a_token_for_several_file_routes(appliance: Appliance, test_key: str, ou
 
 
 def test_one_idempotency_key_at_two_file_routes_is_two_uploads(appliance: Appliance) -> None:
-    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    project = appliance.project_id
     assert appliance.call("POST", f"/projects/{project}/file-routes", {"slug": "twin6"}).status == 201
     endpoint = token(appliance, routeSlug=None, routeSlugs=["default", "twin6"], maxFiles=5)["endpoint"]
     pages = [Page(appliance, endpoint, slug=slug) for slug in ("default", "twin6")]

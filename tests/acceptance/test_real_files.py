@@ -220,10 +220,9 @@ def ways(appliance: Appliance) -> dict[str, Way]:
         "join": "/upload/multipart/complete",
     }
     actions = {"request": "request-upload", "complete": "upload-complete", "init": "multipart-init", "join": "multipart-complete"}
-    (project,) = (one for one in appliance.call("GET", "/projects?limit=100").json["items"] if one["slug"] == "default")
     slug = f"field-{uuid.uuid4().hex[:8]}"
     rules = {"slug": slug, "anonymousUploads": True, "allowedOrigins": [PAGE]}
-    assert appliance.call("POST", f"/projects/{project['id']}/file-routes", rules).status == 201
+    assert appliance.call("POST", f"/projects/{appliance.project_id}/file-routes", rules).status == 201
     token = appliance.call("POST", "/upload-tokens", {"routeSlug": "default", "maxFiles": 1000}).json["endpoint"]
     made = {
         "documented": Way(appliance, f"{appliance.base}/api/v1", {"x-api-key": appliance.key}, paths, "fileSize"),
@@ -281,7 +280,7 @@ def test_there_are_enough_of_them() -> None:
 
 
 def narrow(appliance: Appliance, *types: str, **more: Any) -> str:
-    project = next(one for one in appliance.call("GET", "/projects?limit=100").json["items"] if one["slug"] == "default")["id"]
+    project = appliance.project_id
     slug = f"narrow-{uuid.uuid4().hex[:8]}"
     made = appliance.call("POST", f"/projects/{project}/file-routes", {"slug": slug, "allowedTypes": list(types), **more})
     assert made.status == 201, made.body

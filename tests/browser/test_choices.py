@@ -157,7 +157,7 @@ def chooser(page: Page, watched: Watched, tmp_path: Path) -> Iterator[Chooser]:
 @pytest.fixture(scope="module")
 def of_route(appliance: Appliance) -> dict[str, str]:
     """The endpoints of file routes for pictures: one that looks at first bytes, one that does not."""
-    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    project = appliance.project_id
     found = {}
     for slug, verifies in (("photos", True), ("raw", False)):
         rules = {"slug": slug, "allowedTypes": ["image/*"], "verifyContent": verifies, "maxFileCount": 100}

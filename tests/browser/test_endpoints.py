@@ -46,7 +46,7 @@ def where(page: Page, tmp_path: Path) -> Iterator[Page]:
 @pytest.fixture
 def gallery(appliance: Appliance) -> str:
     slug = f"gallery-{uuid.uuid4().hex[:8]}"
-    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    project = appliance.project_id
     assert appliance.call("POST", f"/projects/{project}/file-routes", {"slug": slug}).status == 201
     return slug
 

@@ -137,7 +137,7 @@ def test_flask_backend(page: Page, watched: Watched, appliance: Appliance, tmp_p
 
 
 def project(appliance: Appliance) -> str:
-    return str(appliance.call("GET", "/projects").json["items"][-1]["id"])
+    return appliance.project_id
 
 
 def test_node_proxy(page: Page, watched: Watched, appliance: Appliance, tmp_path: Path, small_file: Path, big_file: Path) -> None:

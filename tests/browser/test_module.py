@@ -280,7 +280,7 @@ def test_etags_that_a_proxy_made_do_not_end_an_upload(tab: Tab, appliance: Appli
 
 
 def test_an_anonymous_file_route(tab: Tab, appliance: Appliance, tmp_path: Path) -> None:
-    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    project = appliance.project_id
     rules = {"slug": "contact", "anonymousUploads": True, "allowedOrigins": [tab.address], "allowedTypes": ["text/*"], "maxFileSize": "1KB"}
     assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201
     (tmp_path / "note.txt").write_text("A note")

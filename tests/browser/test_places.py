@@ -38,7 +38,7 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 def anonymous(appliance: Appliance, origin: str) -> tuple[str, str]:
     """The slug of a new file route that pages of `origin` may upload by without a token, and its endpoint."""
-    project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+    project = appliance.project_id
     slug = f"drop-{uuid.uuid4().hex[:8]}"
     rules = {"slug": slug, "anonymousUploads": True, "allowedOrigins": [origin]}
     made = appliance.call("POST", f"/projects/{project}/file-routes", rules)

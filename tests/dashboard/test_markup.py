@@ -43,7 +43,7 @@ def infested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
         assert appliance.run("projects", "create", EVIL[:60] + CONTROLS).returncode == 0
         appliance.run("keys", "create", "--name", (EVIL + CONTROLS)[:100])
         gone = appliance.new_key()
-        project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+        project = appliance.project_id
         (route,) = appliance.call("GET", f"/projects/{project}/file-routes").json["items"]
         events = ["onUploadComplete", "file.failed", "file.deleted"]
         url = f"{receiver.url}?{'x' * 10}"

@@ -123,7 +123,7 @@ def test_a_disk_that_fills_up_during_an_upgrade(small_disk: Path, monkeypatch: p
 
 
 def tell(appliance: Appliance, url: str) -> None:
-    project = appliance.call("GET", "/projects").json["items"][0]["id"]
+    project = appliance.project_id
     (route,) = appliance.call("GET", f"/projects/{project}/file-routes").json["items"]
     assert appliance.call("PATCH", f"/file-routes/{route['id']}", {"webhookUrl": url}).status == 200
 

@@ -76,7 +76,7 @@ def test_everything_at_once_for_a_while(tmp_path: Path) -> None:
 
 
 def _tell(appliance: Appliance, url: str) -> None:
-    project = appliance.call("GET", "/projects").json["items"][0]["id"]
+    project = appliance.project_id
     (route,) = appliance.call("GET", f"/projects/{project}/file-routes").json["items"]
     assert appliance.call("PATCH", f"/file-routes/{route['id']}", {"webhookUrl": url}).status == 200
 

@@ -113,7 +113,7 @@ def _patiently(call: Callable[[], Answer], status: int) -> Answer:
 def test_every_completed_upload_is_told_whatever_dies(tmp_path: Path) -> None:
     flaky = FlakyReceiver()
     with receiving(flaky) as receiver, running(tmp_path, **SETTINGS) as appliance:
-        project = appliance.call("GET", "/projects").json["items"][0]["id"]
+        project = appliance.project_id
         (route,) = appliance.call("GET", f"/projects/{project}/file-routes").json["items"]
         assert appliance.call("PATCH", f"/file-routes/{route['id']}", {"webhookUrl": receiver.url}).status == 200
         uploads, began = Uploads(appliance), time.monotonic()

@@ -102,7 +102,7 @@ def test_pages_of_strangers_upload(stage: Stage, address: StoreAddress, browser:
     (tmp_path / "site").mkdir()
     set_cors(ObjectStore(address), ["*"])
     with running(tmp_path / "home", stage.surroundings, stage.browser, **stage.settings()) as appliance:
-        project = appliance.call("GET", "/projects").json["items"][-1]["id"]
+        project = appliance.project_id
         with site_of(tmp_path / "site", appliance) as site:
             rules = {"slug": "drop", "anonymousUploads": True, "allowedOrigins": [site], "maxFileSize": "20MB"}
             assert appliance.call("POST", f"/projects/{project}/file-routes", rules).status == 201

@@ -165,7 +165,7 @@ def test_a_file_name_of_control_characters_is_refused(appliance: Appliance, name
 
 @pytest.mark.parametrize("slug", ["../x", "a/b", "a b", "a%2fb", "é", "a\n", "A" * 101, "", ".", "__proto__\x00"])
 def test_a_slug_can_not_lead_elsewhere(appliance: Appliance, slug: str) -> None:
-    project = appliance.call("GET", "/projects").json["items"][0]["id"]
+    project = appliance.project_id
     made = appliance.call("POST", f"/projects/{project}/file-routes", {"slug": slug})
     assert (made.status, list(made.json["error"]["details"])) == (400, ["slug"])
     assert appliance.request(5, routeSlug=slug).status in (400, 404)

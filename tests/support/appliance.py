@@ -183,6 +183,18 @@ class Appliance:
             sent.setdefault("Content-Type", "application/json")
         return self.fetch(method, f"{self.base}/api/v1{path}", raw, sent)
 
+    @property
+    def project_id(self) -> str:
+        """The id of the first project, however many tests have made others."""
+        cursor = ""
+        while True:
+            page = self.call("GET", f"/projects?limit=100{cursor and '&cursor=' + cursor}").json
+            for project in page["items"]:
+                if project["slug"] == "default":
+                    return str(project["id"])
+            cursor = page["nextCursor"]
+            assert cursor, "the first project is gone"
+
     def fetch(self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Any URL; redirects are not followed."""
         answer = self.http.request(method, url, body=body, headers=dict(headers or {}), redirect=False)

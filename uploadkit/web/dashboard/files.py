@@ -127,7 +127,7 @@ def _file_page(file_id: str, failure: UploadKitError | None) -> str:
         file=file,
         url=url_of(file),
         preview_url=_readable_url(file) if uploaded else None,
-        content_disposition=_embedded_as(file) if uploaded else None,
+        embedded_as=_embedded_as(file) if uploaded else None,
         timeline=sorted(_timeline(file_id), key=lambda moment: moment.at),
         link=take_shown_once(f"link {file.id}"),
         lifetimes=_LINK_SECONDS,
