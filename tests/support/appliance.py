@@ -34,9 +34,10 @@ def free_port() -> int:
 def free_port_of_a_store() -> int:
     """A port for a bundled store: nobody listens on it, nor on the others that its engine takes (the nine after it, and port + 10008).
 
-    Below those that the system gives to outgoing connections.
+    Beside those that stores without a port of their own choose (10,240 to 20,239, and 10,008 above each), and below those that the system
+    gives to outgoing connections: another worker starts such a store at any moment.
     """
-    for first in random.sample(range(20_300, 22_000, 10), 100):
+    for first in random.sample(range(30_300, 32_700, 10), 100):
         with contextlib.suppress(OSError):
             for port in (*range(first, first + 10), first + 10_008):
                 with socket.socket() as probe:
