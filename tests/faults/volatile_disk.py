@@ -81,13 +81,13 @@ class Disk:
             yield
 
 
-def serve(path: Path, content_disposition: Path) -> None:
+def serve(path: Path, mount_point: Path) -> None:
     """Show the disk as the file `shown_as` until that is unmounted; commands come on standard input."""
     disk = Disk(path)
     device = os.open("/dev/fuse", os.O_RDWR)
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"fd={device},rootmode={stat.S_IFREG:o},user_id=0,group_id=0".encode()
-    if libc.mount(b"volatile-disk", os.fsencode(content_disposition), b"fuse", 0, options):
+    if libc.mount(b"volatile-disk", os.fsencode(mount_point), b"fuse", 0, options):
         raise OSError(ctypes.get_errno(), "mount of a FUSE file")
     threading.Thread(target=_obey, args=(disk,), daemon=True).start()
     while True:

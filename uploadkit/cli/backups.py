@@ -1,4 +1,4 @@
-"""The commands about backups."""
+"""`backup`: make, list, verify and restore backups."""
 
 from __future__ import annotations
 

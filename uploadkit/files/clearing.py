@@ -60,10 +60,10 @@ def note(cleared: Sequence[Cleared]) -> None:
             file = one.file
             if file.status != "UPLOADED" and (one.over or file.is_multipart) and (present := queries.find(file.id)):
                 quotas.release_bytes(present)
-            head = None if one.over else clock.wall_clock_at(file.deadline_at)
+            sweep_at = None if one.over else clock.wall_clock_at(file.deadline_at)
             if file.status != "UPLOADED" and may_be_joining(file):  # what the store puts together now comes after the deletion
-                head = clock.now_ms() + JOINED_UNSEEN_MS
-            queries.note_swept(file.id, file.status, head)
+                sweep_at = clock.now_ms() + JOINED_UNSEEN_MS
+            queries.note_swept(file.id, file.status, sweep_at)
 
 
 def may_be_joining(file: File) -> bool:

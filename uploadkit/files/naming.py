@@ -68,7 +68,7 @@ def is_inline(content_type: str) -> bool:
 def disposition(file_name: str, content_type: str, *, download: bool = False) -> str:
     """Return a Content-Disposition that carries the original name (RFC 6266, RFC 8187).
 
-    Only what a browser shows without executing it is `inline` (media_types.SHOWN_INLINE): HTML, SVG, XML, JavaScript and anything that is
+    Only what a browser shows without executing it is `inline` (media_types.INLINE): HTML, SVG, XML, JavaScript and anything that is
     not on that list is an `attachment`. `content_type` is the one that is served. A name over 255 bytes as UTF-8 is cut, its ending kept.
     """
     file_name = display_name(file_name)

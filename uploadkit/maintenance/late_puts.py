@@ -1,7 +1,7 @@
-"""PUTs that outlast their upload: whoever begins one in time and sends slowly, for hours perhaps, stores the bytes when their row was swept
-for the last time. Nothing would count them or take them away again.
+"""PUTs that arrive after the end of their upload. One that begins in time and is sent slowly, perhaps for hours, stores its bytes after
+the last sweep of its row. Without this job nothing would count or remove them.
 
-For the bundled store. In one of your own, the lifecycle rule of `pending/` that `doctor --fix` writes does it.
+For the bundled store. In a store of your own the lifecycle rule for `pending/`, which `doctor --fix` sets, does the same.
 """
 
 from __future__ import annotations

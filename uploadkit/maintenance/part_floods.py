@@ -1,5 +1,5 @@
-"""Uploads in parts that are sent again and again: SeaweedFS keeps every PUT of a part until the upload ends, and an hour of PUTs to one
-URL would fill its disk with what no quota counts. Stores of one's own are not looked at: S3 keeps the last PUT of a part.
+"""Uploads whose parts are sent again and again. SeaweedFS keeps every PUT of a part until the upload ends, so an hour of PUTs to one URL
+would fill its disk with bytes that no quota counts. A store of your own is not checked: S3 keeps only the last PUT of a part.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_CHECKED = 200
 
 @dataclass
 class PartFloods:
-    """What the store of one appliance took when it was looked at last, and how far the looking has got."""
+    """How much the store held at the last check, and which upload comes next."""
 
     _seen_bytes: int = 0
     _after: int = 0

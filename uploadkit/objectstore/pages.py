@@ -1,4 +1,4 @@
-"""A walk over the pages of a list that the store keeps, which ends also where the store says that there is always more."""
+"""Going through the pages of a list at the store, with an end even where the store always says that there is more."""
 
 from __future__ import annotations
 

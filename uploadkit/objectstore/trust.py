@@ -1,9 +1,9 @@
-"""Whether a store of one's own enforces what URLs were signed for: asked at the start and daily (docs/decisions/0027).
+"""Whether a store of one's own enforces what URLs were signed for: tried at the start and daily.
 
-For a store that takes forged writes, or lets an upload URL read other objects, no upload URL is signed, unless
-`storage.byos.allow_unsafe_store` says so. No answer is no verdict: what was found last goes on to hold. While a store has never answered,
-nothing is signed for it either; no upload could be completed then. What was found is kept in the table `setting`, so that a start need not
-wait for the next look.
+No upload URL is signed for a store that takes forged writes, or lets an upload URL read other objects, unless
+`storage.byos.allow_unsafe_store` says so (docs/decisions/0027-stores-that-believe-too-much.md). No answer is no verdict: what was found
+last still holds. While a store has never answered, nothing is signed for it either; no upload could be completed then. The findings are
+kept in the table `setting`, so that a start need not wait for the next look.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class StoreTrust:
     verdict: Verdict | None = None
     unanswered: str = ""
     _due_ms: int = 0
+    _has_logged: bool = False
+    _unclear_looks: int = 0
 
     @property
     def is_asked(self) -> bool:
@@ -140,9 +142,6 @@ class StoreTrust:
             )
         if self.unanswered:
             log.warning("whether the store is safe could not be found out this time: %s", self.unanswered)
-
-    _has_logged: bool = False
-    _unclear_looks: int = 0
 
 
 def _is_hole(finding: Finding) -> bool:

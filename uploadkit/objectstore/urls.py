@@ -1,4 +1,4 @@
-"""The lasting URL of a file. Signed links with an expiry are in links.py."""
+"""The lasting URL of a file. Signed links with an expiry are in files/links.py."""
 
 from __future__ import annotations
 

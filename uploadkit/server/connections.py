@@ -25,8 +25,8 @@ _LONGEST_REQUEST_SECONDS = 60
 _LONGEST_ANSWER_SECONDS = 300
 
 
-class _AsShown(logging.LoggerAdapter[logging.Logger]):
-    """What waitress says of a connection names the path of its request, with the upload token, and as long as somebody likes it."""
+class _RedactingLogger(logging.LoggerAdapter[logging.Logger]):
+    """What waitress logs of a connection: without the upload tokens that paths have in them, and of limited length."""
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         """Return what is to be logged instead of `msg`."""
@@ -35,10 +35,10 @@ class _AsShown(logging.LoggerAdapter[logging.Logger]):
 
 
 class Arriving:
-    """What is here of bodies whose rest is not, of all connections together, each counted as it comes.
+    """How much has arrived of bodies that are not complete yet, of all connections together.
 
-    Where they take more than `most_bytes` together, those go that have been arriving the longest, until an eighth is free again: looking
-    at all connections for each packet of each of them would keep the server from everything else.
+    When that is more than `most_bytes`, the connections that have been sending longest are closed, until an eighth is free again. Each
+    body is counted as it arrives: a look at all connections for each packet would keep the server from everything else.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -78,7 +78,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """
 
     error_task_class = JsonErrorTask
-    logger = _AsShown(logging.getLogger("waitress"), {})
+    logger = _RedactingLogger(logging.getLogger("waitress"), {})
     refused = False
     _lingers = False
     _receiving_since: float | None = None

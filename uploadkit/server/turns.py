@@ -1,7 +1,6 @@
-"""Whose request is next: those who ask take turns, so that nobody waits behind all that somebody else has asked for at once.
+"""The order in which requests are answered: clients take turns, so that a burst of one client does not delay all others.
 
-One API key may ask for five lists a second all year, or for three hundred at once; first come, first served would have everybody else wait
-until all of them are made.
+One API key may send three hundred requests at once. In order of arrival, everybody else would wait until all of them are answered.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ from uploadkit.server.connections import Channel
 
 
 class Turns:
-    """A queue of connections, in the place of the one that waitress has: used as that is, under the lock of its dispatcher."""
+    """A queue of connections in place of waitress's own. Its dispatcher calls it under a lock."""
 
     def __init__(self) -> None:
         self._rows: OrderedDict[str, deque[Channel]] = OrderedDict()
         self._count = 0
 
     def append(self, channel: Channel) -> None:
-        """Put a connection, whose request is to be answered, at the end of its client's row."""
+        """Put a connection with a request to be answered at the end of its client's row."""
         self._rows.setdefault(client_of(channel), deque()).append(channel)
         self._count += 1
 
     def popleft(self) -> Channel:
-        """Take out the first connection of the client that has had no turn the longest. Raises IndexError where there is none."""
+        """Take out the first connection of the client that has waited longest for a turn. Raises IndexError when there is none."""
         if not self._rows:
             raise IndexError
         client, row = self._rows.popitem(last=False)
@@ -40,9 +39,9 @@ class Turns:
 
 
 def client_of(channel: Any) -> str:
-    """Return who asks: whoever sends this credential, else whoever is at this address.
+    """Return who asks: the sender of this credential, or without one this address.
 
-    Nobody has looked at the credential. Who makes up many has as many turns, but what is refused costs little.
+    The credential is not verified yet. A client that invents many gets as many turns, but a refused request costs little.
     """
     headers = channel.requests[0].headers if channel.requests else {}
     credential = headers.get("X_API_KEY") or headers.get("AUTHORIZATION")

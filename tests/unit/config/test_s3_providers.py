@@ -1,5 +1,5 @@
 """Six providers by configuration alone: each block of docs/storage.md is loaded as it stands, and what it signs is held against what the
-provider wants. Offline. The environment names are those of the seed documents.
+provider wants. Offline. The names in the environment are the providers' own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The appliance on AWS with the seed's four permissions, as a proxy in front of a real store acts it: all works but what is named.
+"""The appliance on AWS with four permissions (docs/storage.md), played by a proxy in front of a real store: all works but what is named.
 
 PutObject, GetObject, DeleteObject and AbortMultipartUpload are allowed; a missing object is 403; HeadBucket, ListObjects, ListParts and
 ListMultipartUploads are denied; PutBucketCors is NotImplemented; a condition on a copy is ignored.
@@ -101,7 +101,7 @@ def test_a_single_upload_is_completed_read_and_deleted(appliance: Appliance, sto
     assert appliance.call("POST", f"/files/{file['key']}/link", {}).status == 200
     assert appliance.call("DELETE", f"/files/{file['key']}").status == 200
     wait_until(lambda: file["key"] not in store.objects(), what="the object to go")
-    # No permission is asked for that the seed does not name.
+    # No other permission is asked for.
     assert {asked.method for asked in store.asked if not asked.key} == set()
 
 

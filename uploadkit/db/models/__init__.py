@@ -1,4 +1,4 @@
-"""The tables as Python sees them. No verbs here: what may happen to a row stands in the service modules.
+"""The tables as Python sees them. No verbs here: what reads and changes rows is in each package's queries.
 
 The schema itself is made by `migrations/*.sql`; a test keeps the two equal. Times are milliseconds since the epoch, UTC.
 """

@@ -6,10 +6,10 @@ what has one meaning. SeaweedFS checks the signature of a query without the pair
 that it takes apart in another way: with `%zz;partNumber=x` in front, the URL of a part wrote a whole object
 (docs/decisions/0040-a-gate-before-s3.md).
 
-Anybody may connect and say nothing. Where there are too many, the connection goes on which nothing has moved the longest.
+Anybody may connect and send nothing. When there are too many connections, the one that has been idle longest is closed.
 
-What is sent of a PUT takes room in the engine long before its end, and no quota knows of it. So of the PUTs to one signed URL few are under
-way at a time, and none for ever (docs/decisions/0047-puts-under-way.md).
+A PUT takes disk space in the engine long before it ends, and no quota counts that. So only a few PUTs to one object or part run at a time,
+and each has a deadline (docs/decisions/0047-puts-under-way.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The dashboard's two cookies."""
+"""The dashboard's cookies: the session, the visitor before it, and the project that was open last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets in: sessions in cookies, the token of every form, and the policy under which browsers show a page.
+"""Who gets in: sessions in cookies, and the token of every form.
 
 Cookies prove little by themselves: another port, another path, a parent domain or a page without TLS can plant some of the same name. So
 each one is tried, and a form has to come from our own pages (`Origin`) with a token that belongs to one of them.

@@ -1,4 +1,4 @@
-"""API keys: create, show once, list, revoke (seed api-keys.txt)."""
+"""API keys: create, show once, list, revoke."""
 
 from __future__ import annotations
 
