@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.support.appliance import JPEG, Answer, Appliance
+from uploadkit.core.sizes import MIB
 
 pytestmark = pytest.mark.long
 
-MIB = 1024**2
 NEW_FILE = {"fileName": "a.jpg", "fileSize": 14, "contentType": "image/jpeg", "routeSlug": "default"}
 
 

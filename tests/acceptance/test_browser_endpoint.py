@@ -16,8 +16,8 @@ from tests.support.sdk_clients import FILE_FIELDS, xhr_put
 from uploadkit.config import RateLimitsConfig
 from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import clock
+from uploadkit.core.sizes import MIB
 
-MIB = 1024**2
 NOW = 1_800_000_000_000
 
 

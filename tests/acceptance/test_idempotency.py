@@ -16,14 +16,14 @@ from tests.support.appliance import JPEG, Answer, Appliance, running
 from tests.support.clock import travelled_to
 from uploadkit.coordination import idempotency, queries
 from uploadkit.core import clock
+from uploadkit.core.clock import HOUR_MS
 from uploadkit.core.errors import StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File, Idempotency, Project
 from uploadkit.files import lifecycle
 from uploadkit.files.queries import uploads
 from uploadkit.maintenance import sweeper
 
-MIB = 1024**2
-HOUR_MS = 3600_000
 NEW_FILE = {"fileName": "a.jpg", "fileSize": len(JPEG), "contentType": "image/jpeg", "routeSlug": "default"}
 BIG_FILE = NEW_FILE | {"fileSize": 11 * MIB}
 

@@ -7,8 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.support.appliance import JPEG, Appliance
-
-MIB = 1024**2
+from uploadkit.core.sizes import MIB
 
 
 def key_of_a_project(appliance: Appliance, environment: str = "live", **limits: int) -> str:

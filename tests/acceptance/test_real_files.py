@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from tests.support.appliance import Answer, Appliance
+from uploadkit.core.sizes import MIB
 
 pytestmark = pytest.mark.long
 
-MIB = 1024**2
 PAGE = "https://field.example.com"
 SURFACES = ["documented", "sdk", "token", "anonymous"]
 

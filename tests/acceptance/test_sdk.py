@@ -18,9 +18,9 @@ from tests.conftest import App
 from tests.support.appliance import Answer, Appliance, running, wait_until
 from tests.support.clock import travelled_to
 from tests.support.sdk_clients import FILE_FIELDS, PAGE, xhr_put
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import Project
 
-MIB = 1024**2
 SMALL = {"fileName": "a", "fileSize": 5, "contentType": "text/plain", "routeSlug": "default"}
 RETRIED = ("/upload/request", "/upload/multipart/init", "/upload/complete", "/upload/multipart/complete")
 

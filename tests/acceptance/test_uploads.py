@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.appliance import JPEG, Appliance
-
-MIB = 1024**2
+from uploadkit.core.sizes import MIB
 
 
 def test_a_small_file_comes_back_byte_for_byte(appliance: Appliance) -> None:

@@ -16,10 +16,10 @@ from tests.support.appliance import Appliance, running
 from tests.support.browsers import browser, browser_context, page, watched
 from tests.support.store_proxy import Answered, Asked, proxied
 from tests.support.stores import byos_settings, started_store
+from uploadkit.core.sizes import MIB
 
 __all__ = ["browser", "browser_context", "page", "watched"]
 
-MIB = 1024**2
 PARALLEL_PARTS = 4
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import MIB, Traffic, endpoint, served
+from tests.browser.conftest import Traffic, endpoint, served
 from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance
 from tests.support.browsers import Watched
 from tests.support.drops import drop
 from uploadkit.core.first_bytes import as_it_is, contradiction, recognised
+from uploadkit.core.sizes import MIB
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(200)
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR" + bytes(200)

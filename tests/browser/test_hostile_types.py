@@ -14,9 +14,9 @@ from playwright.sync_api import BrowserContext, Error, Page
 from tests.dashboard.visitors import new_admin
 from tests.support.appliance import Answer, Appliance
 from uploadkit.core.media_types import INLINE
+from uploadkit.core.sizes import MIB
 
 ORIGIN = "https://hostile.example.com"
-MIB = 1024**2
 # What a browser might take for markup, or for one type where we saw another.
 HOSTILE = [
     'image/png;x="a", text/html;y="b"',

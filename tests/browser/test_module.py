@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.browser.conftest import MIB, Traffic, endpoint
+from tests.browser.conftest import Traffic, endpoint
 from tests.support.appliance import Appliance, free_port, running
 from tests.support.browsers import Watched
 from tests.support.module_tab import Tab, site_of
+from uploadkit.core.sizes import MIB
 
 PART = 5 * MIB
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.browser.conftest import MIB
 from tests.support.appliance import Appliance
 from tests.support.browsers import Watched
 from tests.support.module_tab import Tab, site_of
+from uploadkit.core.sizes import MIB
 
 ENDPOINT = "http://odd.example.com/api/uploadkit/t/ukt_x"
 PUT = "http://odd.example.com/put"

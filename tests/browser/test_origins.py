@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import MIB, endpoint, served
+from tests.browser.conftest import endpoint, served
 from tests.support.appliance import Appliance, running
 from tests.support.store_proxy import Answered, Asked, proxied
 from tests.support.stores import byos_settings, started_store
+from uploadkit.core.sizes import MIB
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 TRACED = """

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.browser.conftest import MIB, Traffic, endpoint, served
+from tests.browser.conftest import Traffic, endpoint, served
 from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance, running
 from tests.support.queue_page import PAGE
+from uploadkit.core.sizes import MIB
 
 PLACES = 20  # browser.anonymous_pending_uploads, as it is by default
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.browser.conftest import MIB, Traffic, endpoint, served
+from tests.browser.conftest import Traffic, endpoint, served
 from tests.browser.scaled import module
 from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance, free_port
 from tests.support.browsers import Watched
 from tests.support.queue_page import PAGE
+from uploadkit.core.sizes import MIB
 
 MANY_FILES = int(os.environ.get("MANY_FILES", "60"))
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import MIB, Traffic, endpoint, served
+from tests.browser.conftest import Traffic, endpoint, served
 from tests.browser.packages import npm_packages, run
 from tests.browser.waiting import wait_beside
 from tests.support.appliance import Appliance
 from tests.support.browsers import Watched
+from uploadkit.core.sizes import MIB
 
 __all__ = ["npm_packages"]
 

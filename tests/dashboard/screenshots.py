@@ -15,11 +15,11 @@ from playwright.sync_api import Page
 from tests.dashboard import stock
 from tests.support.appliance import ROOT
 from tests.support.browsers import chromium
+from uploadkit.core.clock import DAY_MS
 
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 IN_THE_README = ("overview-light-wide", "files-dark-wide", "file-light-wide", "keys-dark-phone")
 OVER_A_PAGE = {"file-panel", *(f"{name}-dialog" for name in stock.DIALOGS)}
-DAY_MS = 86_400_000
 _MONTH = """
 INSERT OR REPLACE INTO usage (project_id, environment, period, uploads, bytes_uploaded, bytes_deleted)
 SELECT id, 'live', ?, ?, ?, ? FROM project WHERE slug = 'default'

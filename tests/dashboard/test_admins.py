@@ -10,12 +10,12 @@ from tests.support.clock import travelled_to
 from uploadkit.auth import admins, api_keys, passwords, sessions
 from uploadkit.auth.actors import CommandLine
 from uploadkit.core import clock
+from uploadkit.core.clock import HOUR_MS
 from uploadkit.core.errors import Unauthorized
 from uploadkit.db.models import Admin, AdminSession, ApiKey, Project, SetupLink
 from uploadkit.projects import service as projects
 from uploadkit.webhooks import secrets as webhook_secrets
 
-HOUR_MS = 3600_000
 PASSWORD = "long enough it is"
 
 

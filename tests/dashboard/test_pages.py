@@ -11,8 +11,7 @@ import pytest
 from tests.dashboard.visitors import EMAIL, Visitor, new_admin, read, wrong
 from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.receivers import answering, ok, receiving
-
-MIB = 1024**2
+from uploadkit.core.sizes import MIB
 
 
 class Project:

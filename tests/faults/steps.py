@@ -20,6 +20,7 @@ from uploadkit import config
 from uploadkit.auth.callers import Caller
 from uploadkit.context import Context
 from uploadkit.core import clock
+from uploadkit.core.clock import DAY_MS
 from uploadkit.core.data_dir import lock_data_dir
 from uploadkit.core.errors import UploadKitError
 from uploadkit.db.connection import open_database
@@ -32,7 +33,6 @@ from uploadkit.objectstore.store import ObjectStore
 from uploadkit.projects import service as projects
 
 Facts = dict[str, Any]
-DAY_MS = 86_400_000
 
 
 def complete(ctx: Context, caller: Caller, facts: Facts) -> None:

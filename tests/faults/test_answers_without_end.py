@@ -14,6 +14,7 @@ import pytest
 import urllib3
 
 from uploadkit.core.errors import StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore import listing
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.objects import StoredObject
@@ -87,7 +88,6 @@ def test_what_drips_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {case: took for case, took in waited.items() if took > 5} == {}
 
 
-MIB = 1024**2
 FLOODS: dict[str, tuple[bytes, bytes, Callable[[ObjectStore], object]]] = {
     "interim answers, to a GET": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: store.head("a")),
     "interim answers, to boto3": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, lambda store: list(store.read("a", "e", 0, 9, 9))),

@@ -22,6 +22,7 @@ from tests.support.receivers import Handler, Received, receiving
 from tests.support.stores import OtherStore, byos_settings
 from uploadkit import config
 from uploadkit.core.errors import ConfigError
+from uploadkit.core.sizes import MIB
 from uploadkit.db import connection, migrating
 from uploadkit.db.models import database
 from uploadkit.files import single_upload
@@ -29,8 +30,6 @@ from uploadkit.files.single_upload import UploadRequest
 from uploadkit.objectstore.doctor.examination import Finding
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.observability import diagnosis
-
-MIB = 1024**2
 
 
 @pytest.fixture

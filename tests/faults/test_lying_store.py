@@ -22,6 +22,7 @@ from uploadkit.cli import storage
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
 from uploadkit.core.ids import new_id
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload
 from uploadkit.maintenance import reconcile, store_migration, sweeper
@@ -30,7 +31,6 @@ from uploadkit.objectstore.objects import StoredObject
 from uploadkit.objectstore.store import ObjectStore
 
 NUMBERS = itertools.count()
-MIB = 1024**2
 TIME = "2026-01-01T00:00:00.000Z"
 
 

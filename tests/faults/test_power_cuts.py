@@ -29,10 +29,10 @@ import urllib3
 from tests.faults import volatile_disk
 from tests.support.appliance import JPEG, Appliance, wait_until
 from tests.support.background import beside
+from uploadkit.core.sizes import MIB
 
 CUTS = int(os.environ.get("POWER_CUTS", "1"))
 SEED = int(os.environ.get("POWER_CUT_SEED", "1"))
-MIB = 1024**2
 PARTS_BYTES = 11 * MIB
 PER_CUT = 50 if CUTS > 1 else 25  # acknowledged between two cuts, at the least
 MOST_IN_PARTS = 6  # they would fill the disk

@@ -16,11 +16,12 @@ import pytest
 
 from tests.conftest import App
 from tests.property.driver import Driver, new_driver
-from tests.property.model import HOUR_MS, Model, Step, explanation
+from tests.property.model import Model, Step, explanation
 from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.clock import travelled_to
 from tests.support.stored import put
 from uploadkit.core import clock
+from uploadkit.core.clock import HOUR_MS
 from uploadkit.core.errors import InvalidParts
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload, single_upload

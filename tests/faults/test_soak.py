@@ -25,7 +25,6 @@ from tests.support.receivers import Handler, Received, receiving
 SECONDS = int(os.environ.get("SOAK_SECONDS", "10"))
 IS_LONG = SECONDS > 60
 SECONDS_BETWEEN_KILLS = (2, 25) if IS_LONG else (2, 5)
-MIB = 1024**2
 SETTINGS = {
     "WEBHOOKS__ALLOWED_PRIVATE_CIDRS": '["127.0.0.0/8"]',
     "WEBHOOKS__RETRY_SCHEDULE_SECONDS": json.dumps([1] * 16),

@@ -26,11 +26,11 @@ from tests.support.store_proxy import Asked, proxied
 from tests.support.stores import OtherStore, byos_settings
 from uploadkit.context import Context
 from uploadkit.core.errors import StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.maintenance import reconcile
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.observability import diagnosis
 
-MIB = 1024**2
 PARTS = (b"\x00\x00\x00\x20ftypisom".ljust(5 * MIB, b"\x01"), b"\x02" * 5 * MIB, b"\x03" * MIB)
 TINY_BYTES, TINY_LIMIT = 300_000, 1_000_000
 # Two attempts of one second and the pause between them, and what two loaded cores need on top.

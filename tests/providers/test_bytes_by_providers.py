@@ -22,6 +22,7 @@ from tests.support.browsers import chromium
 from tests.support.bundled_stores import upload_in_parts
 from tests.support.module_tab import Tab, site_of
 from uploadkit.core.errors import StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files.single_upload import UploadRequest
@@ -33,7 +34,6 @@ from uploadkit.objectstore.bucket_rules import set_cors
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.objectstore.transfer import copy_object
 
-MIB = 1024**2
 FILM = b"\x00\x00\x00\x20ftypisom" + os.urandom(11 * MIB)
 
 

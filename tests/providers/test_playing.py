@@ -16,11 +16,10 @@ from tests.providers import profiles
 from tests.providers.playing import BUCKET, KEY_ID, SECRET, Stage, on_stage
 from tests.providers.profiles import Profile
 from tests.support.appliance import ROOT
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.sigv4 import Signer
 from uploadkit.objectstore.store import ObjectStore
-
-MIB = 1024**2
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from uploadkit.core.errors import (
     TierLimitExceeded,
     ValidationFailed,
 )
+from uploadkit.core.sizes import MIB
 from uploadkit.db import disk as database_disk
 from uploadkit.db.connection import execute, write
 from uploadkit.db.models import (
@@ -53,7 +54,6 @@ from uploadkit.webhooks import delivery as webhook_delivery
 from uploadkit.webhooks import event_log, outbox
 from uploadkit.webhooks.leases import lease_due
 
-MIB = 1024**2
 GOOD = "https://shop.example.com"
 
 

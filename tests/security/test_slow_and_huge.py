@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.appliance import Appliance, free_port, wait_until
 from uploadkit.config import ServerConfig
+from uploadkit.core.sizes import MIB
 from uploadkit.server import connections, waitress_server
 
-MIB = 1024**2
 MOST_CONNECTIONS = 1000  # docs/reliability.md
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from tests.conftest import App
 from tests.faults.steps import Facts
 from tests.support.clock import travelled_to
-from tests.support.stored import MIB, objects, put
+from tests.support.stored import objects, put
 from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
+from uploadkit.core.clock import DAY_MS, HOUR_MS
+from uploadkit.core.sizes import MIB
 from uploadkit.db import connection
 from uploadkit.db.models import File, Project
 from uploadkit.files import multipart_upload, single_upload
@@ -15,9 +17,6 @@ from uploadkit.files.single_upload import UploadRequest
 from uploadkit.maintenance import project_removal, reconcile, retention, sweeper
 from uploadkit.objectstore import listing
 from uploadkit.projects import usage
-
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-
 
 PARTS = (b"\x00\x00\x00\x20ftypisom".ljust(5 * MIB, b"\x01"), b"\x02" * 5 * MIB, b"\x03" * MIB)
 

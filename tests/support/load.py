@@ -14,8 +14,7 @@ import urllib3
 
 from tests.support.appliance import JPEG, Appliance
 from tests.support.background import beside
-
-MIB = 1024**2
+from uploadkit.core.sizes import MIB
 
 
 @dataclass

@@ -17,10 +17,8 @@ from tests.support.appliance import Answer, Appliance, free_port, running, wait_
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from tests.support.stores import byos_settings
 from uploadkit.client import Client
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.address import StoreAddress
-
-MIB = 1024**2
-
 
 CONFIG = """
 daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;

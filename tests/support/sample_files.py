@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from tests.conftest import App
-from tests.support.stored import MIB, put
+from tests.support.stored import put
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files.single_upload import UploadRequest

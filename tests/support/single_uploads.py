@@ -8,8 +8,6 @@ from uploadkit.db.models import File
 from uploadkit.files import single_upload
 from uploadkit.files.single_upload import UploadRequest, UploadSlot
 
-DAY_MS = 86_400_000
-
 
 def request(app: App, caller: Caller, content: bytes = b"12345") -> UploadSlot:
     return single_upload.request_upload(app.ctx, caller, UploadRequest("a.jpg", len(content), "image/jpeg", "default", {}))

@@ -7,8 +7,6 @@ import urllib3
 from tests.conftest import App
 from uploadkit.db.models import Project
 
-MIB = 1024**2
-
 
 def put(url: str, content: bytes, content_type: str | None = "image/jpeg") -> int:
     headers = {"Content-Type": content_type} if content_type else {}

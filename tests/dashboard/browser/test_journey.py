@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from tests.dashboard.visitors import EMAIL, PASSWORD
 from tests.support.appliance import JPEG, Appliance, running
 from tests.support.browsers import Watched
+from uploadkit.core.sizes import MIB
 
-MIB = 1024**2
 DROPPED = """([names, bytes]) => {
   const dropped = new DataTransfer();
   for (const name of names) dropped.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));

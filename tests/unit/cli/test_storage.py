@@ -15,10 +15,9 @@ from tests.support.appliance import JPEG, ROOT, Appliance, running
 from tests.support.bundled_stores import own_store, upload_in_parts
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from tests.support.stores import OtherStore, byos_settings
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.listing import objects
 from uploadkit.objectstore.store import ObjectStore
-
-MIB = 1024**2
 
 
 def keys_in(store: ObjectStore) -> set[str]:

@@ -16,14 +16,13 @@ from uploadkit.auth import api_keys
 from uploadkit.auth.callers import COMMAND_LINE, Caller
 from uploadkit.core import clock
 from uploadkit.core.errors import Forbidden, NotFound, RateLimited, RouteNotFound, TierLimitExceeded, Unauthorized, UploadKitError
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File, Project, UploadToken
 from uploadkit.files import lifecycle, multipart_upload, single_upload, upload_tokens
 from uploadkit.files.single_upload import UploadRequest
 from uploadkit.maintenance import project_removal
 from uploadkit.projects import file_routes
 from uploadkit.projects import service as projects
-
-MIB = 1024**2
 
 
 def new(size: int = 10) -> UploadRequest:

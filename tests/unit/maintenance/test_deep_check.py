@@ -22,9 +22,10 @@ from tests.support.appliance import JPEG, ROOT, Appliance, running, wait_until
 from tests.support.bundled_stores import own_store, upload_in_parts
 from tests.support.sample_files import SINGLE_BYTES, film, in_parts, jpeg, single
 from tests.support.store_proxy import Answered, Asked, PassOn, Rule, proxied
-from tests.support.stored import MIB, objects
+from tests.support.stored import objects
 from uploadkit.config import BundledConfig
 from uploadkit.core.errors import Conflict, StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.maintenance import deep_check, reconcile
 from uploadkit.maintenance.deep_check import Pass

@@ -10,6 +10,7 @@ from tests.support.clock import travelled_to
 from uploadkit.auth import api_keys, callers
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadKitError, UploadNotFound, UploadNotVerified
+from uploadkit.core.sizes import MIB
 from uploadkit.db import batches
 from uploadkit.db.connection import execute
 from uploadkit.db.models import ApiKey, Audit, Event, EventForgotten, File, FileRoute, Project, Usage, WebhookDelivery, database
@@ -25,7 +26,6 @@ from uploadkit.webhooks import event_log
 from uploadkit.webhooks import secrets as webhook_secrets
 from uploadkit.webhooks.event_log import EventFilter
 
-MIB = 1024**2
 MINUTE_MS = 60_000
 
 

@@ -10,10 +10,11 @@ import pytest
 from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.single_uploads import request, upload
-from tests.support.stored import MIB, counters, objects, put
+from tests.support.stored import counters, objects, put
 from uploadkit.core import clock
 from uploadkit.core.errors import Conflict
 from uploadkit.core.ids import new_id
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import Audit, Event, File, Project
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files

@@ -8,10 +8,11 @@ import pytest
 
 from tests.conftest import App
 from tests.support.clock import travelled_to
-from tests.support.single_uploads import DAY_MS, request, upload
+from tests.support.single_uploads import request, upload
 from tests.support.stored import objects
 from uploadkit.config import HousekeepingConfig
 from uploadkit.core import clock
+from uploadkit.core.clock import DAY_MS
 from uploadkit.db.models import Event, File, FileRoute, Project, WebhookAttempt, WebhookDelivery, WebhookDestination
 from uploadkit.files import lifecycle
 from uploadkit.files import service as files

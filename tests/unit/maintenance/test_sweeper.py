@@ -8,17 +8,16 @@ import pytest
 
 from tests.conftest import App
 from tests.support.clock import travelled_to
-from tests.support.stored import MIB, counters, objects, put
+from tests.support.stored import counters, objects, put
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable, UploadExpired, UploadNotFound, UploadNotVerified
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.files import lifecycle, multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.files.single_upload import UploadRequest, UploadSlot
 from uploadkit.maintenance import part_floods, sweeper
 from uploadkit.objectstore.boto import AccessDenied
-
-HOUR_MS = 3600_000
 
 
 def request(app: App, content: bytes) -> UploadSlot:

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from uploadkit.config import BundledConfig
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.bundled.supervisor import BundledStore
 
-MIB = 1024**2
 FORM_BYTES = 64 * MIB
 HEAD = (
     b"POST /uploads HTTP/1.1\r\nHost: store\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=x\r\n"

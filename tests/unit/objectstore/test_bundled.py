@@ -30,13 +30,13 @@ from botocore.exceptions import ClientError
 
 from uploadkit.config import BundledConfig
 from uploadkit.core import disk_space
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore import forged_writes
 from uploadkit.objectstore.bundled import disk, engine_process, processes, reclaiming
 from uploadkit.objectstore.bundled.engines import SeaweedFS, find_weed
 from uploadkit.objectstore.bundled.supervisor import BundledStore, StoreStartError, load_or_make_credentials, public_name
 from uploadkit.objectstore.forged_writes import accepted_forgery, forgeries
 
-MIB = 1024**2
 MakeStore = Callable[..., BundledStore]
 
 

@@ -15,6 +15,7 @@ from tests.faults import volatile_disk
 from tests.support.appliance import JPEG, wait_until
 from uploadkit.core import clock
 from uploadkit.core.errors import StorageUnavailable
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.files import lifecycle, verification
 from uploadkit.files.admission import UploadRequest
@@ -23,8 +24,6 @@ from uploadkit.files.single_upload import complete_upload, request_upload
 from uploadkit.maintenance.sweeper import sweep_due
 from uploadkit.objectstore.bundled import group_sync
 from uploadkit.objectstore.bundled.group_sync import FileByFile, GroupSync
-
-MIB = 1024**2
 
 
 class SlowDisk:

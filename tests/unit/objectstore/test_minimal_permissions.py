@@ -19,13 +19,12 @@ from tests.support.appliance import JPEG, Appliance, running, wait_until
 from tests.support.clock import travelled_to
 from tests.support.store_proxy import Answered, Asked, minimal_permissions, proxied
 from tests.support.stores import OtherStore, byos_settings
+from uploadkit.core.sizes import MIB
 from uploadkit.db.models import File
 from uploadkit.files import multipart_upload
 from uploadkit.files.admission import UploadRequest
 from uploadkit.maintenance import sweeper
 from uploadkit.objectstore.store import ObjectStore
-
-MIB = 1024**2
 
 
 @dataclass

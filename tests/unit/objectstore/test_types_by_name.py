@@ -11,9 +11,9 @@ import pytest
 from tests.support.appliance import Appliance, running
 from tests.support.peers import started_minio, started_versitygw
 from tests.support.stores import byos_settings
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.address import StoreAddress
 
-MIB = 1024**2
 ENGINES: dict[str, Callable[[Path], AbstractContextManager[StoreAddress]]] = {"minio": started_minio, "versitygw": started_versitygw}
 # Endings of which one engine or another makes a type, with what is recorded.
 NAMES = {

@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 
 from tests.support.appliance import JPEG, running
-from tests.support.nginx_uploads import MIB, in_parts, upload_through_nginx
+from tests.support.nginx_uploads import in_parts, upload_through_nginx
 from tests.support.store_proxy import Answered, Asked, PassOn, proxied
 from tests.support.stores import OtherStore, byos_settings
+from uploadkit.core.sizes import MIB
 from uploadkit.objectstore.bucket_rules import set_cors
 from uploadkit.objectstore.store import ObjectStore
 

@@ -9,12 +9,12 @@ from peewee import OperationalError
 
 from tests.conftest import App
 from tests.support.clock import travelled_to
+from uploadkit.core.clock import DAY_MS
 from uploadkit.db.models import Project, RequestCount
 from uploadkit.maintenance.scheduler import Scheduler
 from uploadkit.projects.queries import counters
 
 NOON = 1_790_000_000_000  # in September 2026
-DAY_MS = 86_400_000
 
 
 def written(app: App) -> dict[tuple[str, str], int]:

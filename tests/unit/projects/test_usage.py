@@ -10,10 +10,11 @@ import pytest
 
 from tests.conftest import App
 from tests.support.clock import travelled_to
-from tests.support.single_uploads import DAY_MS, request, upload
+from tests.support.single_uploads import request, upload
 from tests.support.stored import objects, put
 from uploadkit.auth.callers import Caller
 from uploadkit.core import clock
+from uploadkit.core.clock import DAY_MS
 from uploadkit.core.errors import StorageUnavailable, UploadNotVerified
 from uploadkit.db import connection
 from uploadkit.db.models import File, FileRoute, Project, Usage, WebhookDelivery
