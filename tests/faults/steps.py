@@ -27,7 +27,7 @@ from uploadkit.db.connection import open_database
 from uploadkit.db.models import database
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
-from uploadkit.maintenance import project_removal, retention, sweeper
+from uploadkit.maintenance import old_files, project_removal, retention, sweeper
 from uploadkit.objectstore.address import StoreAddress
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.projects import service as projects
@@ -61,7 +61,7 @@ def purge(ctx: Context, caller: Caller, facts: Facts) -> None:
     """The sandbox is emptied, and what ended long ago is forgotten."""
     with travelled_to(clock.now_ms() + DAY_MS):
         for _ in range(2):
-            sweeper.purge_test_files(ctx)
+            old_files.purge_test_files(ctx)
             sweeper.sweep_due(ctx)
     with travelled_to(clock.now_ms() + 100 * DAY_MS):
         retention.forget(ctx)

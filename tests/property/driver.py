@@ -20,7 +20,7 @@ from uploadkit.coordination.rate_limits import RateLimits
 from uploadkit.core import clock
 from uploadkit.db.connection import execute
 from uploadkit.db.models import ApiKey, Event, File, Project
-from uploadkit.maintenance import project_removal, sweeper
+from uploadkit.maintenance import old_files, project_removal, sweeper
 from uploadkit.objectstore.store import ObjectStore
 from uploadkit.projects import usage
 from uploadkit.web.app import create_app
@@ -162,7 +162,7 @@ class Driver:
         return "OK"
 
     def purge(self) -> str:
-        sweeper.purge_test_files(self.ctx)
+        old_files.purge_test_files(self.ctx)
         return "OK"
 
     # Names to ids; what nobody has made yet is something that is not there.
@@ -219,7 +219,7 @@ class Driver:
         with travelled_to(clock.now_ms() + 3 * DAY_MS):
             for _ in range(2):
                 sweeper.sweep_due(self.ctx)
-                sweeper.purge_test_files(self.ctx)
+                old_files.purge_test_files(self.ctx)
                 project_removal.remove_deleted_projects(self.ctx)
         self.check()
         own = {project.id for project in Project.select() if project.id in self.projects.values()}

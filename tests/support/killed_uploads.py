@@ -14,7 +14,7 @@ from uploadkit.db import connection
 from uploadkit.db.models import File, Project
 from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files.single_upload import UploadRequest
-from uploadkit.maintenance import project_removal, reconcile, retention, sweeper
+from uploadkit.maintenance import old_files, project_removal, reconcile, retention, sweeper
 from uploadkit.objectstore import listing
 from uploadkit.projects import usage
 
@@ -51,7 +51,7 @@ def settle_and_check(app: App, kept: str, left: int) -> None:
     for later in (0, 2 * HOUR_MS, DAY_MS + HOUR_MS, 2 * DAY_MS):
         with travelled_to(clock.now_ms() + later):
             project_removal.remove_deleted_projects(app.ctx)
-            sweeper.purge_test_files(app.ctx)
+            old_files.purge_test_files(app.ctx)
             sweeper.sweep_due(app.ctx)
             retention.forget(app.ctx)
             project_removal.remove_deleted_projects(app.ctx)

@@ -1,1 +1,1 @@
-"""What runs by itself or by the admin: the sweeper, retention, reconciling, moving to another store."""
+"""What runs by itself or by the admin: sweeping, retention, backups, reconciling, moving to another store."""

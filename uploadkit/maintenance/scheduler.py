@@ -14,7 +14,7 @@ from uploadkit.coordination import idempotency
 from uploadkit.core import clock
 from uploadkit.db import faults
 from uploadkit.files import anonymous_uploads, upload_tokens
-from uploadkit.maintenance import late_puts, part_floods, project_removal, retention, scrub, sweeper
+from uploadkit.maintenance import late_puts, old_files, part_floods, project_removal, retention, scrub, sweeper
 from uploadkit.maintenance.backups import schedule as backup_schedule
 from uploadkit.objectstore import trust
 from uploadkit.projects.request_counts import WRITE_EVERY_SECONDS
@@ -41,8 +41,8 @@ class Scheduler:
         table: list[tuple[str, Callable[[Context], int], int]] = [
             ("sweep", sweeper.sweep_due, ctx.config.housekeeping.interval_seconds),
             ("removals", project_removal.remove_deleted_projects, ctx.config.housekeeping.interval_seconds),
-            ("purge", sweeper.purge_test_files, ctx.config.housekeeping.interval_seconds),
-            ("retention", sweeper.retire_old_files, 3600),
+            ("purge", old_files.purge_test_files, ctx.config.housekeeping.interval_seconds),
+            ("retention", old_files.retire_old_files, 3600),
             ("history", retention.forget, 3600),
             ("part floods", part_floods.PartFloods().look, part_floods.EVERY_SECONDS),
             ("late PUTs", late_puts.remove, late_puts.EVERY_SECONDS),

@@ -1,4 +1,4 @@
-"""Retention and history: what goes after so many days, and that the counters go on agreeing with the rows."""
+"""History: what goes after so many days, and that the counters go on agreeing with the rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.single_uploads import request, upload
-from tests.support.stored import objects
 from uploadkit.config import HousekeepingConfig
 from uploadkit.core import clock
 from uploadkit.core.clock import DAY_MS
@@ -33,27 +32,6 @@ def deliver(app: App, file: File, name: str, status: str) -> None:
     reported = {"event_id": "e", "event": "onUploadComplete", "file_id": file.id, "payload": "{}"}
     WebhookDelivery.create(id=name, destination=destination, status=status, **reported, **waits, **common)
     WebhookAttempt.create(id=f"try-{name}", delivery=name, started_at=now, duration_ms=1)
-
-
-def test_files_go_after_the_retention_days_of_their_project(app: App) -> None:
-    old, unfinished = upload(app, app.caller), request(app, app.caller).file
-    with travelled_to(old.created_at + DAY_MS):
-        young = upload(app, app.caller)
-        assert sweeper.retire_old_files(app.ctx) == 0, "off by default"
-        Project.update(retention_days=1).execute()
-        assert sweeper.retire_old_files(app.ctx) == 0, "a day is not over until it is"
-    with travelled_to(old.created_at + DAY_MS + 1):
-        assert sweeper.retire_old_files(app.ctx) == 1
-        assert sweeper.retire_old_files(app.ctx) == 0
-        sweeper.sweep_due(app.ctx)
-    assert File.get_by_id(old.id).status == "DELETED"
-    assert File.get_by_id(young.id).status == "UPLOADED"
-    assert File.get_by_id(unfinished.id).status != "DELETED"
-    assert old.key not in objects(app)
-    assert young.key in objects(app)
-    reported = Event.select().where(Event.file_id == old.id, Event.event == "file.deleted").get()
-    assert reported.detail == "Files of this project are kept for 1 days"
-    assert usage.find_differences() == []
 
 
 def test_history_goes_after_its_days(app: App) -> None:

@@ -22,7 +22,7 @@ from uploadkit.files import multipart_upload, single_upload
 from uploadkit.files import service as files
 from uploadkit.files.service import FileFilter
 from uploadkit.files.single_upload import UploadRequest
-from uploadkit.maintenance import sweeper
+from uploadkit.maintenance import old_files, sweeper
 from uploadkit.projects import quotas, usage
 from uploadkit.webhooks import event_log
 from uploadkit.webhooks.event_log import EventFilter
@@ -113,7 +113,7 @@ def test_the_counters_agree_after_everything_that_can_happen(app: App) -> None:
     assert usage.find_differences() == []
     with travelled_to(clock.now_ms() + 2 * DAY_MS):
         sweeper.sweep_due(app.ctx)
-        sweeper.purge_test_files(app.ctx)
+        old_files.purge_test_files(app.ctx)
     assert usage.find_differences() == []
 
 
@@ -158,9 +158,9 @@ def test_a_month_that_is_missing_is_made_anew(app: App) -> None:
 
 def purge_all(app: App) -> None:
     """Rounds of housekeeping until nothing changes."""
-    sweeper.purge_test_files(app.ctx)
+    old_files.purge_test_files(app.ctx)
     sweeper.sweep_due(app.ctx)
-    sweeper.purge_test_files(app.ctx)
+    old_files.purge_test_files(app.ctx)
 
 
 def test_test_files_go_24_hours_after_their_creation(app: App, sandbox: Caller) -> None:

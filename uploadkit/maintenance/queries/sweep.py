@@ -1,19 +1,12 @@
-"""Rows of `file` whose time has come: to be swept, to be purged from the sandbox, to be retired."""
+"""Rows of `file` that are to be swept, and what uploads under way hold in the store."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Literal
-
-from peewee import SQL
 
 from uploadkit.db.connection import execute
-from uploadkit.db.models import NUMBER_BITS, File, Project
-
-# Literal, not bound, in all of these: SQLite uses a partial index only where it can see that the condition is the same one.
-_PRESENT = SQL("status <> 'DELETED'")
-_SWEPT = SQL("status = 'DELETED' AND sweep_at IS NULL")
+from uploadkit.db.models import File
 
 # A row comes before the URL that it is signed for, and goes long after that: an upload without one is over.
 _NEEDING = "SELECT id FROM file WHERE id IN (SELECT value FROM json_each(?)) AND (status = 'UPLOADING' OR sweep_at IS NOT NULL)"
@@ -45,20 +38,3 @@ def parts_under_way(after_sweep_at: int, most: int) -> list[File]:
 def needing_pending_objects(file_ids: Sequence[str]) -> set[str]:
     """Return those of `file_ids` whose upload is under way, or still to be swept: their bytes may stand under `pending/`."""
     return {file_id for (file_id,) in execute(_NEEDING, (json.dumps(file_ids),)).fetchall()}
-
-
-def old_test_files(which: Literal["present", "swept"], made_until: int, after_number: int, most: int) -> list[File]:
-    """Return up to `most` test files made until then, oldest first: those that are not DELETED, or those that are and are swept."""
-    old = File.select().where(SQL("environment = 'test'"), File.number > after_number, File.number < (made_until + 1) << NUMBER_BITS)
-    return list(old.where(_PRESENT if which == "present" else _SWEPT).order_by(File.number).limit(most))
-
-
-def projects_with_retention() -> list[Project]:
-    """Return the projects that keep their files for some days only, and are not deleted."""
-    return list(Project.select().where(Project.retention_days.is_null(False), Project.deleted_at.is_null()))
-
-
-def old_live_files(project_id: str, made_before: int, most: int) -> list[File]:
-    """Return up to `most` UPLOADED live files of a project made before then, oldest first."""
-    present = File.select().where(File.project == project_id, File.environment == "live", _PRESENT)
-    return list(present.where(File.status == "UPLOADED", File.number < made_before << NUMBER_BITS).order_by(File.number).limit(most))
