@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from uploadkit.objectstore.boto import understood
+from uploadkit.objectstore.list_pages import Walk
 from uploadkit.objectstore.objects import etag_in, size_of, upload_id_in
-from uploadkit.objectstore.pages import Walk
 from uploadkit.objectstore.store import MULTIPART_MARKERS, ObjectStore
 
 _MOST_PAGES = 100_000

@@ -29,6 +29,7 @@ from uploadkit.objectstore.boto import (
     translated,
     understood,
 )
+from uploadkit.objectstore.list_pages import Walk
 from uploadkit.objectstore.objects import (
     Piece,
     StoredObject,
@@ -43,7 +44,6 @@ from uploadkit.objectstore.objects import (
     stored_part,
     upload_id_in,
 )
-from uploadkit.objectstore.pages import Walk
 from uploadkit.objectstore.raw_requests import DirectRequests
 
 _BAD_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML", "BadDigest"}
