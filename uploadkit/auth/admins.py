@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-from uploadkit.auth import actors, audit, passwords, queries, sessions
+from uploadkit.auth import actors, audit, passwords, sessions
 from uploadkit.auth.actors import Actor
 from uploadkit.auth.callers import NO_LIMITS, Caller, Environment
+from uploadkit.auth.queries import admins as queries
 from uploadkit.config import Config, tier_limits
 from uploadkit.core import clock, tokens
 from uploadkit.core.errors import Conflict, NotFound, Unauthorized, ValidationFailed

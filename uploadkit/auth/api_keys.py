@@ -10,8 +10,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 
-from uploadkit.auth import actors, audit, last_use, queries
+from uploadkit.auth import actors, audit, last_use
 from uploadkit.auth.callers import Access, Caller, Environment, find_project, require_account, require_live
+from uploadkit.auth.queries import api_keys as queries
 from uploadkit.config import Config, tier_limits
 from uploadkit.core import clock, tokens
 from uploadkit.core.errors import Conflict, Forbidden, NotFound, TierLimitExceeded, Unauthorized, ValidationFailed

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import orjson
 
-from uploadkit.auth import queries
 from uploadkit.auth.actors import Actor, Admin
+from uploadkit.auth.queries import admins
+from uploadkit.auth.queries import audit as queries
 from uploadkit.core import clock
 from uploadkit.core.errors import Unauthorized
 from uploadkit.db.connection import require_transaction
@@ -31,7 +32,7 @@ def record(actor: Actor, action: Action, kind: Kind, subject_id: str, project_id
     Raises Unauthorized for an admin who has been removed: a request of theirs may have been let in before, and come here after.
     """
     require_transaction("an audit entry belongs into the transaction of the change")
-    if isinstance(actor, Admin) and not queries.is_admin(actor.email):
+    if isinstance(actor, Admin) and not admins.is_admin(actor.email):
         raise Unauthorized("You are no admin here any more", "Another admin has removed you")
     queries.insert_audit(
         actor.name,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uploadkit.auth import queries
 from uploadkit.auth.actors import Access as Access
 from uploadkit.auth.actors import Actor, ApiKey, CommandLine
 from uploadkit.auth.actors import Browser as Browser
+from uploadkit.auth.queries import projects as queries
 from uploadkit.config import TierConfig
 from uploadkit.core.errors import Forbidden, NotFound
 from uploadkit.core.packaged_files import PROGRAM

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from uploadkit.auth import last_use, queries
+from uploadkit.auth import last_use
+from uploadkit.auth.queries import sessions as queries
 from uploadkit.config import Config
 from uploadkit.core import clock, tokens
 from uploadkit.db.connection import write

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from uploadkit.auth import admins, api_keys
-from uploadkit.auth import queries as auth_queries
 from uploadkit.auth.callers import COMMAND_LINE
+from uploadkit.auth.queries import api_keys as key_queries
 from uploadkit.config import Config
 from uploadkit.core.data_dir import note_file
 from uploadkit.core.durable_files import write_private
@@ -51,7 +51,7 @@ def prepare(config: Config) -> Start:
     project = projects.find_by_id_or_slug()
     file_routes.note_first_project(project.id)
     api_key = None
-    if not auth_queries.is_there_a_key():
+    if not key_queries.is_there_a_key():
         api_key = api_keys.issue_key(config, COMMAND_LINE, project.id, FIRST_KEY_NAME, access="account").plaintext
     return Start(project, api_key, admins.first_setup_link(config) if config.dashboard.enabled else None)
 
