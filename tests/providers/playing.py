@@ -42,7 +42,6 @@ from uploadkit.objectstore.address import StoreAddress, byos_address
 BUCKET = "my-upload-bucket"
 KEY_ID, SECRET = "PLAYEDKEY1234567", "played-secret-that-nobody-else-has"
 _SMALLEST_PART = 5 * 1024**2
-_LARGEST_PART = 5 * 1024**3
 _OWN_RULES = ("cors", "lifecycle")
 # Not handed on, nor back: of the connection, of the signature, of what the player decides, and what means something to a MinIO behind only.
 _KEPT_BACK = re.compile(
