@@ -26,6 +26,7 @@ from uploadkit.maintenance.backups.layout import Backup
 from uploadkit.maintenance.backups.target import Target, existing
 from uploadkit.maintenance.object_check import Stopped
 from uploadkit.objectstore.factory import reached_store, serving_store
+from uploadkit.objectstore.store import ObjectStore
 from uploadkit.schemas.backups import BackupObject
 
 _STAYS = "What was sent stays; the next backup goes on from there"
@@ -52,7 +53,22 @@ def create(context: click.Context, to: str | None, keep: int | None, most_mib: f
     loaded = open_installation(context)
     place = places.opened(loaded, _wanted(loaded, to))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with reached_store(loaded, lambda message: tell(message, err=True)) as store, progress_bar() as bar:
+    with reached_store(loaded, lambda message: tell(message, err=True)) as store:
+        made = make_showing_progress(
+            loaded, store, place, keep=keep, bytes_per_second=None if most_mib is None else most_mib * MIB, begin=begin
+        )
+    if as_json:
+        tell(json.dumps(asdict(made)))
+    else:
+        show_made(made)
+    sys.exit(1 if made.missing else 0)
+
+
+def make_showing_progress(
+    loaded: Config, store: ObjectStore, place: places.Place, *, keep: int | None, bytes_per_second: float | None, begin: bool
+) -> schedule.Result:
+    """Make a backup with a progress bar. Raises what `schedule.make` raises; Ctrl-C ends the program with 130."""
+    with progress_bar() as bar:
         task = bar.add_task("backing up")
         stopping = threading.Event()
 
@@ -62,9 +78,9 @@ def create(context: click.Context, to: str | None, keep: int | None, most_mib: f
             )
 
         try:
-            made = schedule.make(
-                loaded, store, place, keep=keep or loaded.backup.keep, bytes_per_second=None if most_mib is None else most_mib * MIB,
-                begin=begin, stopping=stopping, tell=follow,
+            return schedule.make(
+                loaded, store, place, keep=keep or loaded.backup.keep, bytes_per_second=bytes_per_second, begin=begin, stopping=stopping,
+                tell=follow,
             )  # fmt: skip
         except StorageUnavailable as error:
             raise StorageUnavailable(f"Broken off: {error.message}", error.suggestion or _STAYS) from None
@@ -72,13 +88,13 @@ def create(context: click.Context, to: str | None, keep: int | None, most_mib: f
             bar.stop()
             tell(f"\nInterrupted. {_STAYS}.", err=True)
             sys.exit(130)
-    if as_json:
-        tell(json.dumps(asdict(made)))
-    else:
-        tell(f"Backup {made.id}: {made.files} files, {made.bytes / MIB:.1f} MiB, {made.sent_bytes / MIB:.1f} MiB sent now, at {place}.")
-        if made.missing:
-            tell(f"{made.missing} files are missing in it: their objects are damaged or gone. 'reconcile --deep' names them.", err=True)
-    sys.exit(1 if made.missing else 0)
+
+
+def show_made(made: schedule.Result) -> None:
+    """Say what a new backup has, and what is missing in it."""
+    tell(f"Backup {made.id}: {made.files} files, {made.bytes / MIB:.1f} MiB, {made.sent_bytes / MIB:.1f} MiB sent now, at {made.place}.")
+    if made.missing:
+        tell(f"{made.missing} files are missing in it: their objects are damaged or gone. 'reconcile --deep' names them.", err=True)
 
 
 @backup_commands.command("list")
@@ -94,7 +110,7 @@ def list_backups(context: click.Context, place: str | None, as_json: bool) -> No
         tell(as_text([BackupObject.of(backup) for backup in backups]))
         return
     rows = [
-        (one.id, _time(one.created_at), str(one.files), f"{one.size_bytes / MIB:.1f} MiB", str(len(one.missing)), one.program)
+        (one.id, time_of(one.created_at), str(one.files), f"{one.size_bytes / MIB:.1f} MiB", str(len(one.missing)), one.program)
         for one in backups
     ]
     print_table(("id", "state of", "files", "bytes", "missing", "made by"), rows)
@@ -163,7 +179,7 @@ def restore(context: click.Context, backup_id: str | None, place: str | None, ne
 
 
 def _show_restored(backup: Backup, done: restoration.Restored, *, compared: bool) -> None:
-    tell(f"Backup {backup.id}, the state of {_time(backup.created_at)}, is restored: {done.files} files, {done.bytes / MIB:.1f} MiB.")
+    tell(f"Backup {backup.id}, the state of {time_of(backup.created_at)}, is restored: {done.files} files, {done.bytes / MIB:.1f} MiB.")
     if done.ended_uploads:
         tell(f"{done.ended_uploads} uploads that were under way have ended; their clients have to begin again.")
     for key in done.lost:
@@ -190,5 +206,6 @@ def _existing(context: click.Context, named: str | None) -> tuple[Config, Target
     return loaded, existing(loaded, places.opened(loaded, _wanted(loaded, named)))
 
 
-def _time(at_ms: int) -> str:
+def time_of(at_ms: int) -> str:
+    """Return milliseconds since the epoch as people read them."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

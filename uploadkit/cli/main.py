@@ -23,6 +23,7 @@ from uploadkit.cli.output import as_text, json_option
 from uploadkit.cli.projects import projects_commands
 from uploadkit.cli.storage import doctor, reconcile_command, storage_commands
 from uploadkit.cli.terminal import tell
+from uploadkit.cli.upgrade import upgrade
 from uploadkit.cli.upload import upload
 from uploadkit.cli.usage import usage_commands
 from uploadkit.cli.webhooks import webhooks_commands
@@ -174,6 +175,7 @@ for _group in (projects_commands, keys_commands, routes_commands):
     main.add_command(_group)
 main.add_command(admin_commands)
 main.add_command(upload)
+main.add_command(upgrade)
 main.add_command(doctor)
 main.add_command(reconcile_command)
 main.add_command(storage_commands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,6 +28,20 @@ def put_in_place(written: Path, path: Path) -> None:
     """Give the file `written` the name `path` in the same folder, in place of what had it. Its content is on the disk first."""
     sync(written)
     written.replace(path)
+    sync(path.parent)
+
+
+def give_second_name(path: Path, name: Path) -> None:
+    """Have the file at `path` under `name` in the same folder as well, in place of what had that; a copy where there are no hard links."""
+    temporary = name.with_name(f".{name.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)
+    except OSError:
+        shutil.copy2(path, temporary)
+        sync(temporary)
+    temporary.replace(name)
+    temporary.unlink(missing_ok=True)  # where both were names of one file already, the rename has done nothing. Source: rename(2)
     sync(path.parent)
 
 

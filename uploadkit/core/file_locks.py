@@ -23,7 +23,7 @@ def held(path: Path, in_use: str) -> Iterator[None]:
         yield
 
 
-def take(file: IO[str]) -> bool:
+def take(file: IO[str] | IO[bytes]) -> bool:
     """Take the lock of an open file without waiting, until it is closed; return whether it was free. Raises OSError."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

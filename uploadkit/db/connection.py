@@ -52,10 +52,15 @@ def open_database(config: Config, *, upgrade: bool) -> None:
         )
         suggestion = next((suggestion for words, suggestion in SUGGESTIONS_AT_THE_START.items() if words in str(error)), another)
         raise ConfigError(f"database.path: {path} can't be used as UploadKit's database: {error}; {suggestion}") from None
+    open_as_it_is(config)
+
+
+def open_as_it_is(config: Config) -> None:
+    """Open the database of `config` for this process, whatever its schema: for statements that fit those of earlier programs as well."""
     close()
     read_places.set_up(config.server.threads)
     database.init(
-        str(path),
+        str(config.database_path),
         check_same_thread=False,
         pragmas={
             "journal_mode": "wal",

@@ -28,6 +28,11 @@ def migrations() -> list[tuple[int, Path]]:
     return sorted((int(path.name.split("_")[0]), path) for path in MIGRATIONS_DIR.glob("[0-9]*_*.sql"))
 
 
+def newest_schema() -> int:
+    """Return the number of the newest schema that this program knows."""
+    return migrations()[-1][0]
+
+
 def migrate(path: Path) -> None:
     """Bring the database at `path` up to date, each migration in a transaction of its own, after a backup beside it.
 
@@ -74,7 +79,7 @@ def back_up(path: Path, target: Path) -> None:
 
 
 def _refuse_newer(path: Path) -> None:
-    newest = migrations()[-1][0]
+    newest = newest_schema()
     if schema_version(path) > newest:
         raise ConfigError(
             f"database.path: {path} was made by a newer program (schema {schema_version(path)}, this one knows {newest}); "
@@ -87,5 +92,5 @@ def refuse_other_versions(path: Path) -> None:
     if not path.exists():
         raise ConfigError(f"database.path: {path} is not there yet; run '{PROGRAM} init' or '{PROGRAM} serve' first")
     _refuse_newer(path)
-    if schema_version(path) < migrations()[-1][0]:
+    if schema_version(path) < newest_schema():
         raise ConfigError(f"database.path: {path} has an older schema; '{PROGRAM} serve' brings it up to date at its next start")
