@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from distribution import one_file
 from tests.support.appliance import JPEG, ROOT, Appliance, started
 
 # Each is in a package that Debian marks as essential.
@@ -91,20 +92,26 @@ def machine(executable: Path, without_network: None, tmp_path_factory: pytest.Te
     return root
 
 
-def on(machine: Path) -> list[str]:
+def on(machine: Path, executable: str = "/uploadkit") -> list[str]:
     """What runs the executable on the machine as its ordinary user, in this very process."""
-    inside = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot --userspec="$1:$1" "$0" /uploadkit "${@:2}"'
-    return ["unshare", "--mount", "bash", "-c", inside, str(machine), str(USER)]
+    inside = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot --userspec="$1:$1" "$0" "${@:2}"'
+    return ["unshare", "--mount", "bash", "-c", inside, str(machine), str(USER), executable]
+
+
+def of_user(machine: Path, home: str, executable: str) -> Appliance:
+    """An appliance of the machine's ordinary user, with its data in `home`."""
+    appliance = Appliance(machine / home[1:])
+    settings = {name: value for name, value in appliance.environment.items() if name.startswith("UPLOADKIT_")}
+    settings["UPLOADKIT_DATA__DIR"] = f"{home}/data"
+    # As any machine has them. Not PATH: `unshare` is found by ours.
+    appliance.environment = settings | {"HOME": "/home/user", "PATH": f"{os.environ['PATH']}:/bin"}
+    appliance.program = on(machine, executable)
+    return appliance
 
 
 @pytest.fixture(scope="module")
 def installed(machine: Path) -> Iterator[Appliance]:
-    appliance = Appliance(machine / "home/user")
-    settings = {name: value for name, value in appliance.environment.items() if name.startswith("UPLOADKIT_")}
-    settings["UPLOADKIT_DATA__DIR"] = "/home/user/data"
-    # As any machine has them. Not PATH: `unshare` is found by ours.
-    appliance.environment = settings | {"HOME": "/home/user", "PATH": f"{os.environ['PATH']}:/bin"}
-    appliance.program = on(machine)
+    appliance = of_user(machine, "/home/user", "/uploadkit")
     began = time.monotonic()
     first = appliance.run("--version")
     assert (first.returncode, first.stderr) == (0, "")
@@ -178,3 +185,64 @@ def test_a_kill_takes_the_store_along_and_it_comes_back(installed: Appliance) ->
     installed.start()
     print(f"\nready again in {time.monotonic() - began:.1f} s")
     assert installed.read(done["url"]).body == JPEG * 100
+
+
+@pytest.fixture(scope="module")
+def newer(executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same program as a later version, with a schema of its own."""
+    folder = tmp_path_factory.mktemp("newer")
+    subprocess.run([executable, "--version"], env={"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(folder)}, check=True)
+    (tree,) = (folder / "uploadkit").iterdir()
+    (package,) = tree.glob("lib/python*/site-packages/uploadkit")
+    migrations = sorted((package / "db/migrations").glob("[0-9]*.sql"))
+    (package / f"db/migrations/{len(migrations) + 1:04d}_later.sql").write_text(
+        "CREATE TABLE later (id TEXT NOT NULL PRIMARY KEY) STRICT;\n"
+    )
+    text = (package / "__init__.py").read_text()
+    (package / "__init__.py").write_text(re.sub(r"(?m)^__version__ = .*", '__version__ = "9.9.9"', text))
+    for compiled in (package / "__pycache__").glob("__init__.*"):
+        compiled.unlink()
+    one_file.write(tree, folder / "uploadkit-9.9.9", version="9.9.9")
+    return folder / "uploadkit-9.9.9"
+
+
+def test_it_is_upgraded_and_goes_back(machine: Path, newer: Path) -> None:
+    home = machine / "home/user/upgraded"
+    appliance = of_user(machine, "/home/user/upgraded", "/home/user/upgraded/uploadkit")
+    shutil.copy(machine / "uploadkit", home / "uploadkit")
+    shutil.copy(newer, home / "new")
+    (home / "SHA256SUMS").write_text(f"{hashlib.sha256(newer.read_bytes()).hexdigest()}  new\n")
+    for path in (home, *home.iterdir()):
+        os.chown(path, USER, USER)
+    with started(appliance):
+        kept = appliance.upload(JPEG * 100, name="kept.jpg")
+        refused = appliance.run("upgrade", "--from", "/home/user/upgraded/new")
+        assert (refused.returncode, "stop it first" in refused.stderr) == (2, True)
+        version = appliance.run("--version").stdout
+        assert appliance.stop() == 0
+
+        began = time.monotonic()
+        done = appliance.run("upgrade", "--from", "/home/user/upgraded/new")
+        assert done.returncode == 0, done.stderr
+        print(f"\nupgraded in {time.monotonic() - began:.1f} s\n{done.stdout}")
+        assert appliance.run("--version").stdout == "uploadkit, version 9.9.9\n"
+        appliance.start()
+        assert appliance.read(kept["url"]).body == JPEG * 100
+        lost = appliance.upload(JPEG * 200, name="lost.jpg")
+        assert appliance.stop() == 0
+
+        refused = appliance.run("upgrade", "--back")
+        print(refused.stderr)
+        assert (refused.returncode, "1 files, the last one at" in refused.stderr) == (2, True)
+        done = appliance.run("upgrade", "--back", "--lose-changes")
+        assert done.returncode == 0, done.stderr
+        print(done.stdout)
+        assert appliance.run("--version").stdout == version
+        appliance.start()
+        assert appliance.read(kept["url"]).body == JPEG * 100
+        assert appliance.call("GET", f"/files/{lost['key']}").status == 404
+        found = appliance.run("reconcile", "--fix", "--force")
+        assert lost["key"] in found.stdout
+        assert "they agree" in appliance.run("reconcile").stdout
+        assert "Traceback" not in appliance.log()
+        assert appliance.stop() == 0
