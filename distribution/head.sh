@@ -59,6 +59,10 @@ is_whole() {
     [ "$(cd -- "$1" && find . ! -type d -printf '%y %m %s %p\n' | sort | sha256sum)" = '@LISTING@  -' ]
 }
 
+is_undamaged() {
+  [ "$(tail -c +@START@ -- "$self" | sha256sum)" = "$digest  -" ]
+}
+
 unpack() {
   [ ! -t 2 ] || printf 'uploadkit: unpacking into %s, once ...\n' "$base" >&2
   # What a kill has left.
@@ -68,7 +72,7 @@ unpack() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  [ "$(tail -c +@START@ -- "$self" | sha256sum)" = "$digest  -" ] || fail "$self is damaged: it is not what its first lines say"
+  is_undamaged || fail "$self is damaged: it is not what its first lines say"
   mkdir -- "$part/new"
   # tar has a line to say for each file that finds no room; what counts is what is there afterwards.
   tail -c +@START@ -- "$self" | gzip -dc | tar -xpf - --no-same-owner -C "$part/new" 2>&1 | head -n 2 >&2
@@ -83,6 +87,8 @@ unpack() {
 }
 
 is_whole "$tree" || unpack
+# What says so before an upgrade has to be whole itself, also where another copy of it was unpacked once.
+[ "${1-}" != --version ] || is_undamaged || fail "$self is damaged: it is not what its first lines say"
 [ -x "$tree/bin/python3" ] || fail "$base is where no programs may be run (noexec); XDG_CACHE_HOME can name another folder"
 
 umask "$mask"

@@ -36,12 +36,14 @@ def give_second_name(path: Path, name: Path) -> None:
     temporary = name.with_name(f".{name.name}.new")
     temporary.unlink(missing_ok=True)
     try:
-        os.link(path, temporary)
-    except OSError:
-        shutil.copy2(path, temporary)
-        sync(temporary)
-    temporary.replace(name)
-    temporary.unlink(missing_ok=True)  # where both were names of one file already, the rename has done nothing. Source: rename(2)
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copy2(path, temporary)
+            sync(temporary)
+        temporary.replace(name)
+    finally:
+        temporary.unlink(missing_ok=True)  # also where both were names of one file already: that rename does nothing. Source: rename(2)
     sync(path.parent)
 
 

@@ -361,6 +361,37 @@ def test_root_starts_no_store_of_another_user(home: Path, app_of_home: str, monk
     assert not (home / "data/store").exists()
 
 
+def test_where_there_are_no_hard_links(home: Path, app_of_home: str, app_bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert upgrade("--from", "new").exit_code == 0
+    assert version_of(home / "uploadkit.before") == __version__
+    became_newer(home, app_bucket, app_of_home)
+    assert upgrade("--back", "--lose-changes").exit_code == 0
+    assert (version_of(home / "uploadkit"), version_of(home / "uploadkit.newer")) == (__version__, "9.9.9")
+    assert (rows(home / "data/uploadkit.db"), rows(home / "data/uploadkit.db.newer")) == (1, 2)
+
+
+@pytest.mark.parametrize("word", ["--from", "--back"])
+def test_a_full_disk_is_one_line_and_changes_nothing(home: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    program(home / "uploadkit.before", "0.0.1")
+
+    before = sorted(home.iterdir())
+
+    def full(_: object, target: Path) -> None:
+        target.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", lambda *_: os.stat("/nowhere"))
+    monkeypatch.setattr(shutil, "copy2", full)
+    done = upgrade(*(["--from", "new"] if word == "--from" else ["--back"]))
+    assert (done.exit_code, done.stderr) == (2, f"error: upgrade: {home}: No space left on device; nothing else was changed\n")
+    assert (version_of(home / "uploadkit"), version_of(home / "uploadkit.before")) == (__version__, "0.0.1")
+    assert sorted(home.iterdir()) == before
+
+
 def killed(home: Path, *arguments: str) -> list[Path]:
     """The copies of `home` in which the command was killed at one of its steps each; the last one not."""
     done = subprocess.run(

@@ -112,6 +112,16 @@ def test_a_damaged_file_starts_nothing(program: Path, cache: Path, at: int) -> N
     assert list((cache / "uploadkit").iterdir()) == []
 
 
+def test_a_damaged_file_is_told_by_version_also_where_an_undamaged_one_was_unpacked(program: Path, cache: Path) -> None:
+    """What upgrades it asks for its version first."""
+    assert run(program, cache, "--version").returncode == 0
+    program.write_bytes(program.read_bytes() + b"x")
+    done = run(program, cache, "--version")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"uploadkit: {program} is damaged")
+    assert run(program, cache).returncode == 0, "what was unpacked is whole"
+
+
 def test_many_at_once_leave_one(program: Path, cache: Path) -> None:
     command = [str(program), "x"]
     started = [subprocess.Popen(command, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(6)]
