@@ -57,7 +57,7 @@ def upgrade(context: click.Context, new: Path | None, back: bool, no_backup: boo
 def _upgrade(loaded: Config, new: Path, path: Path, *, has_database: bool, with_backup: bool) -> None:
     copy = executable.staged(new, path)
     try:
-        program = executable.ask(copy)
+        program = executable.ask(copy, new)
         if has_database:
             if database.is_too_new(loaded.database_path, program.schema):
                 raise ConfigError(f"upgrade: {new} is UploadKit {program.version}, which is too old for this database; '--back' goes back")
@@ -90,7 +90,8 @@ def _make_backup(loaded: Config, place: str) -> None:
 
 
 def _go_back(loaded: Config, path: Path, *, has_database: bool, lose_changes: bool) -> None:
-    program = executable.ask(executable.earlier(path))
+    before = executable.earlier(path)
+    program = executable.ask(before, before)
     if has_database and database.is_too_new(loaded.database_path, program.schema):
         earlier = database.find_earlier(loaded.database_path, program.version, program.schema)
         if not lose_changes:

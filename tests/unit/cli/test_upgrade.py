@@ -208,7 +208,9 @@ def test_what_is_refused_changes_nothing(home: Path, app_of_home: str, change: o
     change(home)
     before = {path: path.lstat().st_ino for path in home.rglob("*")}
     present = (home / "uploadkit").read_bytes()
-    assert words in refused("--from", "new")
+    said = refused("--from", "new")
+    assert words in said
+    assert ".uploadkit.new" not in said, "nobody knows it by that name"
     assert (home / "uploadkit").read_bytes() == present
     assert {path: path.lstat().st_ino for path in home.rglob("*")} == before
 

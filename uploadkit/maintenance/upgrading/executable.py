@@ -110,14 +110,21 @@ def earlier(path: Path) -> Path:
     return before
 
 
-def ask(path: Path) -> Program:
-    """Start the program at `path` to hear what it is. Raises ConfigError when it is none, or does not answer in time."""
-    version = re.fullmatch(r"uploadkit, version ([0-9A-Za-z.+-]{1,64})\n", _answer(path, "--version"))
+def ask(path: Path, called: Path) -> Program:
+    """Start the program at `path`, which the caller knows as `called`, to hear what it is.
+
+    Raises ConfigError when it is none, or does not answer in time.
+    """
+    status, text, complaint = _answer(path, called, "--version")
+    if status:
+        raise ConfigError(f"upgrade: {called} does not run here: {complaint.strip()[:300] or f'exit code {status}'}")
+    version = re.fullmatch(r"uploadkit, version ([0-9A-Za-z.+-]{1,64})\n", text)
     if version is None:
-        raise ConfigError(f"upgrade: {path} does not answer --version as UploadKit does")
-    schema = re.fullmatch(r"([0-9]{1,6})\n", _answer(path, "upgrade", "--schema"))
-    if schema is None:
-        raise ConfigError(f"upgrade: {path} is UploadKit {version[1]}, which is too old to be asked for its schema")
+        raise ConfigError(f"upgrade: {called} does not answer --version as UploadKit does")
+    status, text, _ = _answer(path, called, "upgrade", "--schema")
+    schema = re.fullmatch(r"([0-9]{1,6})\n", text)
+    if status or schema is None:
+        raise ConfigError(f"upgrade: {called} is UploadKit {version[1]}, which is too old to be asked for its schema")
     return Program(version[1], int(schema[1]))
 
 
@@ -167,8 +174,8 @@ def _check_sum(source: Path, digest: str) -> None:
         raise ConfigError(f"upgrade: {source} is not what {sums} says (its SHA-256 is {digest}); get it again")
 
 
-def _answer(path: Path, *arguments: str) -> str:
-    """What the program says to standard output, in a session of its own that ends with it."""
+def _answer(path: Path, called: Path, *arguments: str) -> tuple[int, str, str]:
+    """Return the program's exit code and what it says to standard output and error; it has a session of its own that ends with it."""
     environment = {name: os.environ[name] for name in _ITS_ENVIRONMENT if name in os.environ}
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
         try:
@@ -176,19 +183,16 @@ def _answer(path: Path, *arguments: str) -> str:
                 [path, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=complained, env=environment, start_new_session=True
             )
         except OSError as error:
-            raise ConfigError(f"upgrade: {path} can't be started: {error.strerror}") from None
+            raise ConfigError(f"upgrade: {called} can't be started: {error.strerror}") from None
         try:
             status = process.wait(ANSWER_SECONDS)
         except subprocess.TimeoutExpired:
-            raise ConfigError(f"upgrade: {path} did not answer within {ANSWER_SECONDS:g} seconds") from None
+            raise ConfigError(f"upgrade: {called} did not answer within {ANSWER_SECONDS:g} seconds") from None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        text, complaint = (_beginning(file) for file in (said, complained))
-    if status and arguments == ("--version",):
-        raise ConfigError(f"upgrade: {path} does not run here: {complaint.strip()[:300] or f'exit code {status}'}")
-    return "" if status else text
+        return status, _beginning(said), _beginning(complained)
 
 
 def _beginning(file: IO[bytes]) -> str:
