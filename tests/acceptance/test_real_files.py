@@ -331,7 +331,7 @@ def test_a_file_route_for_pictures_holds_the_unknown_to_what_it_is(appliance: Ap
     for name, content, message in (
         ("IMG_1.HEIC", PDF, "This looks like a PDF"),
         ("blob", b"<html><script>1</script></html>", "This looks like a web page"),
-        ("blob", b"\x00\x01\x02", "What kind of file this is can't be told"),
+        ("blob", b"\x00\x01\x02", "Files of unknown type can't be uploaded here"),
     ):
         refused = complete(name, content)
         assert (refused.status, refused.code) == (415, "FILE_TYPE_NOT_ALLOWED")

@@ -143,9 +143,9 @@ def declared_type(file: File) -> str:
 
 
 def _not_taken(file: File, seen: str | None, allowed: Sequence[str]) -> Refusal:
-    looks = "The kind of this file is not known" if seen is None else f"This looks like {in_words(seen)} ({seen})"
+    looks = "Files of unknown type" if seen is None else f"This looks like {in_words(seen)} ({seen}), and that"
     return Refusal(
-        f"{looks}, and that can't be uploaded here",
+        f"{looks} can't be uploaded here",
         f"File route '{file.route_slug}' takes {', '.join(allowed)}; send another file or change its allowedTypes",
         FileTypeNotAllowed.code,
     )

@@ -34,7 +34,7 @@ class Start:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something that can't be told a second time."""
+        """Whether there is something that can't be shown a second time."""
         return bool(self.api_key or self.setup_url)
 
 
