@@ -106,7 +106,7 @@ class Load:
             self.appliance.call("POST", "/upload/multipart/abort", ids)
 
     def _read(self, chance: random.Random) -> None:
-        known = list(self.facts.uploaded.items())
+        known = list(self.facts.uploaded.copy().items())  # a copy first: others add to it while this looks
         if not known:
             return
         file_id, (url, digest, _) = chance.choice(known)
