@@ -42,10 +42,15 @@ def backup_commands() -> None:
 @click.option("--to", help='Where backups are: a folder, or "s3://bucket/prefix"; backup.to of the configuration by default.')
 @click.option("--keep", type=click.IntRange(min=1), help="Whole backups that stay; backup.keep of the configuration by default.")
 @click.option("--max-mib-per-second", "most_mib", type=click.FloatRange(min=0, min_open=True), help="Read no faster.")
-@click.option("--begin", is_flag=True, help="Begin anew where the last backup was and nothing is now.")
+@click.option(
+    "--begin", is_flag=True, help="Begin where the last backup was and nothing is now; or take over backups of another installation."
+)
+@click.option("--again", is_flag=True, help="Send every file again, also those that the place has: where 'backup verify' found damage.")
 @json_option
 @click.pass_context
-def create(context: click.Context, to: str | None, keep: int | None, most_mib: float | None, begin: bool, as_json: bool) -> None:
+def create(
+    context: click.Context, to: str | None, keep: int | None, most_mib: float | None, begin: bool, again: bool, as_json: bool
+) -> None:
     """Make a backup, also while the appliance works: rows, secrets, and every object that the place does not have yet.
 
     Exit code 1 when files are missing in it, because the store did not have their bytes as they were verified.
@@ -55,7 +60,7 @@ def create(context: click.Context, to: str | None, keep: int | None, most_mib: f
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with reached_store(loaded, lambda message: tell(message, err=True)) as store:
         made = make_showing_progress(
-            loaded, store, place, keep=keep, bytes_per_second=None if most_mib is None else most_mib * MIB, begin=begin
+            loaded, store, place, keep=keep, bytes_per_second=None if most_mib is None else most_mib * MIB, begin=begin, again=again
         )
     if as_json:
         tell(json.dumps(asdict(made)))
@@ -65,7 +70,14 @@ def create(context: click.Context, to: str | None, keep: int | None, most_mib: f
 
 
 def make_showing_progress(
-    loaded: Config, store: ObjectStore, place: places.Place, *, keep: int | None, bytes_per_second: float | None, begin: bool
+    loaded: Config,
+    store: ObjectStore,
+    place: places.Place,
+    *,
+    keep: int | None,
+    bytes_per_second: float | None,
+    begin: bool,
+    again: bool = False,
 ) -> schedule.Result:
     """Make a backup with a progress bar. Raises what `schedule.make` raises; Ctrl-C ends the program with 130."""
     with progress_bar() as bar:
@@ -79,8 +91,8 @@ def make_showing_progress(
 
         try:
             return schedule.make(
-                loaded, store, place, keep=keep or loaded.backup.keep, bytes_per_second=bytes_per_second, begin=begin, stopping=stopping,
-                tell=follow,
+                loaded, store, place, keep=keep or loaded.backup.keep, bytes_per_second=bytes_per_second, begin=begin, again=again,
+                stopping=stopping, tell=follow,
             )  # fmt: skip
         except StorageUnavailable as error:
             raise StorageUnavailable(f"Broken off: {error.message}", error.suggestion or _STAYS) from None
@@ -139,6 +151,10 @@ def verify(context: click.Context, backup_id: str | None, place: str | None, as_
             tell(fault, err=True)
         whole = "whole" if not found.faults else f"damaged in {len(found.faults)} places"
         tell(f"Backup {backup.id} is {whole}: {found.files} of {backup.files} files, {found.bytes / MIB:.1f} MiB were read.")
+        if found.faults:
+            tell(
+                "'backup create --again' makes one that sends every file again. An earlier one may be whole: 'backup verify ID'.", err=True
+            )
     sys.exit(1 if found.faults else 0)
 
 

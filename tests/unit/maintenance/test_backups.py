@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from tests.conftest import App
 from tests.support.clock import travelled_to
 from tests.support.sample_files import film, in_parts, jpeg, single
+from tests.support.store_proxy import Answered, Asked, proxied
 from tests.support.stored import objects
+from tests.support.untrusted_clients import NOBODY
 from uploadkit.config import Config
 from uploadkit.core import clock
 from uploadkit.core.errors import ConfigError, Conflict, StorageUnavailable
@@ -240,6 +243,54 @@ def test_whose_backups_these_are(app: App, place: Counted, tmp_path: Path) -> No
     assert back_up(app, place, begin=True).files == 3
 
 
+def test_what_a_disk_has_spoilt_since_replaces_nothing_good(app: App, place: Counted) -> None:
+    """Under its ETag, so that only the last byte shows it; the earlier backup keeps its own pieces."""
+    spoilt, *_ = some_files(app)
+    good = back_up(app, place)
+
+    def rule(asked: Asked, pass_on: Callable[[Asked], Answered]) -> Answered:
+        answered = pass_on(asked)
+        if asked.method == "GET" and asked.key == spoilt:
+            answered.body = answered.body[:-1] + bytes([answered.body[-1] ^ 1])
+        return answered
+
+    straight = app.ctx.store
+    with proxied(straight.address, rule) as to:
+        app.ctx.store = ObjectStore(to)
+        lacking = back_up(app, place, again=True)
+    app.ctx.store = straight
+    assert [one.key for one in lacking.missing] == [spoilt]
+    target = existing(app.ctx.config, place)
+    assert verification.verify(target, target.backup(good.id), app.ctx.config.data_dir).faults == []
+
+
+def test_a_damaged_backup_keeps_no_other_from_being_made(app: App, place: Counted, tmp_path: Path) -> None:
+    some_files(app)
+    first, second = back_up(app, place), back_up(app, place)
+    (tmp_path / "backups" / "backups" / second.id / "files.0").write_bytes(b"spoilt")
+    sent = len(place.written)
+    third = back_up(app, place, keep=3)
+    assert (third.files, len(place.written)) == (3, sent), "the one before it says what is there"
+    (tmp_path / "backups" / "backups" / first.id / "backup.json").write_bytes(b"{}")
+    fourth = back_up(app, place, keep=1)
+    assert existing(app.ctx.config, place).ids()[0] == [fourth.id]
+    assert faults(app, place) == []
+    piece = files_of(tmp_path / "backups" / "files")[0]
+    piece.write_bytes(piece.read_bytes()[:-1])
+    back_up(app, place)
+    assert faults(app, place), "what is there is not sent again, whatever became of it"
+    back_up(app, place, again=True)
+    assert faults(app, place) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_not_taken(app: App, place: Counted, tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir()
+    os.chown(tmp_path / "backups", NOBODY, NOBODY)
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        back_up(app, place)
+
+
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
@@ -299,6 +350,9 @@ def test_a_restore_is_the_state_of_the_backup(
     assert File.get_by_id(waiting.json["fileId"]).status == "FAILED"
     assert Event.select().where(Event.sequence > last_number).order_by(Event.sequence).first().sequence > last_number + 1000
     assert reconcile.compare(app.ctx).findings == []
+    with pytest.raises(BackupUnusable, match="another installation"):  # it is one of its own now
+        back_up(app, place)
+    assert back_up(app, place, begin=True).files == 2
     assert usage.find_differences() == []
     with pytest.raises(ConfigError, match="wants a data directory without one"):
         restoration.require_empty(config)
@@ -343,11 +397,15 @@ def test_when_a_backup_is_due(app: App, place: Counted, monkeypatch: pytest.Monk
         assert schedule.run_if_due(app.ctx) == 0, "a failed one is tried again in an hour"
         advance(3600_000)
         assert schedule.run_if_due(app.ctx) == 1
+        advance(day)
+        elsewhere = places.Folder(Path(f"{place}-elsewhere"))
+        schedule.make(app.ctx.config, app.ctx.store, elsewhere, keep=None, stopping=threading.Event())
+        assert schedule.run_if_due(app.ctx) == 1, "one that went elsewhere is not the one that was asked for"
         schedule.request(app.ctx)
         assert schedule.is_requested()
         assert schedule.run_if_due(app.ctx) == 1
         assert not schedule.is_requested()
-    assert [bool(result.failure) for result in schedule.results()] == [False, False, True, False]
+    assert [bool(result.failure) for result in schedule.results()] == [False, False, False, False, True, False]
 
 
 def test_stopping_ends_a_backup(app: App, place: Counted) -> None:
@@ -362,7 +420,8 @@ def test_stopping_ends_a_backup(app: App, place: Counted) -> None:
 # What is written down.
 
 PIECES = st.builds(Piece, st.integers(0, layout.PIECE_BYTES), st.text("0123456789abcdef", min_size=64, max_size=64))
-FILES = st.builds(StoredFile, st.uuids().map(str), st.lists(PIECES, max_size=5).map(tuple))
+SENDINGS = st.text("0123456789abcdef", min_size=8, max_size=8)
+FILES = st.builds(StoredFile, st.uuids().map(str), SENDINGS, st.lists(PIECES, max_size=5).map(tuple))
 
 
 @given(st.lists(FILES, max_size=20))

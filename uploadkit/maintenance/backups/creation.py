@@ -8,6 +8,7 @@ end `backup.json` makes it whole, and the oldest ones go.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,11 +33,13 @@ from uploadkit.maintenance.backups import places, queries
 from uploadkit.maintenance.backups.layout import (
     FILES_IN_A_SEGMENT,
     Backup,
+    BackupUnusable,
     Missing,
     Piece,
     StoredFile,
     backup_name,
     file_of,
+    new_sending,
     piece_name,
     segment_of,
 )
@@ -70,23 +73,25 @@ def create(
     keep: int | None,
     bytes_per_second: float | None = None,
     begin: bool = False,
+    again: bool = False,
     stopping: threading.Event,
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Backup:
     """Make a backup at `place`, then remove whole ones beyond the newest `keep` (None: none); return what was made.
 
-    `tell` hears of each file. `begin` starts anew where the last backup's place is empty now. Raises Conflict while another backup runs,
+    `tell` hears of each file. `begin` starts where the last backup's place is empty now, or takes over backups of another installation.
+    `again` sends every file, also those that the place has. Raises Conflict while another backup runs,
     BackupUnusable, object_check.Stopped when `stopping` is set, StorageUnavailable when store or target go away: what was sent stays.
     """
     alone_here = file_locks.held(config.data_dir / "backup.lock", "Another backup of this installation is being made")
     with place.alone(), alone_here, deletion_hold.held() as lasts:
-        target = own(config, place, _installation(), is_known=not begin and key_value.get(_LAST_PLACE) == str(place))
+        target = own(config, place, _installation(), is_known=key_value.get(_LAST_PLACE) == str(place), begin=begin)
         copy = config.data_dir / "backup-snapshot.db"
         try:
             created_at = clock.now_ms()
-            back_up(config.database_path, copy)
+            _copy_database(config.database_path, copy)
             making = _Making(store, target, _new_id(target, created_at), object_check.Pace(bytes_per_second, stopping), tell, copy)
-            segments = making.send_files(lasts)
+            segments = making.send_files(lasts, Scratch() if again else _known_to(target))
             backup = Backup(
                 making.id, created_at, __version__, schema_version(copy), store_name(config), making.progress.files, making.progress.bytes,
                 target.write_database(making.id, copy), segments, tuple(making.missing),
@@ -99,8 +104,18 @@ def create(
         with write():
             key_value.put(_LAST_PLACE, str(place))
         if keep is not None:
-            remove_old(target, keep)
+            try:
+                remove_old(target, keep)
+            except UploadKitError as error:  # the new one is whole all the same
+                log.warning("older backups at %s were not removed: %s", place, error.message)
     return backup
+
+
+def _copy_database(path: Path, copy: Path) -> None:
+    try:
+        back_up(path, copy)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageUnavailable(f"The database can't be copied: {error}", f"Make room for a second one in {copy.parent}") from None
 
 
 class _Making:
@@ -113,13 +128,13 @@ class _Making:
         self._store, self._target, self._pace, self._tell, self._copy = store, target, pace, tell, copy
         self._counting, self._ended = threading.Lock(), threading.Event()
 
-    def send_files(self, lasts: Callable[[], bool]) -> tuple[Piece, ...]:
-        """Have every object at the target; return the segments that say so. Raises StorageUnavailable and Stopped."""
+    def send_files(self, lasts: Callable[[], bool], known_files: Scratch) -> tuple[Piece, ...]:
+        """Have every object at the target, which has `known_files`; return the segments. Raises StorageUnavailable, Stopped."""
         segments: list[Piece] = []
         waiting: list[StoredFile] = []
         rules = object_check.etag_rules(self._store)
         pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="backup")
-        with closing(_known_to(self._target)) as known:
+        with closing(known_files) as known:
             try:
                 for batch in queries.verified_files(self._copy, _BATCH):
                     if not lasts():
@@ -150,18 +165,19 @@ class _Making:
     def _send(self, file: File, rules: object_check.EtagRules) -> StoredFile | Missing:
         """Send one object, held against its row on the way. Damaged, it is noted as missing: the others are backed up all the same."""
         pieces: list[Piece] = []
+        sending = new_sending()
 
         def take(content: bytes) -> None:
             if self._ended.is_set():
                 raise object_check.Stopped
-            pieces.append(self._target.write(piece_name(file.id, len(pieces)), content))
+            pieces.append(self._target.write(piece_name(file.id, sending, len(pieces)), content))
 
         checked = object_check.check(self._store, file, rules, self._pace, take=take)
         if checked.damage is not None:
             return Missing(file.id, file.key, checked.damage.detail)
         with self._counting:
             self.progress.sent_bytes += checked.read_bytes
-        return StoredFile(file.id, tuple(pieces))
+        return StoredFile(file.id, sending, tuple(pieces))
 
     def _note(self, file: File, outcome: StoredFile | Missing, waiting: list[StoredFile]) -> None:
         if isinstance(outcome, Missing):
@@ -176,11 +192,15 @@ class _Making:
 
 
 def _known_to(target: Target) -> Scratch:
-    """Return the files that the target has, by id: those of the newest whole backup, and of unfinished ones."""
+    """Return the files that the target has, by id: those of the newest backup whose lists can be read, and of unfinished ones."""
     known = Scratch()
     whole, unfinished = target.ids()
-    for backup_id in whole[-1:]:
-        known.put_all((file.id, file.line()) for file in target.files_of(target.backup(backup_id)))
+    for backup_id in reversed(whole):
+        try:
+            known.put_all((file.id, file.line()) for file in target.files_of(target.backup(backup_id)))
+            break
+        except BackupUnusable as error:
+            log.warning("what backup %s has can't be read, so files may be sent again: %s", backup_id, error.message)
     for backup_id in unfinished:
         known.put_all((file.id, file.line()) for file in target.files_of_unfinished(backup_id))
     return known
@@ -213,11 +233,11 @@ def _remove_unnamed(target: Target) -> None:
     whole, unfinished = target.ids()
     with closing(Scratch()) as named:
         for backup_id in whole:
-            named.put_all((file.id, "") for file in target.files_of(target.backup(backup_id)))
+            named.put_all((name, "") for file in target.files_of(target.backup(backup_id)) for name in file.names())
         for backup_id in unfinished:
-            named.put_all((file.id, "") for file in target.files_of_unfinished(backup_id))
+            named.put_all((name, "") for file in target.files_of_unfinished(backup_id) for name in file.names())
         for name in target.place.names("files/"):
-            if named.find(name.rpartition("/")[2].partition(".")[0]) is None:
+            if named.find(name) is None:
                 target.place.delete(name)
 
 
@@ -230,6 +250,12 @@ def _new_id(target: Target, at_ms: int) -> str:
         newest_ms = int(datetime.strptime(newest, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() * 1000)
         wanted = max(wanted, newest_ms) + 1000
     return found
+
+
+def become_another_installation() -> None:
+    """Have a restored appliance be one of its own, in the caller's write transaction: two that share a target would remove each other's."""
+    key_value.put(_INSTALLATION, new_id())
+    key_value.put(_LAST_PLACE, "")
 
 
 def _installation() -> str:

@@ -1,7 +1,7 @@
 """What is where at the target of backups, and how it is written down.
 
 uploadkit-backups.json               whose backups these are, and how they are encrypted
-files/ab/{file id}.{n}               pieces of a file's bytes; shared by all backups that have the file
+files/ab/{file id}.{sending}.{n}     pieces of a file's bytes; shared by all backups that have the file, and never written again
 backups/{backup id}/files.{n}        which files a backup has, up to 1,000 in each: JSON lines, gzip
 backups/{backup id}/database.{n}     pieces of the database
 backups/{backup id}/backup.json      written last: what has none is not a whole backup
@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 import re
+import secrets
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ _MOST_SEGMENT_BYTES = 256 * MIB
 _ID = re.compile(r"\d{8}T\d{6}Z")
 _FILE_ID = re.compile(r"[0-9a-f-]{36}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SENDING = re.compile(r"[0-9a-f]{8}")
 
 
 class BackupUnusable(UploadKitError):
@@ -58,9 +60,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file whose bytes are at the target."""
+    """A file whose bytes are at the target. `sending` tells its pieces from those of another time that it was sent."""
 
     id: str
+    sending: str
     pieces: tuple[Piece, ...]
 
     @property
@@ -70,11 +73,11 @@ class StoredFile:
 
     def names(self) -> list[str]:
         """Return the names of the pieces, in order."""
-        return [piece_name(self.id, number) for number in range(len(self.pieces))]
+        return [piece_name(self.id, self.sending, number) for number in range(len(self.pieces))]
 
     def line(self) -> str:
         """Return the file as a line of a segment."""
-        return json.dumps({"id": self.id, "pieces": [[piece.size_bytes, piece.sha256] for piece in self.pieces]})
+        return json.dumps({"id": self.id, "sending": self.sending, "pieces": [[piece.size_bytes, piece.sha256] for piece in self.pieces]})
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,14 @@ def backup_name(backup_id: str, what: str) -> str:
     return f"backups/{backup_id}/{what}"
 
 
-def piece_name(file_id: str, number: int) -> str:
+def piece_name(file_id: str, sending: str, number: int) -> str:
     """Return the name of piece `number` (from 0) of a file. The last two characters of an id are random, its first ones are not."""
-    return f"files/{file_id[-2:]}/{file_id}.{number}"
+    return f"files/{file_id[-2:]}/{file_id}.{sending}.{number}"
+
+
+def new_sending() -> str:
+    """Return what tells the pieces of a file that is sent now from earlier ones: what a disk has spoilt since must not replace those."""
+    return secrets.token_hex(4)
 
 
 def is_backup_id(text: str) -> bool:
@@ -172,9 +180,9 @@ def file_of(line: str) -> StoredFile:
 
 
 def _file(found: dict[str, Any]) -> StoredFile:
-    if not _FILE_ID.fullmatch(found["id"]):
+    if not (_FILE_ID.fullmatch(found["id"]) and _SENDING.fullmatch(found["sending"])):
         raise ValueError("no id of a file")
-    return StoredFile(found["id"], _pieces(found["pieces"]))
+    return StoredFile(found["id"], found["sending"], _pieces(found["pieces"]))
 
 
 def _pieces(found: Sequence[Sequence[Any]], most: int = PIECE_BYTES) -> tuple[Piece, ...]:

@@ -14,7 +14,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from uploadkit.config import ByosConfig, Config
-from uploadkit.core import file_locks
+from uploadkit.core import file_locks, path_ownership
 from uploadkit.core.durable_files import sync
 from uploadkit.core.errors import ConfigError, Conflict, StorageUnavailable
 from uploadkit.objectstore import listing
@@ -124,6 +124,10 @@ class Folder:
         """See Place."""
         try:
             self._make(self._path)
+            if path_ownership.is_foreign(self._path):
+                raise ConfigError(
+                    f"backup: {self._path} belongs to another user, who could replace what is in it; take a folder of your own"
+                )
             lock = (self._path / ".lock").open("a")
         except OSError as error:
             raise self._trouble("written", error) from None
@@ -190,12 +194,18 @@ class Bucket:
         yield
 
 
+def name_of(target: str) -> str:
+    """Return `target` as the place that it names calls itself."""
+    if "://" in target:
+        parts = urlsplit(target)
+        return f"s3://{parts.netloc}/{parts.path.strip('/')}".rstrip("/")
+    return os.path.abspath(Path(target).expanduser())
+
+
 def opened(config: Config, target: str) -> Place:
     """Return the place that `target` names: a folder, or `s3://bucket/prefix` with what `[backup.s3]` says. Raises ConfigError."""
     if "://" not in target:
-        path = Path(target).expanduser()
-        if not path.is_absolute():
-            path = Path.cwd() / path
+        path = Path(name_of(target))
         _refuse_inside(config, path)
         return Folder(path)
     parts = urlsplit(target)

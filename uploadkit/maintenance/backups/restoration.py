@@ -29,6 +29,7 @@ from uploadkit.files import deletion_hold, lifecycle
 from uploadkit.files.naming import disposition
 from uploadkit.maintenance import object_check, store_migration
 from uploadkit.maintenance.backups import queries
+from uploadkit.maintenance.backups.creation import become_another_installation
 from uploadkit.maintenance.backups.layout import Backup, BackupUnusable, StoredFile, file_of
 from uploadkit.maintenance.backups.target import Target
 from uploadkit.maintenance.queries import verified
@@ -94,6 +95,7 @@ def restore(
             queries.jump_events()  # before anything is recorded
             queries.end_sessions()
             deletion_hold.let_go()
+            become_another_installation()
         ctx = Context(restoring, store)
         done.lost = _give_up(ctx, lost)
         done.ended_uploads = _end_uploads(ctx)

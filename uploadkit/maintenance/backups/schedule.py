@@ -65,7 +65,7 @@ def is_requested() -> bool:
 def run_if_due(ctx: Context) -> int:
     """Make a backup if it is time to, or somebody has asked for one; return how many were made."""
     backup = ctx.config.backup
-    if backup.to is None or not (is_requested() or _is_due(backup.schedule)):
+    if backup.to is None or not (is_requested() or _is_due(backup.schedule, places.name_of(backup.to))):
         return 0
     with write():
         key_value.put(_REQUESTED, "0")
@@ -88,6 +88,7 @@ def make(
     keep: int | None,
     bytes_per_second: float | None = None,
     begin: bool = False,
+    again: bool = False,
     stopping: threading.Event,
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Result:
@@ -100,7 +101,9 @@ def make(
         tell(progress)
 
     try:
-        backup = create(config, store, place, keep=keep, bytes_per_second=bytes_per_second, begin=begin, stopping=stopping, tell=follow)
+        backup = create(
+            config, store, place, keep=keep, bytes_per_second=bytes_per_second, begin=begin, again=again, stopping=stopping, tell=follow
+        )
     except UploadKitError as error:
         _note(
             Result(
@@ -118,8 +121,8 @@ def _note(result: Result) -> None:
         key_value.put(_RESULTS, json.dumps([asdict(one) for one in [result, *results()][:_KEPT_RESULTS]]))
 
 
-def _is_due(schedule: str | None) -> bool:
-    """Say whether the time of day has passed without a whole backup since; a failed one is tried again in an hour."""
+def _is_due(schedule: str | None, place: str) -> bool:
+    """Say whether the time of day has passed without a whole backup at `place` since; a failed one is tried again in an hour."""
     if schedule is None:
         return False
     now = datetime.fromtimestamp(clock.now_ms() / 1000).astimezone()
@@ -127,7 +130,7 @@ def _is_due(schedule: str | None) -> bool:
     wanted = now.replace(hour=hours, minute=minutes, second=0, microsecond=0)
     if wanted > now:
         wanted -= timedelta(days=1)
-    for result in results():
+    for result in (one for one in results() if one.place == place):
         if not result.failure and result.began_at >= wanted.timestamp() * 1000:
             return False
         if result.failure and result.ended_at > clock.now_ms() - _TRY_AGAIN_MS:

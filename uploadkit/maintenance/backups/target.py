@@ -107,26 +107,36 @@ def existing(config: Config, place: places.Place) -> Target:
     return Target(place, known_seal(_passphrase(config), mark.get("sealed")), str(mark.get("installation")))
 
 
-def own(config: Config, place: places.Place, installation: str, *, is_known: bool) -> Target:
+def own(config: Config, place: places.Place, installation: str, *, is_known: bool, begin: bool = False) -> Target:
     """Return this installation's backups at `place`, begun if there are none.
 
     With `is_known`, earlier backups were made there: an empty place is then most likely a disk that is not mounted. Raises BackupUnusable
-    for that, for backups of another installation, and for another passphrase.
+    for that and for backups of another installation, unless `begin` is set, and for another passphrase.
     """
     mark = _mark(place)
     if mark is None:
-        if is_known:
+        if is_known and not begin:
             raise BackupUnusable(
                 f"The last backup went to {place}, and there are none now",
                 "Check that the disk is mounted; to begin again: 'backup create --begin'",
             )
         seal, sealed = new_seal(_passphrase(config))
-        place.write(MARK, json.dumps({"format": FORMAT, "installation": installation, "sealed": sealed}).encode())
-        place.settle()
+        _write_mark(place, installation, sealed)
         return Target(place, seal, installation)
+    seal = known_seal(_passphrase(config), mark.get("sealed"))
     if mark.get("installation") != installation:
-        raise BackupUnusable(f"The backups at {place} are those of another installation", "Take another folder or prefix for this one")
-    return Target(place, known_seal(_passphrase(config), mark.get("sealed")), installation)
+        if not begin:
+            raise BackupUnusable(
+                f"The backups at {place} are those of another installation",
+                "Take another folder or prefix; if this one was restored from there and replaces it: 'backup create --begin'",
+            )
+        _write_mark(place, installation, mark.get("sealed"))
+    return Target(place, seal, installation)
+
+
+def _write_mark(place: places.Place, installation: str, sealed: object) -> None:
+    place.write(MARK, json.dumps({"format": FORMAT, "installation": installation, "sealed": sealed}).encode())
+    place.settle()
 
 
 def _mark(place: places.Place) -> dict[str, object] | None:

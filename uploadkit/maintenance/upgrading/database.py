@@ -49,7 +49,7 @@ class Returned:
 def copy_before(path: Path, version: str) -> Path:
     """Copy the database at `path` beside it, by the version of the program that it belongs to; return where. Raises ConfigError."""
     copy = _copy_of(path, version)
-    with _told(path):
+    with _as_config_error(path):
         back_up(path, copy)
         _give_to_owner(copy, path)
     return copy
@@ -57,7 +57,7 @@ def copy_before(path: Path, version: str) -> Path:
 
 def is_too_new(path: Path, schema: int) -> bool:
     """Say whether a program that knows no newer schema than `schema` would refuse the database at `path`. Raises ConfigError."""
-    with _told(path):
+    with _as_config_error(path):
         return schema_version(path) > schema
 
 
@@ -66,7 +66,7 @@ def find_earlier(path: Path, version: str, schema: int) -> Earlier:
 
     An upgrade by hand has one as well: what the newer program kept before it changed the schema.
     """
-    with _told(path):
+    with _as_config_error(path):
         copies = [copy for copy in (_copy_of(path, version), path.with_name(f"{path.name}.before-{schema + 1:04d}")) if copy.is_file()]
         copies = [copy for copy in copies if is_sound(copy) and 0 < schema_version(copy) <= schema]
         if not copies:
@@ -85,7 +85,7 @@ def go_back(config: Config, earlier: Earlier) -> Returned:
     """
     path = config.database_path
     returning = path.with_name(f"{path.name}.returning")
-    with _told(path):
+    with _as_config_error(path):
         _remove(returning)
         try:
             back_up(earlier.path, returning)
@@ -141,7 +141,7 @@ def _give_to_owner(file: Path, like: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_config_error(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:

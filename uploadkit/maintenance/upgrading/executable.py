@@ -177,10 +177,10 @@ def _check_sum(source: Path, digest: str) -> None:
 def _answer(path: Path, called: Path, *arguments: str) -> tuple[int, str, str]:
     """Return the program's exit code and what it says to standard output and error; it has a session of its own that ends with it."""
     environment = {name: os.environ[name] for name in _ITS_ENVIRONMENT if name in os.environ}
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complained:
         try:
             process = subprocess.Popen(
-                [path, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=complained, env=environment, start_new_session=True
+                [path, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=complained, env=environment, start_new_session=True
             )
         except OSError as error:
             raise ConfigError(f"upgrade: {called} can't be started: {error.strerror}") from None
@@ -192,7 +192,7 @@ def _answer(path: Path, called: Path, *arguments: str) -> tuple[int, str, str]:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        return status, _beginning(said), _beginning(complained)
+        return status, _beginning(output), _beginning(complained)
 
 
 def _beginning(file: IO[bytes]) -> str:
