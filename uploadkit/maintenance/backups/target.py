@@ -103,7 +103,7 @@ def existing(config: Config, place: places.Place) -> Target:
     """Return the backups at `place`. Raises BackupUnusable where there are none, ConfigError for a passphrase that can't be read."""
     mark = _mark(place)
     if mark is None:
-        raise BackupUnusable(f"There are no backups at {place}", "Check the name, and that the disk is mounted")
+        raise BackupUnusable(f"There are no backups at {place}", "Check name and endpoint, or that the disk is mounted")
     return Target(place, known_seal(_passphrase(config), mark.get("sealed")), str(mark.get("installation")))
 
 
@@ -118,7 +118,7 @@ def own(config: Config, place: places.Place, installation: str, *, is_known: boo
         if is_known and not begin:
             raise BackupUnusable(
                 f"The last backup went to {place}, and there are none now",
-                "Check that the disk is mounted; to begin again: 'backup create --begin'",
+                "Check the endpoint, or that the disk is mounted; to begin again: 'backup create --begin'",
             )
         seal, sealed = new_seal(_passphrase(config))
         _write_mark(place, installation, sealed)
